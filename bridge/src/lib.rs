@@ -1,0 +1,1 @@
+//! The fleet side: ingest, acks and grants, the query API.

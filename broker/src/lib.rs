@@ -1,0 +1,1 @@
+//! The MQTT front: mTLS, identity, ACL, credit, around rumqttd's router.

@@ -1,0 +1,1 @@
+//! Identities, a certificate authority, and TLS configurations.

@@ -1,0 +1,2 @@
+//! The backhaul binary.
+fn main() {}

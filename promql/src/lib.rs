@@ -1,0 +1,1 @@
+//! A PromQL engine without I/O.

@@ -1,0 +1,1 @@
+//! The journal, the ledger of what was delivered, and the head.

@@ -1,0 +1,1 @@
+//! The harness, end-to-end tests, faults and benches.

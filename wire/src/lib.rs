@@ -1,0 +1,1 @@
+//! backhaul's vocabulary and codecs: ids, labels, topics, payloads.

@@ -1,0 +1,182 @@
+//! A label set: what names a series.
+//!
+//! Pairs are sorted by name (bytewise), without repeats and without empty names or values, so that two sets are equal
+//! exactly when their pairs are. The metric's name is the label `__name__`.
+
+use std::fmt;
+
+use crate::name::Tenant;
+
+/// The label that holds the metric's name.
+pub const METRIC_NAME: &str = "__name__";
+
+/// The label that the bridge sets to the device's id.
+pub const DEVICE_ID: &str = "device_id";
+
+/// Why pairs are no label set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LabelsError {
+    /// Two values for one name.
+    #[error("label {0:?} is there twice")]
+    Repeated(String),
+    /// A label without a name.
+    #[error("a label has an empty name")]
+    EmptyName,
+}
+
+/// A sorted set of label pairs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Labels(Vec<(Box<str>, Box<str>)>);
+
+impl Labels {
+    /// Sorts the pairs; labels with an empty value are left out, as they mean "absent" in Prometheus.
+    pub fn new<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, LabelsError>
+    where
+        N: Into<Box<str>>,
+        V: Into<Box<str>>,
+    {
+        let mut sorted: Vec<(Box<str>, Box<str>)> = pairs
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .filter(|(_, value): &(Box<str>, Box<str>)| !value.is_empty())
+            .collect();
+        sorted.sort_unstable();
+        if sorted.first().is_some_and(|(name, _)| name.is_empty()) {
+            return Err(LabelsError::EmptyName);
+        }
+        match sorted.windows(2).find(|w| w[0].0 == w[1].0) {
+            Some(twice) => Err(LabelsError::Repeated(twice[0].0.to_string())),
+            None => Ok(Labels(sorted)),
+        }
+    }
+
+    /// The pairs, in order of names.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
+    /// The value of a label.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = self.0.binary_search_by(|(n, _)| n.as_ref().cmp(name)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// The metric's name, or `""`.
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME).unwrap_or("")
+    }
+
+    /// How many labels there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same set with one label set to a value; an empty value removes it.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut pairs: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(n, _)| n.as_ref() != name)
+            .cloned()
+            .collect();
+        if !value.is_empty() {
+            let at = pairs.partition_point(|(n, _)| n.as_ref() < name);
+            pairs.insert(at, (name.into(), value.into()));
+        }
+        Labels(pairs)
+    }
+
+    /// What the bridge stores: `device_id` set; one that was there already becomes `exported_device_id`, and if that is
+    /// taken, is prefixed again until the name is free.
+    #[must_use]
+    pub fn of_device(&self, device_id: &str) -> Self {
+        let mut set = self.with(DEVICE_ID, device_id);
+        if let Some(own) = self.get(DEVICE_ID) {
+            let mut name = format!("exported_{DEVICE_ID}");
+            while self.get(&name).is_some() {
+                name.insert_str(0, "exported_");
+            }
+            set = set.with(&name, own);
+        }
+        set
+    }
+
+    /// The hash that Thanos Receive's hashring uses: XXH64, seed 0, of tenant, 0xFF, then name, 0xFF, value, 0xFF of
+    /// each label in order (pkg/store/labelpb HashWithPrefix).
+    pub fn ring_hash(&self, tenant: &Tenant) -> u64 {
+        let mut hash = xxhash_rust::xxh64::Xxh64::new(0);
+        hash.update(tenant.as_str().as_bytes());
+        hash.update(&[0xff]);
+        for (name, value) in self.iter() {
+            hash.update(name.as_bytes());
+            hash.update(&[0xff]);
+            hash.update(value.as_bytes());
+            hash.update(&[0xff]);
+        }
+        hash.digest()
+    }
+}
+
+impl fmt::Display for Labels {
+    /// `name{label="value", …}`, values escaped as in the text format.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.metric_name())?;
+        let mut open = false;
+        for (name, value) in self.iter().filter(|(name, _)| *name != METRIC_NAME) {
+            let value = value
+                .replace('\\', r"\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            write!(f, "{}{name}=\"{value}\"", if open { ", " } else { "{" })?;
+            open = true;
+        }
+        match (open, self.metric_name().is_empty()) {
+            (true, _) => f.write_str("}"),
+            (false, true) => f.write_str("{}"),
+            (false, false) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_sorted_and_empty_values_left_out() {
+        let set = Labels::new([("job", "node"), ("__name__", "up"), ("x", "")]).unwrap();
+        assert_eq!(set.to_string(), "up{job=\"node\"}");
+        assert_eq!(set.get("x"), None);
+        assert_eq!(
+            Labels::new([("a", "1"), ("a", "2")]),
+            Err(LabelsError::Repeated("a".into()))
+        );
+        assert_eq!(Labels::new([("", "1")]), Err(LabelsError::EmptyName));
+    }
+
+    #[test]
+    fn ring_hashes_are_thanos_s() {
+        let tenant = Tenant::new("tenant").unwrap();
+        let hash =
+            |t: &Tenant, pairs: &[(&str, &str)]| Labels::new(pairs.iter().copied()).unwrap().ring_hash(t);
+        assert_eq!(hash(&tenant, &[("pod", "nginx")]), 0x25c4_4c07_80c3_4a23);
+        assert_eq!(hash(&tenant, &[("pod", "thanos")]), 0xd39c_2c97_c414_8c40);
+        let default = Tenant::new("default-tenant").unwrap();
+        let up = [("__name__", "up"), ("instance", "a:9100"), ("job", "node")];
+        assert_eq!(hash(&default, &up), 0x2ffa_b341_3ff4_1b56);
+    }
+
+    #[test]
+    fn a_device_s_own_device_id_is_kept_under_another_name() {
+        let set = Labels::new([("__name__", "m"), ("device_id", "x")])
+            .unwrap()
+            .of_device("gw-1");
+        assert_eq!(set.to_string(), "m{device_id=\"gw-1\", exported_device_id=\"x\"}");
+    }
+}

@@ -1,0 +1,36 @@
+# The commands that people run; .ci/run runs the same ones.
+
+# Everything that CI checks, in its order.
+ci: fmt lint doc test deny
+
+# Formatting, checked.
+fmt:
+    cargo fmt --all --check
+
+# Lints, warnings denied.
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Documentation, private items too, warnings denied.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+# Unit, property and end-to-end tests.
+test:
+    cargo test --workspace
+
+# Licences, banned crates, sources.
+deny:
+    cargo deny check bans licenses sources
+
+# The main job, once: 50 devices for 30 s; exits 0 only if the equation holds.
+demo:
+    cargo run --release -- demo --devices 50 --interval 1s --for 30s
+
+# kill -9 of a random process under load, 50 rounds.
+kills rounds="50":
+    BACKHAUL_KILL_ROUNDS={{rounds}} cargo test --release -p tests --test e2e kill -- --nocapture
+
+# Fuzz one decoder for a minute (needs cargo-fuzz).
+fuzz target="batch" seconds="60":
+    cd tests/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} --fuzz-dir . -- -max_total_time={{seconds}}

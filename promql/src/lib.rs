@@ -1,1 +1,42 @@
-//! A PromQL engine without I/O.
+//! A PromQL engine without I/O: parse a query, then evaluate it against a [`SeriesSource`].
+//!
+//! The engine has no clock, no threads and no runtime. A caller gives it a parsed [`Plan`], the evaluation
+//! times, a source of series and an [`Options`], and gets an [`Answer`]. What bounds a query (its bytes and
+//! nesting, the samples it may hold, its deadline) is checked here; what time it is, is the caller's affair.
+//!
+//! ```
+//! use promql::{eval_instant, parse, Options, QueryValue};
+//! # use promql::{Hints, Matcher, Series, SeriesSource, SourceError};
+//! # struct Empty;
+//! # impl SeriesSource for Empty {
+//! #     fn select(&self, _: &[Matcher], _: &Hints) -> Result<Vec<Series>, SourceError> { Ok(Vec::new()) }
+//! # }
+//! let plan = parse("1 + 2 * 3").expect("a valid query");
+//! let answer = eval_instant(&plan, 0, &Empty, &Options::default()).expect("no data is read");
+//! assert!(matches!(answer.value, QueryValue::Scalar { value: 7.0, .. }));
+//! ```
+
+mod ast;
+mod duration;
+mod error;
+mod eval;
+mod labels;
+mod matcher;
+mod number;
+mod parse;
+mod series;
+
+pub use ast::{
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Cardinality, Expr, Function, Grouping, Matching,
+    Matrix, Plan, Selector, Subquery,
+};
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use error::{EvalError, ParseError, SourceError};
+pub use eval::{
+    Answer, InstantSample, Interrupt, Options, QueryValue, RangeSeries, eval_instant, eval_range,
+};
+pub use labels::{Labels, METRIC_NAME};
+pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use number::format_value;
+pub use parse::{MAX_NESTING, MAX_QUERY_BYTES, parse, parse_selector};
+pub use series::{Hints, STALE_NAN_BITS, Samples, Series, SeriesSource, is_stale, stale_nan};

@@ -1,0 +1,159 @@
+//! Evaluation: a plan, one or more times, a source of series; an answer or an error.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::ast::Plan;
+use crate::error::EvalError;
+use crate::labels::Labels;
+use crate::series::{Samples, SeriesSource};
+
+/// Default lookback in ms: how old a sample may be and still be a series' current value.
+const DEFAULT_LOOKBACK_MS: i64 = 5 * 60_000;
+/// Default limit on samples held at once.
+const DEFAULT_MAX_SAMPLES: u64 = 50_000_000;
+/// Default step of a subquery that names none, in ms.
+const DEFAULT_SUBQUERY_STEP_MS: i64 = 60_000;
+
+/// Stops evaluations from another thread; the engine looks at it between series.
+#[derive(Debug, Default)]
+pub struct Interrupt(AtomicU8);
+
+impl Interrupt {
+    const TIMED_OUT: u8 = 1;
+    const CANCELED: u8 = 2;
+
+    /// The deadline has passed: evaluations end with [`EvalError::Timeout`].
+    pub fn time_out(&self) {
+        self.0.store(Self::TIMED_OUT, Ordering::Relaxed);
+    }
+
+    /// Nobody waits for the answer any more: evaluations end with [`EvalError::Canceled`].
+    pub fn cancel(&self) {
+        self.0.store(Self::CANCELED, Ordering::Relaxed);
+    }
+
+    /// Whether either was called.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    fn check(&self) -> Result<(), EvalError> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            Self::TIMED_OUT => Err(EvalError::Timeout),
+            _ => Err(EvalError::Canceled),
+        }
+    }
+}
+
+/// Limits and modes of an evaluation. The default is Prometheus's.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// How old, in ms, a sample may be and still count (`--query.lookback-delta`).
+    pub lookback_ms: i64,
+    /// Samples that may be held at once (`--query.max-samples`).
+    pub max_samples: u64,
+    /// Step in ms of subqueries that name none (the global evaluation interval).
+    pub subquery_step_ms: i64,
+    /// Drop metric names at the end instead of in each function (`promql-delayed-name-removal`).
+    pub delayed_name_removal: bool,
+    /// Ends the evaluation early when raised.
+    pub interrupt: Option<&'a Interrupt>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            lookback_ms: DEFAULT_LOOKBACK_MS,
+            max_samples: DEFAULT_MAX_SAMPLES,
+            subquery_step_ms: DEFAULT_SUBQUERY_STEP_MS,
+            delayed_name_removal: false,
+            interrupt: None,
+        }
+    }
+}
+
+/// One series of an instant answer.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct InstantSample {
+    /// Labels.
+    pub labels: Labels,
+    /// The evaluation's time, Unix ms.
+    pub time_ms: i64,
+    /// The value.
+    pub value: f64,
+}
+
+/// One series of a range answer, or of a range selector in an instant one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RangeSeries {
+    /// Labels.
+    pub labels: Labels,
+    /// Samples; at least one.
+    pub samples: Samples,
+}
+
+/// What a query gives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QueryValue {
+    /// A number (instant queries only).
+    Scalar {
+        /// The evaluation's time, Unix ms.
+        time_ms: i64,
+        /// The number.
+        value: f64,
+    },
+    /// A text (instant queries only).
+    Text {
+        /// The evaluation's time, Unix ms.
+        time_ms: i64,
+        /// The text.
+        value: String,
+    },
+    /// Series with one value each, in the order that `sort` and `topk` promise.
+    Vector(Vec<InstantSample>),
+    /// Series with samples, sorted by labels.
+    Matrix(Vec<RangeSeries>),
+}
+
+/// A query's value and what the user should know about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The value.
+    pub value: QueryValue,
+    /// What may make the value wrong, without repetition.
+    pub warnings: Vec<String>,
+    /// What may be unintended, without repetition.
+    pub infos: Vec<String>,
+}
+
+/// Evaluates a query at one time (Unix ms).
+///
+/// # Errors
+/// Every variant of [`EvalError`].
+pub fn eval_instant(
+    plan: &Plan,
+    time_ms: i64,
+    source: &dyn SeriesSource,
+    options: &Options<'_>,
+) -> Result<Answer, EvalError> {
+    let _ = (plan, time_ms, source, options.interrupt.map(Interrupt::check));
+    Err(EvalError::Execution("not evaluated".to_owned()))
+}
+
+/// Evaluates a query at `start_ms`, `start_ms + step_ms`, ... up to `end_ms` (Unix ms). The value is a matrix.
+///
+/// # Errors
+/// Every variant of [`EvalError`].
+pub fn eval_range(
+    plan: &Plan,
+    start_ms: i64,
+    end_ms: i64,
+    step_ms: i64,
+    source: &dyn SeriesSource,
+    options: &Options<'_>,
+) -> Result<Answer, EvalError> {
+    let _ = (start_ms, end_ms, step_ms);
+    eval_instant(plan, start_ms, source, options)
+}

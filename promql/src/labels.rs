@@ -1,0 +1,144 @@
+//! Label sets: name/value pairs sorted by name, without empty values, shared by reference.
+//!
+//! Invariant: names are unique and strictly ascending; a label with an empty value is the same as no label and is
+//! never stored. Ordering is Prometheus's: pair by pair, name before value.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The label that holds a series' metric name.
+pub const METRIC_NAME: &str = "__name__";
+
+/// Labels that describe the metric itself, and go when an operation makes another quantity of it.
+const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+
+/// A set of labels, cheap to clone.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Arc<Vec<(String, String)>>);
+
+impl Labels {
+    /// Takes pairs in any order. Empty values are dropped; of a name given twice the last value stays.
+    pub fn new(mut pairs: Vec<(String, String)>) -> Self {
+        let ordered = pairs.windows(2).all(|w| w[0].0 < w[1].0);
+        if !ordered {
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            pairs.reverse();
+            pairs.dedup_by(|a, b| a.0 == b.0);
+            pairs.reverse();
+        }
+        pairs.retain(|(_, value)| !value.is_empty());
+        Self(Arc::new(pairs))
+    }
+
+    /// The value of a label, or the empty string where there is none.
+    pub fn get(&self, name: &str) -> &str {
+        self.0
+            .binary_search_by(|(n, _)| n.as_str().cmp(name))
+            .map_or("", |i| self.0[i].1.as_str())
+    }
+
+    /// The value of `__name__`, or the empty string.
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME)
+    }
+
+    /// Name/value pairs in order of names.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
+    /// How many labels there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no label.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A copy with one label set, or removed when `value` is empty.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut pairs: Vec<_> = self.0.iter().filter(|(n, _)| n != name).cloned().collect();
+        if !value.is_empty() {
+            let at = pairs.partition_point(|(n, _)| n.as_str() < name);
+            pairs.insert(at, (name.to_owned(), value.to_owned()));
+        }
+        Self(Arc::new(pairs))
+    }
+
+    /// A copy with only the labels that `keep` accepts by name.
+    #[must_use]
+    pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
+        Self(Arc::new(
+            self.0.iter().filter(|(n, _)| keep(n)).cloned().collect(),
+        ))
+    }
+
+    /// A copy without the metric's name, type and unit; the same set when it has none of them.
+    #[must_use]
+    pub(crate) fn without_metadata(&self) -> Self {
+        if METADATA.iter().all(|name| self.get(name).is_empty()) {
+            return self.clone();
+        }
+        self.filtered(|name| !METADATA.contains(&name))
+    }
+}
+
+impl From<Vec<(String, String)>> for Labels {
+    fn from(pairs: Vec<(String, String)>) -> Self {
+        Self::new(pairs)
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Labels {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
+        Self::new(
+            pairs
+                .into_iter()
+                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+                .collect(),
+        )
+    }
+}
+
+impl fmt::Display for Labels {
+    /// `{a="b", c="d"}` with the metric name in front, as Prometheus prints a series in messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, (name, value)) in self.iter().enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{name}={value:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_sorted_and_the_last_of_a_name_stays() {
+        let labels: Labels = [("b", "1"), ("a", "x"), ("b", "2"), ("c", "")]
+            .into_iter()
+            .collect();
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "x"), ("b", "2")]);
+    }
+
+    #[test]
+    fn setting_an_empty_value_removes_the_label() {
+        let labels: Labels = [("a", "x")].into_iter().collect();
+        assert!(labels.with("a", "").is_empty());
+        assert_eq!(labels.with("0", "y").iter().next(), Some(("0", "y")));
+    }
+}

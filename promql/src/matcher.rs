@@ -1,0 +1,121 @@
+//! Label matchers. A regex matches the whole value, `.` matches a newline, and its syntax is Go's RE2.
+
+use std::fmt;
+
+use regex::Regex;
+use thiserror::Error;
+
+use crate::labels::Labels;
+
+pub(crate) mod re2;
+
+/// How a matcher compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`
+    Regex,
+    /// `!~`
+    NotRegex,
+}
+
+impl fmt::Display for MatchOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Regex => "=~",
+            Self::NotRegex => "!~",
+        })
+    }
+}
+
+/// Why a matcher was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum MatcherError {
+    /// The regex is not valid in Go's RE2 syntax, or has no exact equivalent here.
+    #[error("error parsing regexp: {reason}: `{pattern}`")]
+    Regex {
+        /// The pattern as given.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A condition on one label; a missing label has the empty value.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    name: String,
+    op: MatchOp,
+    value: String,
+    regex: Option<Regex>,
+}
+
+impl Matcher {
+    /// Compiles a matcher; `value` is a pattern for [`MatchOp::Regex`] and [`MatchOp::NotRegex`].
+    ///
+    /// # Errors
+    /// A pattern that is not valid.
+    pub fn new(name: impl Into<String>, op: MatchOp, value: impl Into<String>) -> Result<Self, MatcherError> {
+        let value = value.into();
+        let regex = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => Some(re2::compile_anchored(&value)?),
+        };
+        Ok(Self {
+            name: name.into(),
+            op,
+            value,
+            regex,
+        })
+    }
+
+    /// The label's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it compares.
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// The value or pattern as given.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether a label value satisfies the condition; a missing label is the empty string.
+    pub fn matches(&self, value: &str) -> bool {
+        let pattern_matches = || self.regex.as_ref().is_some_and(|regex| regex.is_match(value));
+        match self.op {
+            MatchOp::Equal => self.value == value,
+            MatchOp::NotEqual => self.value != value,
+            MatchOp::Regex => pattern_matches(),
+            MatchOp::NotRegex => !pattern_matches(),
+        }
+    }
+
+    /// Whether a series satisfies the condition.
+    pub fn matches_labels(&self, labels: &Labels) -> bool {
+        self.matches(labels.get(&self.name))
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        (self.op, &self.name, &self.value) == (other.op, &other.name, &other.value)
+    }
+}
+
+impl Eq for Matcher {}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{:?}", self.name, self.op, self.value)
+    }
+}

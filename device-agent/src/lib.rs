@@ -1,1 +1,4 @@
 //! The device daemon: inputs, WAL, uplink.
+
+pub mod exposition;
+pub mod input;

@@ -1,4 +1,15 @@
 //! The device daemon: inputs, WAL, uplink.
 
+pub mod agent;
+pub mod delivery;
 pub mod exposition;
 pub mod input;
+pub mod metrics;
+pub mod uplink;
+pub mod wal;
+
+pub use agent::{AgentConfig, RunError, Status, run};
+pub use delivery::DeliveryConfig;
+pub use metrics::Metrics;
+pub use uplink::{Backoff, BrokerAddress};
+pub use wal::{Storage, SyncPolicy, WalConfig};

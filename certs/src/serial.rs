@@ -62,7 +62,7 @@ impl FromStr for Serial {
     /// Takes `0a1b`, and `0A:1B` as OpenSSL prints it.
     fn from_str(text: &str) -> Result<Self, SerialError> {
         let digits: String = text.chars().filter(|c| *c != ':').collect();
-        if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
+        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) || !digits.len().is_multiple_of(2) {
             return Err(SerialError::Hex);
         }
         if digits.len() > 4 * MAX_LEN {

@@ -1,1 +1,15 @@
-//! The MQTT front: mTLS, identity, ACL, credit, around rumqttd's router.
+//! The MQTT front: mutual TLS, identity, access rules and credit, around rumqttd's router.
+//!
+//! [`run`] owns everything: it accepts connections, keeps a table of the devices and bridges that are connected, and
+//! passes what devices send to the bridge in one ordered stream per device. Nothing of a device touches the router,
+//! which serves operators only and gets copies of states; when it dies it is started again.
+//!
+//! Invariants: who a peer is comes from its certificate and from nowhere else; a message is checked against the rules
+//! of its sender's role before anything else sees it; every queue is bounded, and whatever is dropped or cut off is
+//! counted with its reason.
+
+mod config;
+mod run;
+
+pub use config::{Config, Limits, Listeners, ReloadSignal};
+pub use run::{BrokerError, run};

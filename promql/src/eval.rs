@@ -2,10 +2,28 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::ast::Plan;
+use crate::ast::{Expr, Plan};
 use crate::error::EvalError;
 use crate::labels::Labels;
 use crate::series::{Samples, SeriesSource};
+
+mod aggregate;
+mod binary;
+mod evaluator;
+mod functions;
+mod grid;
+mod grouping;
+mod kahan;
+mod notes;
+mod quantile;
+mod rows;
+mod select;
+mod window;
+
+use evaluator::{Evaluator, Value};
+use grid::Grid;
+use rows::{Column, Row, reject_duplicates};
+use window::Ranges;
 
 /// Default lookback in ms: how old a sample may be and still be a series' current value.
 const DEFAULT_LOOKBACK_MS: i64 = 5 * 60_000;
@@ -138,8 +156,10 @@ pub fn eval_instant(
     source: &dyn SeriesSource,
     options: &Options<'_>,
 ) -> Result<Answer, EvalError> {
-    let _ = (plan, time_ms, source, options.interrupt.map(Interrupt::check));
-    Err(EvalError::Execution("not evaluated".to_owned()))
+    let grid = Grid::single(time_ms);
+    let mut evaluator = Evaluator::new(plan, grid, source, options);
+    let value = evaluator.instant_value(plan.expr(), grid)?;
+    Ok(evaluator.answer(value))
 }
 
 /// Evaluates a query at `start_ms`, `start_ms + step_ms`, ... up to `end_ms` (Unix ms). The value is a matrix.
@@ -154,6 +174,129 @@ pub fn eval_range(
     source: &dyn SeriesSource,
     options: &Options<'_>,
 ) -> Result<Answer, EvalError> {
-    let _ = (start_ms, end_ms, step_ms);
-    eval_instant(plan, start_ms, source, options)
+    let expr = plan.expr();
+    if let Expr::Text(_) | Expr::Matrix(_) | Expr::Subquery(_) = expr.unwrapped() {
+        let kind = if matches!(expr.unwrapped(), Expr::Text(_)) {
+            "string"
+        } else {
+            "range vector"
+        };
+        return Err(EvalError::BadRange(format!(
+            "invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
+        )));
+    }
+    let Some(grid) = Grid::new(start_ms, end_ms, step_ms) else {
+        return Err(EvalError::BadRange(
+            "end timestamp must not be before start, step must be positive".to_owned(),
+        ));
+    };
+    if grid.len() as u64 > options.max_samples {
+        return Err(EvalError::TooManySamples);
+    }
+    let mut evaluator = Evaluator::new(plan, grid, source, options);
+    let value = evaluator.range_value(expr, grid)?;
+    Ok(evaluator.answer(value))
+}
+
+impl Evaluator<'_> {
+    fn instant_value(&mut self, expr: &Expr, grid: Grid) -> Result<QueryValue, EvalError> {
+        let time_ms = grid.start_ms();
+        if let Expr::Matrix(_) | Expr::Subquery(_) = expr.unwrapped() {
+            let ranges = self.ranges(expr, grid)?;
+            return self.window_contents(ranges, grid).map(QueryValue::Matrix);
+        }
+        Ok(match self.eval(expr, grid)? {
+            Value::Scalar(values) => QueryValue::Scalar {
+                time_ms,
+                value: values[0],
+            },
+            Value::Text(value) => QueryValue::Text { time_ms, value },
+            Value::Vector(rows) => {
+                let rows = self.finish_names(rows)?;
+                let sample = |row: Row| {
+                    row.cells.get(0).map(|value| InstantSample {
+                        labels: row.labels,
+                        time_ms,
+                        value,
+                    })
+                };
+                QueryValue::Vector(rows.into_iter().filter_map(sample).collect())
+            }
+        })
+    }
+
+    fn range_value(&mut self, expr: &Expr, grid: Grid) -> Result<QueryValue, EvalError> {
+        let rows = match self.eval(expr, grid)? {
+            Value::Scalar(values) => {
+                vec![Row {
+                    labels: Labels::default(),
+                    drop_name: false,
+                    cells: Column::full(values),
+                }]
+            }
+            Value::Vector(rows) => self.finish_names(rows)?,
+            Value::Text(_) => Vec::new(),
+        };
+        let mut series = Vec::with_capacity(rows.len());
+        for row in rows.into_iter().filter(|row| !row.cells.is_blank()) {
+            let mut samples = Samples::default();
+            row.cells
+                .present()
+                .for_each(|(index, value)| samples.push(grid.time_ms(index), value));
+            series.push(RangeSeries {
+                labels: row.labels,
+                samples,
+            });
+        }
+        Ok(QueryValue::Matrix(sorted_by_labels(series)))
+    }
+
+    /// The samples of a range selector's window, as an instant query returns them.
+    fn window_contents(&mut self, ranges: Ranges, grid: Grid) -> Result<Vec<RangeSeries>, EvalError> {
+        let mut series = Vec::with_capacity(ranges.series.len());
+        for input in &ranges.series {
+            let labels = if input.drop_name {
+                input.labels.without_metadata()
+            } else {
+                input.labels.clone()
+            };
+            let mut samples = Samples::default();
+            ranges.each_window(&input.samples, grid, |window| {
+                window
+                    .times
+                    .iter()
+                    .zip(window.values)
+                    .for_each(|(time, value)| samples.push(*time, *value));
+            });
+            if !samples.is_empty() {
+                series.push(RangeSeries { labels, samples });
+            }
+        }
+        Ok(sorted_by_labels(series))
+    }
+
+    /// Drops the names whose removal was delayed.
+    fn finish_names(&self, mut rows: Vec<Row>) -> Result<Vec<Row>, EvalError> {
+        if self.options.delayed_name_removal {
+            for row in rows.iter_mut().filter(|row| row.drop_name) {
+                row.labels = row.labels.without_metadata();
+            }
+            reject_duplicates(&rows)?;
+        }
+        Ok(rows)
+    }
+
+    fn answer(self, value: QueryValue) -> Answer {
+        let (warnings, infos) = self.notes.into_parts();
+        Answer {
+            value,
+            warnings,
+            infos,
+        }
+    }
+}
+
+fn sorted_by_labels(mut series: Vec<RangeSeries>) -> Vec<RangeSeries> {
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    series
 }

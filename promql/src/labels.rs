@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use xxhash_rust::xxh64::xxh64;
+
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";
 
@@ -76,6 +78,18 @@ impl Labels {
         ))
     }
 
+    /// A number in [0, 1] made of Prometheus's own hash of the labels, for `limit_ratio`.
+    pub(crate) fn hash_position(&self) -> f64 {
+        let mut bytes = Vec::new();
+        for (name, value) in self.iter() {
+            for part in [name, value] {
+                push_length(part.len(), &mut bytes);
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+        xxh64(&bytes, 0) as f64 / u64::MAX as f64
+    }
+
     /// A copy without the metric's name, type and unit; the same set when it has none of them.
     #[must_use]
     pub(crate) fn without_metadata(&self) -> Self {
@@ -83,6 +97,17 @@ impl Labels {
             return self.clone();
         }
         self.filtered(|name| !METADATA.contains(&name))
+    }
+}
+
+/// Prometheus's length prefix: one byte, or 255 and three bytes, little endian.
+fn push_length(len: usize, bytes: &mut Vec<u8>) {
+    match u8::try_from(len) {
+        Ok(short) if short < 255 => bytes.push(short),
+        _ => {
+            bytes.push(255);
+            bytes.extend_from_slice(&(len as u64).to_le_bytes()[..3]);
+        }
     }
 }
 

@@ -1,0 +1,51 @@
+//! count_values: how many series have each value, the value as a label.
+
+use std::collections::HashMap;
+
+use crate::ast::{Aggregate, Grouping};
+use crate::error::EvalError;
+use crate::eval::evaluator::Evaluator;
+use crate::eval::grid::Grid;
+use crate::eval::grouping::group_labels;
+use crate::eval::rows::{Column, Row};
+use crate::number::format_value;
+
+impl Evaluator<'_> {
+    pub(super) fn count_values(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vec<Row>, EvalError> {
+        let label = match &aggregate.param {
+            Some(param) => self.text(param)?,
+            None => String::new(),
+        };
+        if label.is_empty() {
+            return Err(EvalError::Execution(format!("invalid label name {label:?}")));
+        }
+        let mut grouping = aggregate.grouping.clone();
+        if let Grouping::Only(names) = &mut grouping {
+            names.push(label.clone());
+        }
+        let rows = self.vector(&aggregate.expr, grid)?;
+        let mut counted: Vec<Row> = Vec::new();
+        let mut places = HashMap::new();
+        for row in rows {
+            self.check_interrupt()?;
+            let before = counted.len();
+            for (index, value) in row.cells.present() {
+                let labels = group_labels(&grouping, &row.labels.with(&label, &format_value(value)));
+                let place = *places.entry(labels).or_insert_with_key(|labels| {
+                    let cells = Column::empty(grid.len());
+                    counted.push(Row {
+                        labels: labels.clone(),
+                        drop_name: row.drop_name,
+                        cells,
+                    });
+                    counted.len() - 1
+                });
+                let cells = &mut counted[place].cells;
+                let count = cells.get(index).unwrap_or(0.0);
+                cells.set(index, count + 1.0);
+            }
+            self.hold((counted.len() - before) as u64 * grid.len() as u64)?;
+        }
+        Ok(counted)
+    }
+}

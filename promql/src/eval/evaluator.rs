@@ -1,0 +1,284 @@
+//! The tree walk: each node is evaluated over a whole grid of times, series by series.
+//!
+//! Samples held are counted against the query's limit: operands while their operator runs, the result afterwards. The
+//! interrupt is looked at on every node and every series.
+
+use crate::ast::{At, Call, Expr, Function, Plan, Selector};
+use crate::error::{EvalError, SourceError};
+use crate::labels::Labels;
+use crate::series::{Hints, Series, SeriesSource};
+
+use super::Options;
+use super::grid::Grid;
+use super::notes::Notes;
+use super::rows::{Row, merge, reject_duplicates};
+
+/// What a node gives over a grid.
+pub(crate) enum Value {
+    /// A number per time.
+    Scalar(Vec<f64>),
+    /// An instant vector.
+    Vector(Vec<Row>),
+    /// A text, the same at all times.
+    Text(String),
+}
+
+/// The state of one evaluation.
+pub(crate) struct Evaluator<'a> {
+    source: &'a dyn SeriesSource,
+    pub(super) options: &'a Options<'a>,
+    /// The query's own bounds, for `@ start()` and `@ end()`.
+    start_ms: i64,
+    end_ms: i64,
+    /// Whether the query fixes a time with `@` anywhere.
+    fixes_times: bool,
+    pub(super) notes: Notes,
+    held: u64,
+}
+
+impl<'a> Evaluator<'a> {
+    pub(super) fn new(
+        plan: &Plan,
+        grid: Grid,
+        source: &'a dyn SeriesSource,
+        options: &'a Options<'a>,
+    ) -> Self {
+        Self {
+            source,
+            options,
+            start_ms: grid.start_ms(),
+            end_ms: grid.end_ms(),
+            fixes_times: fixes_times(&plan.0),
+            notes: Notes::default(),
+            held: 0,
+        }
+    }
+
+    /// Evaluates a node over a grid. Nodes that do not depend on the time are evaluated once.
+    pub(super) fn eval(&mut self, expr: &Expr, grid: Grid) -> Result<Value, EvalError> {
+        self.check_interrupt()?;
+        if self.fixes_times && grid.len() > 1 && is_invariant(expr) {
+            let once = self.eval(expr, Grid::single(grid.start_ms()))?;
+            return self.repeat(once, grid);
+        }
+        let held_before = self.held;
+        let value = self.dispatch(expr, grid)?;
+        self.held = held_before;
+        self.hold(match &value {
+            Value::Scalar(values) => values.len() as u64,
+            Value::Vector(rows) => rows.len() as u64 * grid.len() as u64,
+            Value::Text(_) => 0,
+        })?;
+        Ok(value)
+    }
+
+    fn dispatch(&mut self, expr: &Expr, grid: Grid) -> Result<Value, EvalError> {
+        match expr {
+            Expr::Number(number) => self.constant(*number, grid),
+            Expr::Text(text) => Ok(Value::Text(text.clone())),
+            Expr::Paren(inner) => self.eval(inner, grid),
+            Expr::Negate(inner) => self.negate(inner, grid),
+            Expr::Selector(selector) => self.instant(selector, grid).map(Value::Vector),
+            Expr::Binary(binary) => self.binary(binary, grid),
+            Expr::Aggregate(aggregate) => self.aggregate(aggregate, grid).map(Value::Vector),
+            Expr::Call(call) => self.call(call, grid),
+            Expr::Matrix(_) | Expr::Subquery(_) => Err(EvalError::Execution(
+                "range vector where an instant vector is needed".to_owned(),
+            )),
+        }
+    }
+
+    fn constant(&mut self, number: f64, grid: Grid) -> Result<Value, EvalError> {
+        self.hold(grid.len() as u64)?;
+        Ok(Value::Scalar(vec![number; grid.len()]))
+    }
+
+    fn negate(&mut self, inner: &Expr, grid: Grid) -> Result<Value, EvalError> {
+        match self.eval(inner, grid)? {
+            Value::Scalar(mut values) => {
+                values.iter_mut().for_each(|value| *value = -*value);
+                Ok(Value::Scalar(values))
+            }
+            Value::Vector(mut rows) => {
+                for row in &mut rows {
+                    row.cells.update(|_, value| Some(-value));
+                    self.drop_name(row);
+                }
+                self.reject_after_name_drop(&rows)?;
+                Ok(Value::Vector(rows))
+            }
+            Value::Text(_) => Err(EvalError::Execution("unary expression on a string".to_owned())),
+        }
+    }
+
+    /// Repeats what was evaluated at one time over a grid.
+    fn repeat(&mut self, once: Value, grid: Grid) -> Result<Value, EvalError> {
+        let rows = if let Value::Vector(rows) = &once {
+            rows.len()
+        } else {
+            1
+        };
+        self.hold(rows as u64 * grid.len() as u64)?;
+        Ok(match once {
+            Value::Scalar(values) => Value::Scalar(vec![values[0]; grid.len()]),
+            Value::Vector(mut rows) => {
+                for row in &mut rows {
+                    row.cells = row.cells.repeated(grid.len());
+                }
+                Value::Vector(rows)
+            }
+            text @ Value::Text(_) => text,
+        })
+    }
+
+    /// Evaluates a node of type instant vector.
+    pub(super) fn vector(&mut self, expr: &Expr, grid: Grid) -> Result<Vec<Row>, EvalError> {
+        match self.eval(expr, grid)? {
+            Value::Vector(rows) => Ok(rows),
+            _ => Err(EvalError::Execution("expected an instant vector".to_owned())),
+        }
+    }
+
+    /// Evaluates a node of type scalar.
+    pub(super) fn scalar(&mut self, expr: &Expr, grid: Grid) -> Result<Vec<f64>, EvalError> {
+        match self.eval(expr, grid)? {
+            Value::Scalar(values) => Ok(values),
+            _ => Err(EvalError::Execution("expected a scalar".to_owned())),
+        }
+    }
+
+    /// Evaluates a node of type string, which is always a literal.
+    pub(super) fn text(&mut self, expr: &Expr) -> Result<String, EvalError> {
+        match self.eval(expr, Grid::single(self.start_ms))? {
+            Value::Text(text) => Ok(text),
+            _ => Err(EvalError::Execution("expected a string".to_owned())),
+        }
+    }
+
+    /// Series that match, with samples in `[start_ms, end_ms]` and perhaps more.
+    pub(super) fn load(
+        &mut self,
+        selector: &Selector,
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<Vec<Series>, EvalError> {
+        let max_samples = self.options.max_samples.saturating_sub(self.held);
+        let series = self
+            .source
+            .select(
+                &selector.matchers,
+                &Hints {
+                    start_ms,
+                    end_ms,
+                    max_samples,
+                },
+            )
+            .map_err(|error| self.source_error(error))?;
+        self.hold(series.iter().map(|s| s.samples.len() as u64).sum())?;
+        Ok(series)
+    }
+
+    fn source_error(&self, error: SourceError) -> EvalError {
+        match error {
+            SourceError::TooManySamples => EvalError::TooManySamples,
+            SourceError::Interrupted => self.check_interrupt().err().unwrap_or(EvalError::Canceled),
+            SourceError::Storage(text) => EvalError::Storage(text),
+        }
+    }
+
+    /// The time that `@` fixes, if it does.
+    pub(super) fn fixed_time(&self, at: Option<At>) -> Option<i64> {
+        at.map(|at| match at {
+            At::Start => self.start_ms,
+            At::End => self.end_ms,
+            At::Time(time_ms) => time_ms,
+        })
+    }
+
+    /// Counts samples that are held from now on.
+    pub(super) fn hold(&mut self, samples: u64) -> Result<(), EvalError> {
+        self.held = self.held.saturating_add(samples);
+        if self.held > self.options.max_samples {
+            Err(EvalError::TooManySamples)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn check_interrupt(&self) -> Result<(), EvalError> {
+        self.options.interrupt.map_or(Ok(()), super::Interrupt::check)
+    }
+
+    /// Takes the metric name off a row, now or at the end.
+    pub(super) fn drop_name(&self, row: &mut Row) {
+        if self.options.delayed_name_removal {
+            row.drop_name = true;
+        } else {
+            row.labels = row.labels.without_metadata();
+        }
+    }
+
+    /// Labels of a row whose name is dropped, and whether that is still to be done.
+    pub(super) fn nameless(&self, labels: &Labels) -> (Labels, bool) {
+        if self.options.delayed_name_removal {
+            (labels.clone(), true)
+        } else {
+            (labels.without_metadata(), false)
+        }
+    }
+
+    /// After names were dropped, rows may have become equal; with delayed removal that shows at the end.
+    pub(super) fn reject_after_name_drop(&self, rows: &[Row]) -> Result<(), EvalError> {
+        if self.options.delayed_name_removal {
+            Ok(())
+        } else {
+            reject_duplicates(rows)
+        }
+    }
+
+    /// As `reject_after_name_drop`, for functions of instant vectors: equal rows merge where their times differ.
+    pub(super) fn merge_after_name_drop(&self, rows: Vec<Row>) -> Result<Vec<Row>, EvalError> {
+        if self.options.delayed_name_removal {
+            Ok(rows)
+        } else {
+            merge(rows)
+        }
+    }
+}
+
+/// Whether `@` occurs anywhere.
+fn fixes_times(expr: &Expr) -> bool {
+    match expr {
+        Expr::Number(_) | Expr::Text(_) => false,
+        Expr::Selector(selector) => selector.at.is_some(),
+        Expr::Matrix(matrix) => matrix.selector.at.is_some(),
+        Expr::Subquery(subquery) => subquery.at.is_some() || fixes_times(&subquery.expr),
+        Expr::Negate(inner) | Expr::Paren(inner) => fixes_times(inner),
+        Expr::Binary(binary) => fixes_times(&binary.lhs) || fixes_times(&binary.rhs),
+        Expr::Aggregate(a) => fixes_times(&a.expr) || a.param.as_ref().is_some_and(fixes_times),
+        Expr::Call(call) => call.args.iter().any(fixes_times),
+    }
+}
+
+/// Whether a node gives the same at all times of a query.
+fn is_invariant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Number(_) | Expr::Text(_) => true,
+        Expr::Selector(selector) => selector.at.is_some(),
+        Expr::Matrix(matrix) => matrix.selector.at.is_some(),
+        Expr::Subquery(subquery) => subquery.at.is_some(),
+        Expr::Negate(inner) | Expr::Paren(inner) => is_invariant(inner),
+        Expr::Binary(binary) => is_invariant(&binary.lhs) && is_invariant(&binary.rhs),
+        Expr::Aggregate(a) => is_invariant(&a.expr) && a.param.as_ref().is_none_or(is_invariant),
+        Expr::Call(call) => !reads_the_time(call) && call.args.iter().all(is_invariant),
+    }
+}
+
+/// Whether a function's value depends on the evaluation time beyond its arguments.
+fn reads_the_time(call: &Call) -> bool {
+    match call.function {
+        Function::Time | Function::PredictLinear => true,
+        Function::Timestamp => !matches!(call.args.first().map(Expr::unwrapped), Some(Expr::Selector(_))),
+        _ => call.args.is_empty() && call.function != Function::Pi,
+    }
+}

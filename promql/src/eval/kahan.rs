@@ -1,0 +1,105 @@
+//! Sums that keep what rounding would lose (Neumaier's variant of Kahan's).
+
+/// A compensated sum. Merging the compensation is the reader's: [`Sum::total`] adds it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sum {
+    pub(crate) sum: f64,
+    pub(crate) lost: f64,
+}
+
+impl Sum {
+    /// The sum after one more term.
+    pub(crate) fn plus(self, term: f64) -> Self {
+        let sum = self.sum + term;
+        let lost = if sum.is_infinite() {
+            0.0
+        } else if self.sum.abs() >= term.abs() {
+            self.lost + ((self.sum - sum) + term)
+        } else {
+            self.lost + ((term - sum) + self.sum)
+        };
+        Self { sum, lost }
+    }
+
+    /// Sum and compensation together.
+    pub(crate) fn total(self) -> f64 {
+        self.sum + self.lost
+    }
+
+    /// Both parts multiplied.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        Self {
+            sum: self.sum * factor,
+            lost: self.lost * factor,
+        }
+    }
+}
+
+/// An average that sums first and divides once, and turns to a running mean only when the sum overflows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mean {
+    count: f64,
+    sum: Sum,
+    running: bool,
+}
+
+impl Mean {
+    /// The average after one more value.
+    pub(crate) fn plus(mut self, value: f64) -> Self {
+        self.count += 1.0;
+        if self.count == 1.0 {
+            self.sum.sum = value;
+            return self;
+        }
+        if !self.running {
+            let next = self.sum.plus(value);
+            if !next.sum.is_infinite() {
+                self.sum = next;
+                return self;
+            }
+            self.running = true;
+            let before = self.count - 1.0;
+            self.sum = Sum {
+                sum: self.sum.sum / before,
+                lost: self.sum.lost / before,
+            };
+        }
+        let keep = (self.count - 1.0) / self.count;
+        self.sum = self.sum.scaled(keep).plus(value / self.count);
+        self
+    }
+
+    /// The average; `None` of nothing.
+    pub(crate) fn value(self) -> Option<f64> {
+        if self.count == 0.0 {
+            None
+        } else if self.running {
+            Some(self.sum.total())
+        } else {
+            Some(self.sum.sum / self.count + self.sum.lost / self.count)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_terms_survive_large_ones() {
+        let sum = [1.0, 1e100, 1.0, -1e100]
+            .into_iter()
+            .fold(Sum::default(), Sum::plus);
+        assert_eq!(sum.total(), 2.0);
+    }
+
+    #[test]
+    fn an_average_of_huge_values_does_not_overflow() {
+        let mean = [f64::MAX, f64::MAX, f64::MAX]
+            .into_iter()
+            .fold(Mean::default(), Mean::plus);
+        let relative = (mean.value().unwrap() / f64::MAX - 1.0).abs();
+        assert!(relative < 1e-12, "{relative}");
+        assert_eq!(Mean::default().value(), None);
+    }
+}

@@ -1,0 +1,188 @@
+//! Range vectors: series with a window of samples per time, and the loop that runs a kernel over the windows.
+//!
+//! A window is `(end - range, end]`. Both its ends only move forward, so two cursors per series find all windows in
+//! one pass; what a kernel reads again is its own affair.
+
+use crate::ast::{Expr, Matrix, Subquery};
+use crate::error::EvalError;
+use crate::labels::Labels;
+use crate::series::{Samples, Series};
+
+use super::evaluator::{Evaluator, Value};
+use super::grid::Grid;
+use super::rows::{Column, Row};
+
+pub(super) mod counter;
+pub(super) mod over_time;
+pub(super) mod regression;
+
+/// Series of a range vector, and where their windows lie.
+pub(crate) struct Ranges {
+    pub(crate) series: Vec<RangeInput>,
+    pub(crate) range_ms: i64,
+    offset_ms: i64,
+    fixed_ms: Option<i64>,
+}
+
+/// One series of a range vector, without stale markers.
+pub(crate) struct RangeInput {
+    pub(crate) labels: Labels,
+    pub(crate) drop_name: bool,
+    pub(crate) samples: Samples,
+}
+
+/// The samples of one series in one window.
+#[derive(Clone, Copy)]
+pub(crate) struct Window<'s> {
+    /// Unix ms of the samples.
+    pub(crate) times: &'s [i64],
+    pub(crate) values: &'s [f64],
+    /// The window's left end (excluded), right end, and the evaluation time, Unix ms.
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) eval_ms: i64,
+    /// The time's index in the grid.
+    pub(crate) index: usize,
+}
+
+impl Ranges {
+    /// The right end of the window of an evaluation time.
+    pub(crate) fn end_ms(&self, time_ms: i64) -> i64 {
+        self.fixed_ms.unwrap_or(time_ms).saturating_sub(self.offset_ms)
+    }
+
+    /// Calls `visit` with each window of one series, empty ones included.
+    pub(crate) fn each_window<'s>(
+        &self,
+        samples: &'s Samples,
+        grid: Grid,
+        mut visit: impl FnMut(Window<'s>),
+    ) {
+        let times = samples.times_ms();
+        let (mut from, mut until) = (0, 0);
+        for (index, eval_ms) in grid.times_ms().enumerate() {
+            let end_ms = self.end_ms(eval_ms);
+            let start_ms = end_ms.saturating_sub(self.range_ms);
+            until += times[until..].partition_point(|t| *t <= end_ms);
+            from += times[from..until].partition_point(|t| *t <= start_ms);
+            visit(Window {
+                times: &times[from..until],
+                values: &samples.values()[from..until],
+                start_ms,
+                end_ms,
+                eval_ms,
+                index,
+            });
+        }
+    }
+}
+
+impl Evaluator<'_> {
+    /// Evaluates a node of type range vector.
+    pub(super) fn ranges(&mut self, expr: &Expr, grid: Grid) -> Result<Ranges, EvalError> {
+        match expr.unwrapped() {
+            Expr::Matrix(matrix) => self.raw_ranges(matrix, grid),
+            Expr::Subquery(subquery) => self.subquery_ranges(subquery, grid),
+            _ => Err(EvalError::Execution("expected a range vector".to_owned())),
+        }
+    }
+
+    fn raw_ranges(&mut self, matrix: &Matrix, grid: Grid) -> Result<Ranges, EvalError> {
+        let mut ranges = Ranges {
+            series: Vec::new(),
+            range_ms: matrix.range_ms,
+            offset_ms: matrix.selector.offset_ms,
+            fixed_ms: self.fixed_time(matrix.selector.at),
+        };
+        let start_ms = ranges
+            .end_ms(grid.start_ms())
+            .saturating_sub(matrix.range_ms)
+            .saturating_add(1);
+        let series = self.load(&matrix.selector, start_ms, ranges.end_ms(grid.end_ms()))?;
+        ranges.series = series
+            .into_iter()
+            .map(|Series { labels, mut samples }| {
+                samples.drop_stale();
+                RangeInput {
+                    labels,
+                    drop_name: false,
+                    samples,
+                }
+            })
+            .collect();
+        Ok(ranges)
+    }
+
+    /// The inner expression on its own grid: multiples of its step, the first strictly after the first window's left
+    /// end, so that windows of different evaluations share their points.
+    fn subquery_ranges(&mut self, subquery: &Subquery, grid: Grid) -> Result<Ranges, EvalError> {
+        let step_ms = subquery.step_ms.unwrap_or(self.options.subquery_step_ms).max(1);
+        let mut ranges = Ranges {
+            series: Vec::new(),
+            range_ms: subquery.range_ms,
+            offset_ms: subquery.offset_ms,
+            fixed_ms: self.fixed_time(subquery.at),
+        };
+        let left_ms = ranges.end_ms(grid.start_ms()).saturating_sub(subquery.range_ms);
+        let first_ms = (left_ms.div_euclid(step_ms))
+            .saturating_add(1)
+            .saturating_mul(step_ms);
+        let Some(inner) = Grid::new(first_ms, ranges.end_ms(grid.end_ms()), step_ms) else {
+            return Ok(ranges);
+        };
+        if inner.len() as u64 > self.options.max_samples {
+            return Err(EvalError::TooManySamples);
+        }
+        let Value::Vector(rows) = self.eval(&subquery.expr, inner)? else {
+            return Err(EvalError::Execution(
+                "expected an instant vector in a subquery".to_owned(),
+            ));
+        };
+        ranges.series = rows.into_iter().map(|row| row_as_samples(row, inner)).collect();
+        Ok(ranges)
+    }
+
+    /// Runs a kernel over every window that has samples; a row for every series that gave a value.
+    pub(super) fn over_windows(
+        &mut self,
+        ranges: &Ranges,
+        grid: Grid,
+        kernel: impl Fn(&Window<'_>) -> Option<f64>,
+    ) -> Result<Vec<Row>, EvalError> {
+        let mut rows = Vec::with_capacity(ranges.series.len());
+        for input in &ranges.series {
+            self.check_interrupt()?;
+            let mut cells = Column::empty(grid.len());
+            ranges.each_window(&input.samples, grid, |window| {
+                if let Some(value) = Some(window)
+                    .filter(|w| !w.times.is_empty())
+                    .and_then(|w| kernel(&w))
+                {
+                    cells.set(window.index, value);
+                }
+            });
+            if !cells.is_blank() {
+                self.hold(grid.len() as u64)?;
+                rows.push(Row {
+                    labels: input.labels.clone(),
+                    drop_name: input.drop_name,
+                    cells,
+                });
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// A subquery's row as samples at the times of its grid.
+fn row_as_samples(row: Row, grid: Grid) -> RangeInput {
+    let mut samples = Samples::default();
+    for (index, value) in row.cells.present() {
+        samples.push(grid.time_ms(index), value);
+    }
+    RangeInput {
+        labels: row.labels,
+        drop_name: row.drop_name,
+        samples,
+    }
+}

@@ -9,6 +9,7 @@ use rustls::crypto::ring;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::files;
+use crate::peer::{IdentityFault, PeerCertificate};
 use crate::server::{TlsError, pem, roots, versions};
 
 /// A client talks to one broker, by a few names; rustls counts tickets by the eight.
@@ -35,6 +36,19 @@ impl ClientFiles {
             key: certs.join(format!("{name}.key")),
         }
     }
+}
+
+/// Who a client is by its own certificate: the name that its topics and client id carry.
+pub fn own_certificate(files: &ClientFiles) -> Result<PeerCertificate, TlsError> {
+    let chain = pem(&files.cert, files::certificates)?;
+    let fault = |fault| TlsError::Identity {
+        path: files.cert.clone(),
+        fault,
+    };
+    let leaf = chain
+        .first()
+        .ok_or_else(|| fault(IdentityFault::NotCertificate))?;
+    PeerCertificate::parse(leaf).map_err(fault)
 }
 
 /// Reads the files and builds the configuration. The cache of sessions is in it: use one configuration per process and

@@ -96,7 +96,11 @@ impl CertsFolder {
     /// The certificates folder of a common folder: `<dir>/certs`, or `dir` itself if that is one.
     pub fn of_dir(dir: &Path) -> Self {
         let itself = CertsFolder::new(dir);
-        if itself.has_ca() { itself } else { CertsFolder::new(dir.join("certs")) }
+        if itself.has_ca() {
+            itself
+        } else {
+            CertsFolder::new(dir.join("certs"))
+        }
     }
 
     /// Where it is.

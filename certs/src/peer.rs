@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use wire::identity::IdentityError;
 use wire::{Identity, Role, Timestamp};
 use x509_parser::certificate::X509Certificate;
@@ -95,6 +97,12 @@ impl PeerCertificate {
             not_before: timestamp(cert.validity().not_before),
             not_after: timestamp(cert.validity().not_after),
         })
+    }
+
+    /// Reads the first certificate of a PEM text.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, IdentityFault> {
+        let cert = CertificateDer::from_pem_slice(pem).map_err(|_| IdentityFault::NotCertificate)?;
+        PeerCertificate::parse(&cert)
     }
 
     /// Role and name.

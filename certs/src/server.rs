@@ -76,6 +76,14 @@ pub enum TlsError {
         /// What is wrong.
         fault: PemFault,
     },
+    /// A client's own certificate names nobody.
+    #[error("{path}: {fault}", path = path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: IdentityFault,
+    },
     /// A root that is no certificate, or cannot be a trust anchor.
     #[error("CA certificate: {0}")]
     Ca(rustls::Error),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use certs::{
     CertsFolder, ClientFiles, Refusal, Reload, RevocationFault, ServerFiles, ServerOptions, ServerTls,
-    ServerTlsSource, Standing, TlsError, client_config,
+    ServerTlsSource, Standing, TlsError, client_config, own_certificate,
 };
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
@@ -34,6 +34,10 @@ fn bridge_and_operator_are_let_in() {
     for name in ["bridge", "operator"] {
         let client = client_config(&ClientFiles::in_folder(site.certs(), name)).unwrap();
         let peer = connect(&site.server(), &client).unwrap().peer;
+        assert_eq!(
+            peer,
+            own_certificate(&ClientFiles::in_folder(site.certs(), name)).unwrap()
+        );
         assert_eq!(peer.identity().name().to_string(), format!("_backhaul.{name}"));
         assert_eq!(peer.identity().role().as_str(), name);
     }

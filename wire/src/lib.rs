@@ -4,15 +4,24 @@
 //! labels, topics, payloads and their limits. The crate has no tokio, no sockets and no clock; every decoder takes
 //! bytes from outside and checks each size before it allocates. docs/wire.md describes the formats.
 
+pub mod ack;
+pub mod alert;
+pub mod batch;
+pub mod dict;
 pub mod identity;
 pub mod labels;
+pub mod limits;
 pub mod message;
 pub mod name;
 pub mod number;
+pub mod payload;
 pub mod seqs;
+mod shape;
+pub mod state;
 pub mod time;
 pub mod topic;
 pub mod units;
+mod varint;
 
 pub use identity::{Identity, Role};
 pub use labels::Labels;

@@ -68,19 +68,19 @@ pub struct Batch {
     /// Session of every row.
     #[prost(fixed64, tag = "2")]
     pub session: u64,
-    /// Hash of the dictionary, 16 bytes; empty in a keyed batch, whose key names it.
+    /// Hash of the dictionary, 16 bytes; empty in a keyed batch: the key's.
     #[prost(bytes = "bytes", tag = "3")]
     pub dict: bytes::Bytes,
-    /// Keyed: number of the key (from 1) whose values are the reference; 0: self-contained.
+    /// Keyed: number of the session's key (from 1) that groups may refer to; 0: self-contained.
     #[prost(uint32, tag = "4")]
     pub key: u32,
-    /// Self-contained: the first row of each group becomes this key (from 1) of the session; 0: none.
+    /// Self-contained: each series' first value becomes the session's key of this number (from 1); 0: none.
     #[prost(uint32, tag = "5")]
     pub defines: u32,
     /// The session's running sample total after the record of the highest seq here.
     #[prost(uint64, tag = "6")]
     pub total: u64,
-    /// Boot of every row, 0 in a keyed batch (the key's).
+    /// Boot of every row; 0 in a keyed batch: the key's.
     #[prost(fixed64, tag = "7")]
     pub boot: u64,
     /// Bound of the clock's error, ms; 0: trusted.
@@ -91,54 +91,55 @@ pub struct Batch {
     pub groups: Vec<Group>,
 }
 
-/// Rows that share a list of series.
+/// Rows that share a list of series. With a reference (a key's group, or a log segment's first row), values and times
+/// are differences from it; without one the group stands alone.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Group {
-    /// Series ids in rising order, as varint pairs (gap, more): `more + 1` ids after a gap; empty: those of the key's
-    /// group of the same place plus one, `key_group - 1`.
+    /// Series ids in rising order, as varint pairs (gap, more): `more + 1` ids after a gap; with a reference: empty,
+    /// its series.
     #[prost(bytes = "bytes", tag = "1")]
     pub series: bytes::Bytes,
-    /// Keyed: 1 + index of the key's group with the same series; 0: `series` is given.
+    /// 1 + index of the key's group that is the reference; 0: none.
     #[prost(uint32, tag = "2")]
     pub key_group: u32,
-    /// How many rows.
+    /// How many rows follow the first.
     #[prost(uint32, tag = "3")]
-    pub rows: u32,
-    /// Seqs: varint of the first, then tokens of deltas of deltas.
+    pub more_rows: u32,
+    /// Three columns. Seqs: varint of the first, then tokens of deltas of deltas. Times, ms: zigzag varint of the first
+    /// (less the reference's), then tokens of deltas of deltas. Offsets, time minus monotonic time, ms: zigzag varint
+    /// of the first (less the reference's), then tokens of deltas; left out: all equal the reference's.
     #[prost(bytes = "bytes", tag = "4")]
-    pub seqs: bytes::Bytes,
-    /// Times, ms: zigzag varint of the first, then tokens of deltas of deltas.
+    pub stamps: bytes::Bytes,
+    /// Which series each row has, per row a varint 0 (all), or 1 + count of (gap, more) varint pairs of positions;
+    /// empty: all in all.
     #[prost(bytes = "bytes", tag = "5")]
-    pub times: bytes::Bytes,
-    /// Time minus monotonic time, ms: zigzag varint of the first (keyed: minus the key's), then tokens of deltas; empty: no change.
-    #[prost(bytes = "bytes", tag = "6")]
-    pub offsets: bytes::Bytes,
-    /// Which series each row has, per row varint run count (0: all) and (gap, more) pairs of positions; empty: all in all.
-    #[prost(bytes = "bytes", tag = "7")]
     pub present: bytes::Bytes,
-    /// Bitmap over series: 0: every value equals the reference.
-    #[prost(bytes = "bytes", tag = "8")]
+    /// Bitmap over series, lowest bit first: 0: every value equals the reference, or without one, the first value;
+    /// empty: all 0.
+    #[prost(bytes = "bytes", tag = "6")]
     pub changed: bytes::Bytes,
-    /// A byte per changed series, `mode << 2 | order`, 0xff: the key's mode; empty: all 0xff.
-    #[prost(bytes = "bytes", tag = "9")]
+    /// Pairs (varint gap, byte `mode << 2 | order`): after `gap` series with the default, one with this byte. With a
+    /// reference the changed series are meant, and the default is the reference's mode in order 0; without one all
+    /// series that have a value, and the default is the byte of the series before (0 at first).
+    #[prost(bytes = "bytes", tag = "7")]
     pub modes: bytes::Bytes,
-    /// Delta tokens, series-major.
-    #[prost(bytes = "bytes", tag = "10")]
-    pub vals: bytes::Bytes,
-    /// Columns of mode 31.
-    #[prost(bytes = "bytes", tag = "11")]
-    pub raw: bytes::Bytes,
-    /// Self-contained: the first values.
-    #[prost(bytes = "bytes", tag = "12")]
+    /// Without a reference: zigzag varint of each series' first mantissa.
+    #[prost(bytes = "bytes", tag = "8")]
     pub first: bytes::Bytes,
+    /// Delta tokens of the changed series, series-major.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub vals: bytes::Bytes,
+    /// Values of mode 31.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub raw: bytes::Bytes,
     /// Native histograms.
-    #[prost(message, repeated, tag = "13")]
+    #[prost(message, repeated, tag = "11")]
     pub histograms: Vec<HistogramCell>,
     /// Exemplars.
-    #[prost(message, repeated, tag = "14")]
+    #[prost(message, repeated, tag = "12")]
     pub exemplars: Vec<ExemplarCell>,
     /// Metric metadata.
-    #[prost(message, repeated, tag = "15")]
+    #[prost(message, repeated, tag = "13")]
     pub metadata: Vec<Metadata>,
 }
 

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use crate::limits::{MAX_NUMBER, MAX_RANGES};
+use crate::message::Range;
 use crate::number::Seq;
 
 /// A set of sequence numbers as intervals.
@@ -149,6 +151,37 @@ impl SeqSet {
     }
 }
 
+/// A set as ranges of a message, oldest first; if it has more than `max` intervals, the newest of them.
+pub fn to_ranges(set: &SeqSet, max: usize) -> Vec<Range> {
+    let mut ranges: Vec<Range> = set
+        .ranges()
+        .rev()
+        .take(max)
+        .map(|range| Range {
+            first: range.start().get(),
+            more: range.end().get() - range.start().get(),
+        })
+        .collect();
+    ranges.reverse();
+    ranges
+}
+
+/// The set of a message's ranges; `None` if there are more than `MAX_RANGES`, or one goes beyond `MAX_NUMBER`.
+pub fn from_ranges(ranges: &[Range]) -> Option<SeqSet> {
+    if ranges.len() > MAX_RANGES {
+        return None;
+    }
+    let mut set = SeqSet::new();
+    for range in ranges {
+        let last = range
+            .first
+            .checked_add(range.more)
+            .filter(|last| *last <= MAX_NUMBER)?;
+        set.insert_range(Seq::new(range.first), Seq::new(last));
+    }
+    Some(set)
+}
+
 impl Extend<Seq> for SeqSet {
     fn extend<I: IntoIterator<Item = Seq>>(&mut self, seqs: I) {
         for seq in seqs {
@@ -196,6 +229,10 @@ mod tests {
             let ranges: Vec<_> = set.ranges().collect();
             prop_assert!(ranges.windows(2).all(|w| w[0].end().get() + 1 < w[1].start().get()));
             prop_assert_eq!(set.missing_between(Seq::new(0), Seq::new(59)).len(), 60 - plain.len() as u64);
+            prop_assert_eq!(from_ranges(&to_ranges(&set, 100)).unwrap(), set.clone());
+            if let Some(newest) = from_ranges(&to_ranges(&set, 1)).unwrap().last() {
+                prop_assert_eq!(Some(newest), set.last());
+            }
         }
     }
 }

@@ -1,0 +1,394 @@
+//! Reads groups.
+
+use crate::batch::decimal::{self, RAW};
+use crate::batch::group::Group;
+use crate::batch::key::GroupKey;
+use crate::batch::presence::Presence;
+use crate::batch::raw::GROUP;
+use crate::batch::tokens::TokenReader;
+use crate::batch::{BatchError, runs, stamps, xor};
+use crate::dict::SeriesId;
+use crate::limits::{MAX_CELLS, MAX_LABELS, MAX_ROWS, MAX_SERIES};
+use crate::message;
+use crate::shape;
+use crate::varint::{Reader, Short};
+
+/// What the groups of a message may take.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    series: u64,
+    cells: usize,
+}
+
+impl Budget {
+    /// For series of a dictionary of this length.
+    pub(crate) fn new(series: usize) -> Self {
+        Budget {
+            series: series.min(MAX_SERIES) as u64,
+            cells: MAX_CELLS,
+        }
+    }
+
+    fn take_cells(&mut self, series: usize, rows: usize) -> Result<usize, BatchError> {
+        let left = series
+            .checked_mul(rows)
+            .and_then(|cells| self.cells.checked_sub(cells));
+        self.cells = left.ok_or(BatchError::Limit("values"))?;
+        Ok(series * rows)
+    }
+}
+
+/// Reads what `Encoder::encode_group` wrote with the same reference. `series` is the dictionary's length. Also returns
+/// what later groups may refer to, if this one stands alone. A group that needs a reference and gets none, or one of
+/// other series, is malformed or comes back wrong: the log says which belongs to which.
+pub fn decode_group(
+    bytes: &[u8],
+    series: usize,
+    reference: Option<&GroupKey>,
+) -> Result<(Group, Option<GroupKey>), BatchError> {
+    let body = bytes::Bytes::copy_from_slice(bytes);
+    let message: message::Group = shape::decode_unversioned(body, GROUP)?;
+    let reference = match message.key_group {
+        0 => None,
+        _ => Some(reference.ok_or(BatchError::Malformed("a group without its reference"))?),
+    };
+    group(&message, reference, &mut Budget::new(series))
+}
+
+/// Reads a group, and makes the key's group of one without a reference.
+pub(crate) fn group(
+    message: &message::Group,
+    reference: Option<&GroupKey>,
+    budget: &mut Budget,
+) -> Result<(Group, Option<GroupKey>), BatchError> {
+    let row_count = message.more_rows as usize + 1;
+    if row_count > MAX_ROWS {
+        return Err(BatchError::Limit("rows"));
+    }
+    let series = read_series(message, reference, row_count, budget)?;
+    let rows = stamps::decode(&message.stamps, row_count, reference)?;
+    let present = match message.present.is_empty() {
+        true => None,
+        false => Some(Presence::decode(&message.present, series.len(), row_count)?),
+    };
+    let (values, key) = match reference {
+        Some(reference) => (read_keyed(message, row_count, present.as_ref(), reference)?, None),
+        None => {
+            let (values, bits, modes) = read_alone(message, series.len(), row_count, present.as_ref())?;
+            let key = GroupKey {
+                series: series.clone(),
+                bits,
+                modes,
+                time_ms: rows[0].time.ms(),
+                offset_ms: stamps::offset_ms(&rows[0]),
+            };
+            (values, Some(key))
+        }
+    };
+    let group = Group {
+        series,
+        rows,
+        values,
+        present,
+        histograms: message.histograms.clone(),
+        exemplars: message.exemplars.clone(),
+        metadata: message.metadata.clone(),
+    };
+    check_cells(&group)?;
+    Ok((group, key))
+}
+
+fn read_series(
+    message: &message::Group,
+    reference: Option<&GroupKey>,
+    rows: usize,
+    budget: &mut Budget,
+) -> Result<Vec<SeriesId>, BatchError> {
+    if let Some(reference) = reference {
+        budget.take_cells(reference.series.len(), rows)?;
+        let known = reference
+            .series
+            .last()
+            .is_none_or(|id| u64::from(id.get()) < budget.series);
+        return match known && message.series.is_empty() {
+            true => Ok(reference.series.clone()),
+            false => Err(BatchError::Malformed("series")),
+        };
+    }
+    let runs = runs::decode_all(&message.series, budget.series)?;
+    let count = runs.iter().map(|run| run.end - run.start).sum::<u64>() as usize;
+    budget.take_cells(count, rows)?;
+    Ok(runs
+        .into_iter()
+        .flatten()
+        .map(|id| SeriesId::new(id as u32))
+        .collect())
+}
+
+/// The modes column.
+struct Modes<'a> {
+    reader: Reader<'a>,
+    gap: Option<u64>,
+}
+
+impl<'a> Modes<'a> {
+    fn new(column: &'a [u8]) -> Result<Self, Short> {
+        let mut modes = Modes {
+            reader: Reader::new(column),
+            gap: None,
+        };
+        modes.read_gap()?;
+        Ok(modes)
+    }
+
+    fn read_gap(&mut self) -> Result<(), Short> {
+        self.gap = match self.reader.is_empty() {
+            true => None,
+            false => Some(self.reader.varint()?),
+        };
+        Ok(())
+    }
+
+    #[inline]
+    fn next(&mut self, default: u8) -> Result<u8, BatchError> {
+        match &mut self.gap {
+            None => Ok(default),
+            Some(gap @ 1..) => {
+                *gap -= 1;
+                Ok(default)
+            }
+            Some(0) => {
+                let byte = self.reader.byte()?;
+                self.read_gap()?;
+                match decimal::is_mode(byte >> 2) && byte & 3 <= u8::from(byte >> 2 != RAW) {
+                    true => Ok(byte),
+                    false => Err(BatchError::Malformed("mode")),
+                }
+            }
+        }
+    }
+}
+
+/// The value columns of a group while they are read.
+struct Columns<'a> {
+    changed: &'a [u8],
+    modes: Modes<'a>,
+    first: Reader<'a>,
+    vals: Reader<'a>,
+    tokens: TokenReader,
+    raw: Reader<'a>,
+}
+
+impl<'a> Columns<'a> {
+    fn new(message: &'a message::Group, series: usize) -> Result<Self, BatchError> {
+        let changed = &message.changed;
+        let spare = changed
+            .last()
+            .map_or(0, |byte| u32::from(*byte) >> (series + 7) % 8 >> 1);
+        if !changed.is_empty() && (changed.len() != series.div_ceil(8) || spare != 0) {
+            return Err(BatchError::Malformed("bitmap of changes"));
+        }
+        Ok(Columns {
+            changed,
+            modes: Modes::new(&message.modes)?,
+            first: Reader::new(&message.first),
+            vals: Reader::new(&message.vals),
+            tokens: TokenReader::default(),
+            raw: Reader::new(&message.raw),
+        })
+    }
+
+    #[inline]
+    fn is_changed(&self, at: usize) -> bool {
+        self.changed
+            .get(at / 8)
+            .is_some_and(|byte| byte >> (at % 8) & 1 == 1)
+    }
+
+    /// Fills a series' cells from the mantissa before the first of them.
+    #[inline]
+    fn read_mantissas(
+        &mut self,
+        cells: &mut Cells<'_>,
+        mode: u8,
+        base: i64,
+        based: bool,
+    ) -> Result<(), BatchError> {
+        let (order, mode) = (mode & 3, mode >> 2);
+        let (mut number, mut delta) = (base, 0i64);
+        let mut between_rows = !based;
+        while let Some(cell) = cells.next() {
+            let token = self.tokens.next(&mut self.vals)?;
+            if between_rows && order == 1 {
+                delta = delta.wrapping_add(token);
+            } else {
+                delta = token;
+            }
+            number = number.wrapping_add(delta);
+            if !between_rows {
+                // The step from the reference says nothing of the steps between rows.
+                delta = 0;
+                between_rows = true;
+            }
+            *cell = decimal::float(number, mode);
+        }
+        Ok(())
+    }
+
+    fn read_raw(&mut self, cells: &mut Cells<'_>, mut bits: u64) -> Result<(), BatchError> {
+        while let Some(cell) = cells.next() {
+            bits = xor::next(&mut self.raw, bits)?;
+            *cell = f64::from_bits(bits);
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), BatchError> {
+        let empty = self.first.is_empty() && self.vals.is_empty() && self.raw.is_empty();
+        match empty && self.modes.gap.is_none() && !self.tokens.inside_run() {
+            true => Ok(()),
+            false => Err(BatchError::Malformed("bytes after the last value")),
+        }
+    }
+}
+
+/// The cells of a series that have a float.
+struct Cells<'a> {
+    values: &'a mut [f64],
+    present: Option<(&'a Presence, usize)>,
+    at: usize,
+}
+
+impl Cells<'_> {
+    #[inline]
+    fn next(&mut self) -> Option<&mut f64> {
+        if let Some((present, start)) = self.present {
+            while self.at < self.values.len() && !present.get(start + self.at) {
+                self.at += 1;
+            }
+        }
+        let at = self.at;
+        self.at += 1;
+        self.values.get_mut(at)
+    }
+
+    fn fill(&mut self, value: f64) {
+        while let Some(cell) = self.next() {
+            *cell = value;
+        }
+    }
+}
+
+fn cells<'a>(values: &'a mut [f64], at: usize, rows: usize, present: Option<&'a Presence>) -> Cells<'a> {
+    let start = at * rows;
+    Cells {
+        values: &mut values[start..start + rows],
+        present: present.map(|present| (present, start)),
+        at: 0,
+    }
+}
+
+fn read_keyed(
+    message: &message::Group,
+    rows: usize,
+    present: Option<&Presence>,
+    reference: &GroupKey,
+) -> Result<Vec<f64>, BatchError> {
+    let series = reference.series.len();
+    let mut columns = Columns::new(message, series)?;
+    let mut values = vec![0.0; series * rows];
+    for (at, (&bits, &key_mode)) in reference.bits.iter().zip(&reference.modes).enumerate() {
+        let mut cells = cells(&mut values, at, rows, present);
+        if !columns.is_changed(at) {
+            cells.fill(f64::from_bits(bits));
+            continue;
+        }
+        let mode = columns.modes.next(key_mode << 2)?;
+        if mode >> 2 == RAW {
+            columns.read_raw(&mut cells, bits)?;
+        } else {
+            let base = decimal::mantissa(f64::from_bits(bits), mode >> 2).unwrap_or(0);
+            columns.read_mantissas(&mut cells, mode, base, true)?;
+        }
+    }
+    columns.end()?;
+    Ok(values)
+}
+
+type Alone = (Vec<f64>, Vec<u64>, Vec<u8>);
+
+/// Values, and the bits and modes of a key's group.
+fn read_alone(
+    message: &message::Group,
+    series: usize,
+    rows: usize,
+    present: Option<&Presence>,
+) -> Result<Alone, BatchError> {
+    let mut columns = Columns::new(message, series)?;
+    let mut values = vec![0.0; series * rows];
+    let (mut bits, mut modes) = (Vec::with_capacity(series), Vec::with_capacity(series));
+    let mut mode = 0;
+    for at in 0..series {
+        let changed = columns.is_changed(at);
+        let mut cells = cells(&mut values, at, rows, present);
+        let Some(first) = cells.next() else {
+            bits.push(0);
+            modes.push(0);
+            continue;
+        };
+        mode = columns.modes.next(mode)?;
+        let (value, mantissa) = match mode >> 2 {
+            RAW => (f64::from_bits(xor::next(&mut columns.raw, 0)?), 0),
+            mode => {
+                let mantissa = columns.first.signed()?;
+                (decimal::float(mantissa, mode), mantissa)
+            }
+        };
+        *first = value;
+        bits.push(value.to_bits());
+        modes.push(mode >> 2);
+        match (changed, mode >> 2) {
+            (false, _) => cells.fill(value),
+            (true, RAW) => columns.read_raw(&mut cells, value.to_bits())?,
+            (true, _) => columns.read_mantissas(&mut cells, mode, mantissa, false)?,
+        }
+    }
+    columns.end()?;
+    Ok((values, bits, modes))
+}
+
+/// Histograms and exemplars must belong to a cell or row that there is, and no cell may hold two samples.
+fn check_cells(group: &Group) -> Result<(), BatchError> {
+    let rows = group.rows.len();
+    let within = |position: u32, row: u32| (position as usize) < group.series.len() && (row as usize) < rows;
+    let mut taken = Vec::with_capacity(group.histograms.len());
+    for cell in &group.histograms {
+        if !within(cell.position, cell.row) || cell.histogram.is_none() {
+            return Err(BatchError::Malformed("histogram"));
+        }
+        if group.value(cell.position as usize, cell.row as usize).is_some() {
+            return Err(BatchError::Malformed("a float and a histogram in one place"));
+        }
+        taken.push((cell.position, cell.row));
+    }
+    taken.sort_unstable();
+    if taken.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(BatchError::Malformed("two histograms in one place"));
+    }
+    for exemplar in &group.exemplars {
+        if !within(exemplar.position, exemplar.row) {
+            return Err(BatchError::Malformed("exemplar"));
+        }
+        if exemplar.labels.len() > MAX_LABELS {
+            return Err(BatchError::Limit("labels of an exemplar"));
+        }
+    }
+    match group
+        .metadata
+        .iter()
+        .all(|metadata| (metadata.row as usize) < rows)
+    {
+        true => Ok(()),
+        false => Err(BatchError::Malformed("metadata")),
+    }
+}

@@ -1,0 +1,189 @@
+//! Writes batches and groups.
+
+use prost::Message;
+
+use crate::batch::columns::Columns;
+use crate::batch::decimal::RAW;
+use crate::batch::group::Group;
+use crate::batch::key::{GroupKey, Key, KeyId};
+use crate::batch::{Batch, stamps};
+use crate::message::{self, VERSION};
+use crate::payload;
+
+/// What a batch may refer to.
+#[derive(Debug, Clone, Copy)]
+pub enum Encoding<'a> {
+    /// Nothing but its dictionary.
+    SelfContained,
+    /// Nothing but its dictionary, and it makes the key of this number.
+    Defines(KeyId),
+    /// This key. A group whose series the key does not have, in this order, stands alone; the batch is self-contained
+    /// if the key is of another session or boot, or has none of the groups.
+    Keyed(&'a Key),
+}
+
+/// A batch as it is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// The key that it defines.
+    pub key: Option<Key>,
+}
+
+/// A group as a log keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedGroup {
+    /// The group, not compressed.
+    pub bytes: Vec<u8>,
+    /// What later groups with the same series may refer to, if this one stands alone.
+    pub key: Option<GroupKey>,
+}
+
+/// Writes a batch; an `Encoder` that is kept writes shorter ones, faster.
+pub fn encode(batch: &Batch, how: Encoding<'_>) -> Encoded {
+    Encoder::new().encode(batch, how)
+}
+
+/// Writes batches, and remembers in which mode it last wrote each series of a session's dictionary: a key then names the
+/// mode that most later values fit.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    modes: Vec<u8>,
+    columns: Columns,
+}
+
+impl Encoder {
+    /// An encoder that remembers nothing yet.
+    pub fn new() -> Self {
+        Encoder::default()
+    }
+
+    /// Writes a batch. Groups without rows are left out. The result may exceed `MAX_MESSAGE`; the caller decides how many
+    /// rows it takes.
+    ///
+    /// # Panics
+    /// If a group's series do not rise, or its `values` or `present` do not have a cell for each series and row.
+    pub fn encode(&mut self, batch: &Batch, how: Encoding<'_>) -> Encoded {
+        let header = &batch.header;
+        let groups = || batch.groups.iter().filter(|group| !group.rows.is_empty());
+        let key = match how {
+            Encoding::Keyed(key) if key.session == header.session && key.boot == header.boot => groups()
+                .any(|group| place_in(key, group).is_some())
+                .then_some(key),
+            _ => None,
+        };
+        let mut keys = Vec::new();
+        let mut written = Vec::new();
+        for group in groups() {
+            let place = key.and_then(|key| place_in(key, group));
+            let reference = place.and_then(|place| key?.groups.get(place));
+            let (mut message, group_key) = self.group(group, reference);
+            message.key_group = place.map_or(0, |place| place as u32 + 1);
+            written.push(message);
+            keys.extend(group_key);
+        }
+        let defines = match how {
+            Encoding::Defines(id) => Some(id),
+            _ => None,
+        };
+        let same_dict = key.is_some_and(|key| key.dict == header.dict);
+        let body = message::Batch {
+            version: VERSION,
+            session: header.session.get(),
+            dict: if same_dict {
+                Default::default()
+            } else {
+                header.dict.as_bytes().to_vec().into()
+            },
+            key: key.map_or(0, |key| key.id.get()),
+            defines: defines.map_or(0, KeyId::get),
+            total: header.total,
+            boot: if key.is_some() { 0 } else { header.boot.get() },
+            clock_error_ms: header.clock_error_ms,
+            groups: written,
+        };
+        Encoded {
+            payload: payload::seal(&body.encode_to_vec()),
+            key: defines.map(|id| Key {
+                id,
+                session: header.session,
+                boot: header.boot,
+                dict: header.dict,
+                groups: keys,
+            }),
+        }
+    }
+
+    /// Writes one group with at least one row, for a log: as differences from `reference` if that has the same series,
+    /// else standing alone. `decode_group` needs the same reference.
+    ///
+    /// # Panics
+    /// If there is no row, the series do not rise, or `values` or `present` do not have a cell for each series and row.
+    pub fn encode_group(&mut self, group: &Group, reference: Option<&GroupKey>) -> EncodedGroup {
+        let reference = reference.filter(|key| key.series == group.series);
+        let (mut message, key) = self.group(group, reference);
+        message.key_group = u32::from(reference.is_some());
+        EncodedGroup {
+            bytes: message.encode_to_vec(),
+            key,
+        }
+    }
+
+    fn group(&mut self, group: &Group, reference: Option<&GroupKey>) -> (message::Group, Option<GroupKey>) {
+        let rows = group.rows.len();
+        assert_eq!(
+            group.values.len(),
+            group.series.len() * rows,
+            "a value for each cell"
+        );
+        let highest = group.series.last().map_or(0, |id| id.index() + 1);
+        if self.modes.len() < highest {
+            self.modes.resize(highest, RAW);
+        }
+        self.columns.reset(group.series.len());
+        let mut key = reference.is_none().then(|| GroupKey {
+            series: group.series.clone(),
+            bits: Vec::with_capacity(group.series.len()),
+            modes: Vec::with_capacity(group.series.len()),
+            time_ms: group.rows[0].time.ms(),
+            offset_ms: stamps::offset_ms(&group.rows[0]),
+        });
+        let mut some = Vec::with_capacity(rows);
+        for (at, id) in group.series.iter().enumerate() {
+            let cells = at * rows..(at + 1) * rows;
+            let values = match &group.present {
+                None => &group.values[cells],
+                Some(present) => {
+                    assert_eq!(present.len(), group.values.len(), "a bit for each cell");
+                    some.clear();
+                    some.extend(
+                        cells
+                            .filter(|cell| present.get(*cell))
+                            .map(|cell| group.values[cell]),
+                    );
+                    &some
+                }
+            };
+            let mode = &mut self.modes[id.index()];
+            match (reference, &mut key) {
+                (Some(reference), _) => {
+                    self.columns
+                        .push_keyed(at, values, (reference.bits[at], reference.modes[at]), mode);
+                }
+                (None, Some(key)) => {
+                    let used = self.columns.push_alone(at, values, mode);
+                    key.bits.push(values.first().map_or(0, |value| value.to_bits()));
+                    key.modes.push(used);
+                }
+                (None, None) => {}
+            }
+        }
+        (self.columns.message(group, reference), key)
+    }
+}
+
+/// Which of a key's groups has a group's series.
+fn place_in(key: &Key, group: &Group) -> Option<usize> {
+    key.groups.iter().position(|place| place.series == group.series)
+}

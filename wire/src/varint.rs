@@ -1,0 +1,118 @@
+//! LEB128 varints, as in protobuf, and a reader that never goes past its bytes.
+
+/// The bytes end too early, or a varint does not fit 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Short;
+
+pub(crate) fn put(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+pub(crate) fn put_signed(out: &mut Vec<u8>, n: i64) {
+    put(out, zigzag(n));
+}
+
+pub(crate) const fn zigzag(n: i64) -> u64 {
+    ((n << 1) ^ (n >> 63)) as u64
+}
+
+pub(crate) const fn unzigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
+/// Reads a column from its start.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Reader(bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, Short> {
+        let (&byte, rest) = self.0.split_first().ok_or(Short)?;
+        self.0 = rest;
+        Ok(byte)
+    }
+
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], Short> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(Short)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Result<u64, Short> {
+        match *self.0 {
+            [byte, ref rest @ ..] if byte < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Short> {
+        let mut n = 0u64;
+        for (at, &byte) in self.0.iter().take(10).enumerate() {
+            if at == 9 && byte > 1 {
+                return Err(Short);
+            }
+            n |= u64::from(byte & 0x7f) << (7 * at);
+            if byte < 0x80 {
+                self.0 = &self.0[at + 1..];
+                return Ok(n);
+            }
+        }
+        Err(Short)
+    }
+
+    pub(crate) fn signed(&mut self) -> Result<i64, Short> {
+        self.varint().map(unzigzag)
+    }
+
+    /// A varint that counts or indexes things in memory.
+    pub(crate) fn size(&mut self) -> Result<usize, Short> {
+        usize::try_from(self.varint()?).map_err(|_| Short)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn numbers_survive(numbers in proptest::collection::vec(any::<i64>(), 0..20), shift in 0u32..64) {
+            let mut out = Vec::new();
+            for n in &numbers {
+                put_signed(&mut out, n >> shift);
+            }
+            let mut reader = Reader::new(&out);
+            for n in &numbers {
+                prop_assert_eq!(reader.signed(), Ok(n >> shift));
+            }
+            prop_assert!(reader.is_empty());
+            prop_assert_eq!(reader.varint(), Err(Short));
+        }
+    }
+
+    #[test]
+    fn a_varint_of_more_than_64_bits_is_refused() {
+        assert_eq!(Reader::new(&[0xff; 11]).varint(), Err(Short));
+        assert_eq!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]).varint(),
+            Err(Short)
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Runs scripts in the format of Prometheus's promqltest against the engine.
+//!
+//! Runs every script in `tests/scripts`, and those of the folder that PROMQLTEST_DIR names, else of
+//! `shared/promqltest/v3.5.3` beside the repository if it is there. Prints how many evals pass per file and
+//! `total P of N` as the last line; PROMQLTEST_FAILURES=1 lists what fails. Fails when a file passes fewer evals than
+//! `tests/expected_passes.txt` says; that list is for the repository's own scripts and for version 3.5.3.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+mod check;
+mod pinned;
+mod run;
+mod script;
+mod storage;
+
+use run::FileResult;
+
+const MANIFEST_DIR: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Scripts of a folder, sorted by name.
+fn scripts_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "test") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Lines of `expected_passes.txt`: a file's name and how many of its evals pass.
+fn baseline() -> Vec<(String, usize)> {
+    let path = Path::new(MANIFEST_DIR).join("tests/expected_passes.txt");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = |line: &str| {
+        let (name, passes) = line.split_once(' ')?;
+        Some((name.to_owned(), passes.trim().parse().ok()?))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// One folder's results, files in order.
+fn run_folder(folder: &Path, prefix: &str) -> Result<Vec<FileResult>, String> {
+    let scripts = scripts_in(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    scripts.iter().map(|path| run::run_file(path, prefix)).collect()
+}
+
+fn run_all(out: &mut impl Write) -> Result<bool, String> {
+    let own = Path::new(MANIFEST_DIR).join("tests/scripts");
+    let mut results = run_folder(&own, "own/")?;
+    let default = Path::new(MANIFEST_DIR).join("../../shared/promqltest/v3.5.3");
+    let chosen = std::env::var_os("PROMQLTEST_DIR").map(PathBuf::from);
+    let with_baseline = chosen.is_none();
+    let folder = chosen.unwrap_or(default);
+    let io = |error: std::io::Error| error.to_string();
+    if folder.is_dir() {
+        results.extend(run_folder(&folder, "")?);
+    } else {
+        writeln!(out, "promqltest: {} is not there; only the repository's own scripts run", folder.display())
+            .map_err(io)?;
+    }
+    let baseline = baseline();
+    let list_failures = std::env::var_os("PROMQLTEST_FAILURES").is_some();
+    let mut good = true;
+    let (mut passed, mut total) = (0, 0);
+    for result in &results {
+        let expected = baseline.iter().find(|(name, _)| *name == result.name).map_or(0, |(_, passes)| *passes);
+        let fell = result.passed < expected && (with_baseline || result.name.starts_with("own/"));
+        good &= !fell;
+        (passed, total) = (passed + result.passed, total + result.total());
+        writeln!(out, "{}: {} of {}", result.name, result.passed, result.total()).map_err(io)?;
+        if fell {
+            writeln!(out, "  fell below the {expected} of tests/expected_passes.txt").map_err(io)?;
+        }
+        if fell || list_failures {
+            for failure in &result.failures {
+                writeln!(out, "  {failure}").map_err(io)?;
+            }
+        }
+    }
+    writeln!(out, "total {passed} of {total}").map_err(io)?;
+    Ok(good)
+}
+
+fn main() -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match run_all(&mut out) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // A broken pipe leaves nothing to report to.
+            let _ = writeln!(out, "promqltest: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

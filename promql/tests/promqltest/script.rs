@@ -1,0 +1,326 @@
+//! The script format: commands with blocks of lines, series in a short notation.
+
+use promql::{Labels, MatchOp, parse_duration, parse_selector};
+
+/// A sample as a script writes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Item {
+    Absent,
+    Float(f64),
+    /// A native histogram; its contents are not read.
+    Histogram,
+}
+
+/// A series and its samples, one per step.
+pub(crate) type Line = (Labels, Vec<Item>);
+
+/// When an expression is evaluated, Unix ms.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum When {
+    Instant { at: i64 },
+    Range { start: i64, end: i64, step: i64 },
+}
+
+/// A text that must occur, or a pattern.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    Anything,
+    Text(String),
+    Pattern(String),
+}
+
+impl Wanted {
+    pub(crate) fn accepts(&self, text: &str) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Text(wanted) => wanted == text,
+            Self::Pattern(pattern) => regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match(text)),
+        }
+    }
+}
+
+/// What is said about warnings or infos.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Annotations {
+    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) none: bool,
+}
+
+/// An expression and what it must give.
+#[derive(Debug, Clone)]
+pub(crate) struct Eval {
+    pub(crate) line: usize,
+    pub(crate) when: When,
+    pub(crate) expr: String,
+    pub(crate) fail: Option<Wanted>,
+    pub(crate) ordered: bool,
+    pub(crate) warnings: Annotations,
+    pub(crate) infos: Annotations,
+    pub(crate) scalar: Option<f64>,
+    pub(crate) text: Option<String>,
+    pub(crate) series: Vec<Line>,
+}
+
+/// A command of a script.
+#[derive(Debug, Clone)]
+pub(crate) enum Command {
+    Clear,
+    Load { step_ms: i64, series: Vec<Line> },
+    Eval(Box<Eval>),
+}
+
+/// Reads a whole script.
+pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
+    let clean = |line: &str| {
+        let line = line.trim();
+        if line.starts_with('#') { String::new() } else { line.to_owned() }
+    };
+    let lines: Vec<String> = text.lines().map(clean).collect();
+    let mut commands = Vec::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let line = &lines[at];
+        if line.is_empty() {
+            at += 1;
+            continue;
+        }
+        let block = lines[at + 1..].iter().take_while(|line| !line.is_empty()).count();
+        let context = |error: String| format!("line {}: {error}", at + 1);
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let word = word.to_ascii_lowercase();
+        match word.as_str() {
+            "clear" => commands.push(Command::Clear),
+            "load" | "load_with_nhcb" => {
+                let series = lines[at + 1..=at + block].iter().map(|line| series_line(line));
+                let series = series.collect::<Result<_, _>>().map_err(context)?;
+                commands.push(Command::Load { step_ms: duration(rest.trim()).map_err(context)?, series });
+                at += block;
+            }
+            word if word.starts_with("eval") => {
+                let mut eval = eval_line(word, rest.trim(), at + 1).map_err(context)?;
+                for line in &lines[at + 1..=at + block] {
+                    expectation(&mut eval, line).map_err(context)?;
+                }
+                commands.push(Command::Eval(Box::new(eval)));
+                at += block;
+            }
+            other => return Err(context(format!("unknown command {other}"))),
+        }
+        at += 1;
+    }
+    Ok(commands)
+}
+
+/// A PromQL duration or plain seconds, in ms.
+fn duration(text: &str) -> Result<i64, String> {
+    let (sign, text) = text.strip_prefix('-').map_or((1, text), |text| (-1, text));
+    match text.parse::<f64>() {
+        Ok(seconds) => Ok(sign * (seconds * 1000.0) as i64),
+        Err(_) => parse_duration(text).map(|ms| sign * ms).map_err(|error| error.to_string()),
+    }
+}
+
+fn next_word(text: &str) -> Result<(&str, &str), String> {
+    let (word, rest) = text.split_once(char::is_whitespace).ok_or_else(|| format!("incomplete: {text}"))?;
+    Ok((word, rest.trim_start()))
+}
+
+fn keyword<'t>(text: &'t str, wanted: &str) -> Result<&'t str, String> {
+    match next_word(text)? {
+        (word, rest) if word == wanted => Ok(rest),
+        (word, _) => Err(format!("expected {wanted}, found {word}")),
+    }
+}
+
+fn eval_line(command: &str, rest: &str, line: usize) -> Result<Eval, String> {
+    let (kind, rest) = next_word(rest)?;
+    let (when, expr) = if kind == "instant" {
+        let (at, expr) = next_word(keyword(rest, "at")?)?;
+        (When::Instant { at: duration(at)? }, expr)
+    } else {
+        let (start, rest) = next_word(keyword(rest, "from")?)?;
+        let (end, rest) = next_word(keyword(rest, "to")?)?;
+        let (step, expr) = next_word(keyword(rest, "step")?)?;
+        (When::Range { start: duration(start)?, end: duration(end)?, step: duration(step)? }, expr)
+    };
+    let wanted = |is: bool| Annotations { wanted: if is { vec![Wanted::Anything] } else { Vec::new() }, none: false };
+    Ok(Eval {
+        line,
+        when,
+        expr: expr.to_owned(),
+        fail: (command == "eval_fail").then_some(Wanted::Anything),
+        ordered: command == "eval_ordered",
+        warnings: wanted(command == "eval_warn"),
+        infos: wanted(command == "eval_info"),
+        scalar: None,
+        text: None,
+        series: Vec::new(),
+    })
+}
+
+/// What follows `expect fail` and the like.
+fn wanted(rest: &str) -> Wanted {
+    if let Some(text) = rest.strip_prefix("msg:") {
+        Wanted::Text(text.trim().to_owned())
+    } else if let Some(pattern) = rest.strip_prefix("regex:") {
+        Wanted::Pattern(pattern.trim().to_owned())
+    } else {
+        Wanted::Anything
+    }
+}
+
+fn expectation(eval: &mut Eval, line: &str) -> Result<(), String> {
+    if let Some(text) = line.strip_prefix("expected_fail_message") {
+        eval.fail = Some(Wanted::Text(text.trim().to_owned()));
+    } else if let Some(pattern) = line.strip_prefix("expected_fail_regexp") {
+        eval.fail = Some(Wanted::Pattern(pattern.trim().to_owned()));
+    } else if let Some(rest) = line.strip_prefix("expect ") {
+        let rest = rest.trim();
+        let (what, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let rest = rest.trim();
+        match what {
+            "ordered" => eval.ordered = true,
+            "fail" => eval.fail = Some(wanted(rest)),
+            "warn" => eval.warnings.wanted.push(wanted(rest)),
+            "info" => eval.infos.wanted.push(wanted(rest)),
+            "no_warn" => eval.warnings.none = true,
+            "no_info" => eval.infos.none = true,
+            "string" => eval.text = Some(rest.trim_matches(['"', '\'', '`']).to_owned()),
+            other => return Err(format!("expect {other} is not known")),
+        }
+    } else if let Some(number) = number(line) {
+        eval.scalar = Some(number);
+    } else {
+        eval.series.push(series_line(line)?);
+    }
+    Ok(())
+}
+
+/// `metric{label="value"} items`.
+fn series_line(line: &str) -> Result<Line, String> {
+    let end = metric_len(line);
+    let (metric, items) = line.split_at(end);
+    Ok((labels(metric.trim())?, items_of(items)?))
+}
+
+/// Bytes of the metric at the start of a line: up to the closing brace, or to the first space if there is none.
+fn metric_len(line: &str) -> usize {
+    let mut quote = None;
+    let mut braces = false;
+    let mut escaped = false;
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), c) if open == c => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '{') => braces = true,
+            (None, '}') => return at + 1,
+            (None, c) if c.is_whitespace() && !braces && !labels_follow(&line[at..]) => return at,
+            _ => {}
+        }
+    }
+    line.len()
+}
+
+/// Whether a space stands before a metric's labels (and not before a histogram).
+fn labels_follow(rest: &str) -> bool {
+    let rest = rest.trim_start();
+    rest.starts_with('{') && !rest.starts_with("{{")
+}
+
+fn labels(metric: &str) -> Result<Labels, String> {
+    if metric == "{}" {
+        return Ok(Labels::default());
+    }
+    let matchers = parse_selector(metric).map_err(|error| format!("{metric}: {error}"))?;
+    if matchers.iter().any(|matcher| matcher.op() != MatchOp::Equal) {
+        return Err(format!("not a metric: {metric}"));
+    }
+    Ok(matchers.iter().map(|matcher| (matcher.name(), matcher.value())).collect())
+}
+
+fn number(text: &str) -> Option<f64> {
+    let unsigned = text.trim_start_matches(['+', '-']);
+    let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
+    if let Some(hex) = unsigned.strip_prefix("0x") {
+        return i64::from_str_radix(hex, 16).ok().map(|n| sign * n as f64);
+    }
+    let first = unsigned.chars().next()?;
+    (first.is_ascii_digit() || first == '.' || ["Inf", "inf", "NaN", "nan"].contains(&unsigned))
+        .then(|| unsigned.parse::<f64>().ok())
+        .flatten()
+        .map(|value| sign * value)
+}
+
+/// Samples in the short notation.
+fn items_of(text: &str) -> Result<Vec<Item>, String> {
+    let mut items = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let end = if rest.starts_with("{{") { histogram_len(rest)? } else { word_len(rest) };
+        item(&rest[..end], &mut items)?;
+        rest = rest[end..].trim_start();
+    }
+    Ok(items)
+}
+
+fn word_len(text: &str) -> usize {
+    text.find(char::is_whitespace).unwrap_or(text.len())
+}
+
+/// `{{..}}`, `{{..}}xN`, `{{..}}+{{..}}xN`.
+fn histogram_len(text: &str) -> Result<usize, String> {
+    let mut end = 0;
+    loop {
+        let close = text[end..].find("}}").ok_or_else(|| format!("unclosed histogram: {text}"))?;
+        end += close + 2;
+        let tail = &text[end..];
+        if !(tail.starts_with("+{{") || tail.starts_with("-{{")) {
+            return Ok(end + word_len(tail));
+        }
+    }
+}
+
+/// A sequence's count behind its last `x`.
+fn times(text: &str) -> Option<(&str, usize)> {
+    let (body, count) = text.rsplit_once('x')?;
+    Some((body, count.parse().ok()?)).filter(|(body, _)| *body != "0" || count.is_empty())
+}
+
+fn item(text: &str, items: &mut Vec<Item>) -> Result<(), String> {
+    let bad = || format!("not a sample: {text}");
+    if text.starts_with("{{") {
+        let count = text.rsplit_once("}}x").and_then(|(_, n)| n.parse().ok()).map_or(1, |n: usize| n + 1);
+        items.extend(std::iter::repeat_n(Item::Histogram, count));
+        return Ok(());
+    }
+    let stale = f64::from_bits(promql::STALE_NAN_BITS);
+    match text {
+        "_" => items.push(Item::Absent),
+        "stale" => items.push(Item::Float(stale)),
+        _ => match times(text) {
+            Some(("_", count)) => items.extend(std::iter::repeat_n(Item::Absent, count)),
+            Some(("stale", count)) => items.extend(std::iter::repeat_n(Item::Float(stale), count + 1)),
+            Some((body, count)) => {
+                let (mut value, delta) = sequence(body).ok_or_else(bad)?;
+                for _ in 0..=count {
+                    items.push(Item::Float(value));
+                    value += delta;
+                }
+            }
+            None => items.push(Item::Float(number(text).ok_or_else(bad)?)),
+        },
+    }
+    Ok(())
+}
+
+/// `a`, `a+b` or `a-b`: first value and difference.
+fn sequence(body: &str) -> Option<(f64, f64)> {
+    if let Some(value) = number(body) {
+        return Some((value, 0.0));
+    }
+    let signs = body.char_indices().skip(1).filter(|(_, c)| "+-".contains(*c));
+    signs.map(|(at, _)| body.split_at(at)).find_map(|(first, delta)| Some((number(first)?, number(delta)?)))
+}

@@ -13,6 +13,7 @@ use rustls_pki_types::CertificateDer;
 use wire::identity::IdentityError;
 use wire::{DeviceName, Identity, Role, Timestamp};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
 use crate::files::{self, FileError, PemFault};
@@ -46,7 +47,10 @@ pub enum AuthorityError {
     /// The key is of none of the CA certificates.
     #[error("ca.key belongs to none of the certificates in ca.crt")]
     KeyPair,
-    /// The key is not PKCS#8, or something could not be encoded or signed.
+    /// The key is of an unsupported kind.
+    #[error("ca.key: {0}; an ECDSA, Ed25519 or RSA key is needed, as from `openssl pkcs8 -topk8 -nocrypt`")]
+    Key(rcgen::Error),
+    /// Something could not be encoded or signed.
     #[error("{0}")]
     Crypto(#[from] rcgen::Error),
     /// No randomness.
@@ -100,6 +104,7 @@ pub struct Authority {
     certificate: CertificateDer<'static>,
     bundle_pem: String,
     subject: Box<[u8]>,
+    key_id: KeyIdMethod,
     not_after: Timestamp,
 }
 
@@ -141,7 +146,7 @@ impl Authority {
             what: "ca.key",
             fault,
         })?;
-        let key = KeyPair::try_from(&key)?;
+        let key = KeyPair::try_from(&key).map_err(AuthorityError::Key)?;
         let spki = key.subject_public_key_info();
         for certificate in cas {
             let Ok((_, parsed)) = X509Certificate::from_der(&certificate) else {
@@ -150,14 +155,14 @@ impl Authority {
             if parsed.public_key().raw != spki.as_slice() {
                 continue;
             }
-            let (subject, not_after) = (
-                parsed.subject().as_raw().into(),
-                timestamp(parsed.validity().not_after),
-            );
+            let subject = parsed.subject().as_raw().into();
+            let not_after = timestamp(parsed.validity().not_after);
+            let key_id = key_id(&parsed);
             return Ok(Authority {
                 issuer: Issuer::from_ca_cert_der(&certificate, key)?,
                 bundle_pem: String::from_utf8_lossy(bundle).into_owned(),
                 subject,
+                key_id,
                 not_after,
                 certificate,
             });
@@ -264,8 +269,19 @@ impl Authority {
             crl_number: SerialNumber::from_slice(&state.next_number),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
+            key_identifier_method: self.key_id.clone(),
         };
         Ok(params.signed_by(&self.issuer)?.pem()?)
     }
+}
+
+/// The CA's own key identifier: OpenSSL does not take a CRL that names its issuer's key otherwise.
+fn key_id(ca: &X509Certificate<'_>) -> KeyIdMethod {
+    let mut ids = ca
+        .iter_extensions()
+        .filter_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(KeyIdMethod::PreSpecified(id.0.to_vec())),
+            _ => None,
+        });
+    ids.next().unwrap_or(KeyIdMethod::Sha256)
 }

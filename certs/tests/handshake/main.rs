@@ -1,6 +1,8 @@
 //! Real handshakes over TCP: who gets in, and who does not.
 
+#[cfg(test)]
 mod own_ca;
+#[cfg(test)]
 mod site;
 
 use std::fs;

@@ -64,7 +64,7 @@ impl Default for ExpositionLimits {
     fn default() -> Self {
         ExpositionLimits {
             line_bytes: 64 << 10,
-            labels: 64,
+            labels: 48,
             name_bytes: 256,
             value_bytes: 4096,
         }

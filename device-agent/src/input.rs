@@ -7,10 +7,17 @@
 //!
 //! A reader keeps `slots: Vec<Labels>` per target and, per row, first applies `new_series`, then reads `values`.
 
+mod metrics;
+mod moment;
+mod set;
+
 use tokio::sync::mpsc;
 use wire::{Labels, Timestamp};
 
 use crate::exposition::MetricType;
+pub use metrics::InputMetrics;
+pub use moment::Moment;
+pub use set::{InputConfig, TargetConfig, start};
 
 /// An input of this agent; numbered from 0 in the order of the config, for the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,8 +3,10 @@
 pub mod agent;
 pub mod delivery;
 pub mod exposition;
+mod host;
 pub mod input;
 pub mod metrics;
+pub mod scrape;
 pub mod uplink;
 pub mod wal;
 

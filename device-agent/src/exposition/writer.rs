@@ -62,13 +62,13 @@ impl PageWriter {
     }
 
     /// Where the page ends now, for [`PageWriter::truncate`].
-    pub fn len(&self) -> usize {
+    pub fn position(&self) -> usize {
         self.page.len()
     }
 
-    /// Takes back what was written since `len` was asked.
-    pub fn truncate(&mut self, len: usize) {
-        self.page.truncate(len);
+    /// Takes back what was written after a position.
+    pub fn truncate(&mut self, position: usize) {
+        self.page.truncate(position);
     }
 }
 

@@ -129,7 +129,9 @@ fn charge(body: &[u8], shapes: &'static [Shape], left: &mut usize) -> Result<(),
         };
         let cost = shape.cost + shape.widens * bytes.len();
         *left = left.checked_sub(cost).ok_or(ShapeError::Limit)?;
-        charge(bytes, shape.inner, left)?;
+        if !shape.inner.is_empty() {
+            charge(bytes, shape.inner, left)?;
+        }
     }
     Ok(())
 }

@@ -39,7 +39,9 @@ impl Grid {
 
     /// The time at an index below [`Grid::len`], Unix ms.
     pub(crate) fn time_ms(self, index: usize) -> i64 {
-        self.start_ms + self.step_ms * index as i64
+        // The time itself fits; only the distance from a very early start may not, and wrapping twice undoes that.
+        self.start_ms
+            .wrapping_add(self.step_ms.wrapping_mul(index as i64))
     }
 
     /// The first time.

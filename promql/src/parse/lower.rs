@@ -28,16 +28,12 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, ParseError> {
     Err(ParseError::Syntax(message.into()))
 }
 
-fn boxed(tree: Box<grammar::Expr>) -> Result<Expr, ParseError> {
-    expr(*tree)
-}
-
 fn expr(tree: grammar::Expr) -> Result<Expr, ParseError> {
     Ok(match tree {
         grammar::Expr::NumberLiteral(number) => Expr::Number(number.val),
         grammar::Expr::StringLiteral(text) => Expr::Text(text.val),
-        grammar::Expr::Paren(paren) => Expr::Paren(Box::new(boxed(paren.expr)?)),
-        grammar::Expr::Unary(unary) => Expr::Negate(Box::new(boxed(unary.expr)?)),
+        grammar::Expr::Paren(paren) => Expr::Paren(Box::new(expr(*paren.expr)?)),
+        grammar::Expr::Unary(unary) => Expr::Negate(Box::new(expr(*unary.expr)?)),
         grammar::Expr::VectorSelector(vector) => Expr::Selector(selector(vector)?),
         grammar::Expr::MatrixSelector(matrix) => Expr::Matrix(Matrix {
             selector: selector(matrix.vs)?,
@@ -54,7 +50,7 @@ fn expr(tree: grammar::Expr) -> Result<Expr, ParseError> {
 fn lower_subquery(subquery: grammar::SubqueryExpr) -> Result<Subquery, ParseError> {
     let step_ms = subquery.step.map(millis).transpose()?;
     Ok(Subquery {
-        expr: boxed(subquery.expr)?,
+        expr: expr(*subquery.expr)?,
         range_ms: millis(subquery.range)?,
         step_ms: step_ms.filter(|ms| *ms > 0),
         offset_ms: offset(subquery.offset)?,
@@ -67,7 +63,12 @@ fn lower_call(call: grammar::Call) -> Result<Call, ParseError> {
     let Some(function) = Function::from_name(name) else {
         return refuse(format!("unknown function with name {name:?}"));
     };
-    let args = call.args.args.into_iter().map(boxed).collect::<Result<_, _>>()?;
+    let args = call
+        .args
+        .args
+        .into_iter()
+        .map(|tree| expr(*tree))
+        .collect::<Result<_, _>>()?;
     Ok(Call { function, args })
 }
 
@@ -158,8 +159,8 @@ fn lower_binary(binary: grammar::BinaryExpr) -> Result<Binary, ParseError> {
     };
     Ok(Binary {
         op,
-        lhs: boxed(binary.lhs)?,
-        rhs: boxed(binary.rhs)?,
+        lhs: expr(*binary.lhs)?,
+        rhs: expr(*binary.rhs)?,
         matching: Matching {
             labels: grouping(matching, Grouping::Without(Vec::new())),
             cardinality,
@@ -197,8 +198,8 @@ fn lower_aggregate(aggregate: grammar::AggregateExpr) -> Result<Aggregate, Parse
     };
     Ok(Aggregate {
         op,
-        expr: boxed(aggregate.expr)?,
-        param: aggregate.param.map(boxed).transpose()?,
+        expr: expr(*aggregate.expr)?,
+        param: aggregate.param.map(|tree| expr(*tree)).transpose()?,
         grouping: grouping(aggregate.modifier, Grouping::Only(Vec::new())),
     })
 }

@@ -32,7 +32,11 @@ fn kind_of_annotations(kind: &str, expected: &Annotations, got: &[String]) -> Re
     if expected.none && !got.is_empty() {
         return Err(format!("unexpected {kind}: {got:?}"));
     }
-    if let Some(missing) = expected.wanted.iter().find(|wanted| !got.iter().any(|text| wanted.accepts(text))) {
+    if let Some(missing) = expected
+        .wanted
+        .iter()
+        .find(|wanted| !got.iter().any(|text| wanted.accepts(text)))
+    {
         return Err(format!("missing {kind} {missing:?}, got {got:?}"));
     }
     let unexpected = |text: &&String| !expected.wanted.iter().any(|wanted| wanted.accepts(text));
@@ -47,13 +51,19 @@ pub(crate) fn as_series(value: &QueryValue) -> Vec<(Labels, Vec<(i64, f64)>)> {
     match value {
         QueryValue::Scalar { time_ms, value } => vec![(Labels::default(), vec![(*time_ms, *value)])],
         QueryValue::Text { .. } => Vec::new(),
-        QueryValue::Vector(samples) => {
-            samples.iter().map(|s| (s.labels.clone(), vec![(s.time_ms, s.value)])).collect()
-        }
+        QueryValue::Vector(samples) => samples
+            .iter()
+            .map(|s| (s.labels.clone(), vec![(s.time_ms, s.value)]))
+            .collect(),
         QueryValue::Matrix(series) => series
             .iter()
             .map(|s| {
-                let points = s.samples.times_ms().iter().copied().zip(s.samples.values().iter().copied());
+                let points = s
+                    .samples
+                    .times_ms()
+                    .iter()
+                    .copied()
+                    .zip(s.samples.values().iter().copied());
                 (s.labels.clone(), points.collect())
             })
             .collect(),
@@ -70,26 +80,40 @@ pub(crate) fn value(eval: &Eval, value: &QueryValue) -> Result<(), String> {
     }
     if let (Some(wanted), QueryValue::Scalar { value, .. }) = (eval.scalar, value) {
         let good = almost_equal(wanted, *value);
-        return if good { Ok(()) } else { Err(format!("expected {wanted}, got {value}")) };
+        return if good {
+            Ok(())
+        } else {
+            Err(format!("expected {wanted}, got {value}"))
+        };
     }
     if eval.scalar.is_some() != matches!(value, QueryValue::Scalar { .. }) {
-        return Err(format!("expected {:?} {:?}, got {value:?}", eval.scalar, eval.series));
+        return Err(format!(
+            "expected {:?} {:?}, got {value:?}",
+            eval.scalar, eval.series
+        ));
     }
     series(eval, &as_series(value))
 }
 
 /// Whether these are the expected series.
 pub(crate) fn series(eval: &Eval, got: &[(Labels, Vec<(i64, f64)>)]) -> Result<(), String> {
-    let expected: Vec<(Labels, Vec<(i64, Item)>)> = eval.series.iter().map(|line| points(line, eval.when)).collect();
+    let expected: Vec<(Labels, Vec<(i64, Item)>)> =
+        eval.series.iter().map(|line| points(line, eval.when)).collect();
     if got.len() != expected.len() {
-        return Err(format!("expected {} series, got {}: {got:?}", expected.len(), got.len()));
+        return Err(format!(
+            "expected {} series, got {}: {got:?}",
+            expected.len(),
+            got.len()
+        ));
     }
     for (position, (labels, points)) in expected.iter().enumerate() {
         let Some(found) = got.iter().position(|(other, _)| other == labels) else {
             return Err(format!("expected series {labels}, got {got:?}"));
         };
         if eval.ordered && found != position {
-            return Err(format!("expected {labels} at position {position}, found it at {found}"));
+            return Err(format!(
+                "expected {labels} at position {position}, found it at {found}"
+            ));
         }
         let same = |((time, item), (got_time, value)): (&(i64, Item), &(i64, f64))| {
             time == got_time && matches!(item, Item::Float(wanted) if almost_equal(*wanted, *value))
@@ -108,6 +132,12 @@ fn points((labels, items): &Line, when: When) -> (Labels, Vec<(i64, Item)>) {
         When::Instant { at } => (at, 0),
         When::Range { start, step, .. } => (start, step),
     };
-    let timed = items.iter().enumerate().map(|(index, item)| (start + step * index as i64, *item));
-    (labels.clone(), timed.filter(|(_, item)| *item != Item::Absent).collect())
+    let timed = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| (start + step * index as i64, *item));
+    (
+        labels.clone(),
+        timed.filter(|(_, item)| *item != Item::Absent).collect(),
+    )
 }

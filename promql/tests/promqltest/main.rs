@@ -60,15 +60,22 @@ fn run_all(out: &mut impl Write) -> Result<bool, String> {
     if folder.is_dir() {
         results.extend(run_folder(&folder, "")?);
     } else {
-        writeln!(out, "promqltest: {} is not there; only the repository's own scripts run", folder.display())
-            .map_err(io)?;
+        writeln!(
+            out,
+            "promqltest: {} is not there; only the repository's own scripts run",
+            folder.display()
+        )
+        .map_err(io)?;
     }
     let baseline = baseline();
     let list_failures = std::env::var_os("PROMQLTEST_FAILURES").is_some();
     let mut good = true;
     let (mut passed, mut total) = (0, 0);
     for result in &results {
-        let expected = baseline.iter().find(|(name, _)| *name == result.name).map_or(0, |(_, passes)| *passes);
+        let expected = baseline
+            .iter()
+            .find(|(name, _)| *name == result.name)
+            .map_or(0, |(_, passes)| *passes);
         let fell = result.passed < expected && (with_baseline || result.name.starts_with("own/"));
         good &= !fell;
         (passed, total) = (passed + result.passed, total + result.total());

@@ -52,7 +52,8 @@ fn pin(expr: &mut Expr, time_ms: i64) -> bool {
         Expr::Negate(inner) | Expr::Paren(inner) => pin(inner, time_ms),
         Expr::Binary(binary) => pin(&mut binary.lhs, time_ms) && pin(&mut binary.rhs, time_ms),
         Expr::Aggregate(aggregate) => {
-            aggregate.param.as_mut().is_none_or(|param| pin(param, time_ms)) && pin(&mut aggregate.expr, time_ms)
+            aggregate.param.as_mut().is_none_or(|param| pin(param, time_ms))
+                && pin(&mut aggregate.expr, time_ms)
         }
         Expr::Call(call) => {
             !depends_on_time(call.function) && call.args.iter_mut().all(|argument| pin(argument, time_ms))

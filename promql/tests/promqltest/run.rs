@@ -26,7 +26,10 @@ impl FileResult {
 
 /// Upstream's harness runs with delayed name removal.
 fn options() -> Options<'static> {
-    Options { delayed_name_removal: true, ..Options::default() }
+    Options {
+        delayed_name_removal: true,
+        ..Options::default()
+    }
 }
 
 /// Runs one script; an error means that the script itself could not be read.
@@ -35,7 +38,11 @@ pub(crate) fn run_file(path: &Path, prefix: &str) -> Result<FileResult, String> 
     let text = std::fs::read_to_string(path).map_err(|error| context(error.to_string()))?;
     let commands = script::parse(&text).map_err(context)?;
     let file = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut result = FileResult { name: format!("{prefix}{file}"), passed: 0, failures: Vec::new() };
+    let mut result = FileResult {
+        name: format!("{prefix}{file}"),
+        passed: 0,
+        failures: Vec::new(),
+    };
     let mut storage = Storage::default();
     for command in &commands {
         match command {
@@ -43,7 +50,9 @@ pub(crate) fn run_file(path: &Path, prefix: &str) -> Result<FileResult, String> 
             Command::Load { step_ms, series } => storage.load(*step_ms, series),
             Command::Eval(eval) => match run_eval(eval, &storage) {
                 Ok(()) => result.passed += 1,
-                Err(why) => result.failures.push(format!("line {}: {}: {why}", eval.line, eval.expr)),
+                Err(why) => result
+                    .failures
+                    .push(format!("line {}: {}: {why}", eval.line, eval.expr)),
             },
         }
     }
@@ -57,13 +66,14 @@ fn run_eval(eval: &Eval, storage: &Storage) -> Result<(), String> {
     };
     match eval.when {
         When::Range { start, end, step } => {
-            finish(eval, eval_range(&plan, start, end, step, storage, &options()))?.map_or(Ok(()), |answer| {
-                check::value(eval, &answer.value)
-            })
+            finish(eval, eval_range(&plan, start, end, step, storage, &options()))?
+                .map_or(Ok(()), |answer| check::value(eval, &answer.value))
         }
         When::Instant { at } => {
             run_instant(eval, &plan, at, storage)?;
-            let Some(pinned) = pinned(&plan, at) else { return Ok(()) };
+            let Some(pinned) = pinned(&plan, at) else {
+                return Ok(());
+            };
             for time_ms in other_times(at) {
                 run_instant(eval, &pinned, time_ms, storage)
                     .map_err(|why| format!("pinned, evaluated at {time_ms} ms: {why}"))?;
@@ -95,19 +105,28 @@ fn finish(eval: &Eval, outcome: Result<Answer, EvalError>) -> Result<Option<Answ
 }
 
 fn run_instant(eval: &Eval, plan: &Plan, time_ms: i64, storage: &Storage) -> Result<(), String> {
-    let Some(answer) = finish(eval, eval_instant(plan, time_ms, storage, &options()))? else { return Ok(()) };
+    let Some(answer) = finish(eval, eval_instant(plan, time_ms, storage, &options()))? else {
+        return Ok(());
+    };
     let relabelled = at_eval_time(eval, &answer.value);
     check::value(eval, &relabelled)?;
     if eval.ordered || matches!(answer.value, QueryValue::Text { .. }) {
         return Ok(());
     }
     let (start, end) = (time_ms - MINUTE_MS, time_ms + MINUTE_MS);
-    let range = eval_range(plan, start, end, MINUTE_MS, storage, &options()).map_err(|e| format!("as a range: {e}"))?;
+    let range = eval_range(plan, start, end, MINUTE_MS, storage, &options())
+        .map_err(|e| format!("as a range: {e}"))?;
     check::annotations(eval, &range).map_err(|why| format!("as a range: {why}"))?;
     let middle = middle_step(&range.value, time_ms);
     let same_type = match (&answer.value, middle.first()) {
-        (QueryValue::Scalar { .. }, Some((_, points))) => QueryValue::Scalar { time_ms, value: points[0].1 },
-        _ => return check::series(eval, &at_time_of(eval, middle)).map_err(|why| format!("as a range: {why}")),
+        (QueryValue::Scalar { .. }, Some((_, points))) => QueryValue::Scalar {
+            time_ms,
+            value: points[0].1,
+        },
+        _ => {
+            return check::series(eval, &at_time_of(eval, middle))
+                .map_err(|why| format!("as a range: {why}"));
+        }
     };
     check::value(eval, &same_type).map_err(|why| format!("as a range: {why}"))
 }
@@ -127,7 +146,10 @@ fn middle_step(value: &QueryValue, time_ms: i64) -> Points {
 /// Points under the time that the script names, for queries evaluated at another one.
 fn at_time_of(eval: &Eval, mut series: Points) -> Points {
     if let When::Instant { at } = eval.when {
-        series.iter_mut().flat_map(|(_, points)| points).for_each(|(time, _)| *time = at);
+        series
+            .iter_mut()
+            .flat_map(|(_, points)| points)
+            .for_each(|(time, _)| *time = at);
     }
     series
 }

@@ -73,7 +73,11 @@ pub(crate) enum Command {
 pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
     let clean = |line: &str| {
         let line = line.trim();
-        if line.starts_with('#') { String::new() } else { line.to_owned() }
+        if line.starts_with('#') {
+            String::new()
+        } else {
+            line.to_owned()
+        }
     };
     let lines: Vec<String> = text.lines().map(clean).collect();
     let mut commands = Vec::new();
@@ -93,7 +97,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
             "load" | "load_with_nhcb" => {
                 let series = lines[at + 1..=at + block].iter().map(|line| series_line(line));
                 let series = series.collect::<Result<_, _>>().map_err(context)?;
-                commands.push(Command::Load { step_ms: duration(rest.trim()).map_err(context)?, series });
+                commands.push(Command::Load {
+                    step_ms: duration(rest.trim()).map_err(context)?,
+                    series,
+                });
                 at += block;
             }
             word if word.starts_with("eval") => {
@@ -116,12 +123,16 @@ fn duration(text: &str) -> Result<i64, String> {
     let (sign, text) = text.strip_prefix('-').map_or((1, text), |text| (-1, text));
     match text.parse::<f64>() {
         Ok(seconds) => Ok(sign * (seconds * 1000.0) as i64),
-        Err(_) => parse_duration(text).map(|ms| sign * ms).map_err(|error| error.to_string()),
+        Err(_) => parse_duration(text)
+            .map(|ms| sign * ms)
+            .map_err(|error| error.to_string()),
     }
 }
 
 fn next_word(text: &str) -> Result<(&str, &str), String> {
-    let (word, rest) = text.split_once(char::is_whitespace).ok_or_else(|| format!("incomplete: {text}"))?;
+    let (word, rest) = text
+        .split_once(char::is_whitespace)
+        .ok_or_else(|| format!("incomplete: {text}"))?;
     Ok((word, rest.trim_start()))
 }
 
@@ -141,9 +152,19 @@ fn eval_line(command: &str, rest: &str, line: usize) -> Result<Eval, String> {
         let (start, rest) = next_word(keyword(rest, "from")?)?;
         let (end, rest) = next_word(keyword(rest, "to")?)?;
         let (step, expr) = next_word(keyword(rest, "step")?)?;
-        (When::Range { start: duration(start)?, end: duration(end)?, step: duration(step)? }, expr)
+        (
+            When::Range {
+                start: duration(start)?,
+                end: duration(end)?,
+                step: duration(step)?,
+            },
+            expr,
+        )
     };
-    let wanted = |is: bool| Annotations { wanted: if is { vec![Wanted::Anything] } else { Vec::new() }, none: false };
+    let wanted = |is: bool| Annotations {
+        wanted: if is { vec![Wanted::Anything] } else { Vec::new() },
+        none: false,
+    };
     Ok(Eval {
         line,
         when,
@@ -238,7 +259,10 @@ fn labels(metric: &str) -> Result<Labels, String> {
     if matchers.iter().any(|matcher| matcher.op() != MatchOp::Equal) {
         return Err(format!("not a metric: {metric}"));
     }
-    Ok(matchers.iter().map(|matcher| (matcher.name(), matcher.value())).collect())
+    Ok(matchers
+        .iter()
+        .map(|matcher| (matcher.name(), matcher.value()))
+        .collect())
 }
 
 fn number(text: &str) -> Option<f64> {
@@ -259,7 +283,11 @@ fn items_of(text: &str) -> Result<Vec<Item>, String> {
     let mut items = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
-        let end = if rest.starts_with("{{") { histogram_len(rest)? } else { word_len(rest) };
+        let end = if rest.starts_with("{{") {
+            histogram_len(rest)?
+        } else {
+            word_len(rest)
+        };
         item(&rest[..end], &mut items)?;
         rest = rest[end..].trim_start();
     }
@@ -274,7 +302,9 @@ fn word_len(text: &str) -> usize {
 fn histogram_len(text: &str) -> Result<usize, String> {
     let mut end = 0;
     loop {
-        let close = text[end..].find("}}").ok_or_else(|| format!("unclosed histogram: {text}"))?;
+        let close = text[end..]
+            .find("}}")
+            .ok_or_else(|| format!("unclosed histogram: {text}"))?;
         end += close + 2;
         let tail = &text[end..];
         if !(tail.starts_with("+{{") || tail.starts_with("-{{")) {
@@ -292,7 +322,10 @@ fn times(text: &str) -> Option<(&str, usize)> {
 fn item(text: &str, items: &mut Vec<Item>) -> Result<(), String> {
     let bad = || format!("not a sample: {text}");
     if text.starts_with("{{") {
-        let count = text.rsplit_once("}}x").and_then(|(_, n)| n.parse().ok()).map_or(1, |n: usize| n + 1);
+        let count = text
+            .rsplit_once("}}x")
+            .and_then(|(_, n)| n.parse().ok())
+            .map_or(1, |n: usize| n + 1);
         items.extend(std::iter::repeat_n(Item::Histogram, count));
         return Ok(());
     }
@@ -322,5 +355,7 @@ fn sequence(body: &str) -> Option<(f64, f64)> {
         return Some((value, 0.0));
     }
     let signs = body.char_indices().skip(1).filter(|(_, c)| "+-".contains(*c));
-    signs.map(|(at, _)| body.split_at(at)).find_map(|(first, delta)| Some((number(first)?, number(delta)?)))
+    signs
+        .map(|(at, _)| body.split_at(at))
+        .find_map(|(first, delta)| Some((number(first)?, number(delta)?)))
 }

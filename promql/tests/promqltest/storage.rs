@@ -16,10 +16,14 @@ impl Storage {
     /// Adds samples; item i is at i times the step. Native histograms are left out.
     pub(crate) fn load(&mut self, step_ms: i64, lines: &[Line]) {
         for (labels, items) in lines {
-            let place = self.series.iter().position(|(known, _)| known == labels).unwrap_or_else(|| {
-                self.series.push((labels.clone(), BTreeMap::new()));
-                self.series.len() - 1
-            });
+            let place = self
+                .series
+                .iter()
+                .position(|(known, _)| known == labels)
+                .unwrap_or_else(|| {
+                    self.series.push((labels.clone(), BTreeMap::new()));
+                    self.series.len() - 1
+                });
             for (index, item) in items.iter().enumerate() {
                 if let Item::Float(value) = item {
                     self.series[place].1.insert(step_ms * index as i64, *value);
@@ -33,14 +37,21 @@ impl SeriesSource for Storage {
     fn select(&self, matchers: &[Matcher], hints: &Hints) -> Result<Vec<Series>, SourceError> {
         let mut selected = Vec::new();
         for (labels, samples) in &self.series {
-            if hints.start_ms > hints.end_ms || !matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
+            if hints.start_ms > hints.end_ms || !matchers.iter().all(|matcher| matcher.matches_labels(labels))
+            {
                 continue;
             }
-            let (times, values) = samples.range(hints.start_ms..=hints.end_ms).map(|(t, v)| (*t, *v)).unzip();
+            let (times, values) = samples
+                .range(hints.start_ms..=hints.end_ms)
+                .map(|(t, v)| (*t, *v))
+                .unzip();
             let samples = Samples::from_floats(times, values)
                 .ok_or_else(|| SourceError::Storage("samples out of order".to_owned()))?;
             if !samples.is_empty() {
-                selected.push(Series { labels: labels.clone(), samples });
+                selected.push(Series {
+                    labels: labels.clone(),
+                    samples,
+                });
             }
         }
         Ok(selected)

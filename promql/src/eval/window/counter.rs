@@ -25,7 +25,7 @@ pub(crate) fn extrapolated(how: Difference, window: &Window<'_>) -> Option<f64> 
     if how.counter {
         result += lost_in_resets(values);
     }
-    let seconds = |from: i64, to: i64| (to - from) as f64 / 1000.0;
+    let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
     let sampled = seconds(first, last);
     let average_gap = sampled / (times.len() - 1) as f64;
     let within = |gap: f64| {
@@ -70,7 +70,7 @@ pub(crate) fn instant(how: Difference, window: &Window<'_>) -> Option<f64> {
     } else {
         now - before
     };
-    let gap_ms = later - earlier;
+    let gap_ms = later.saturating_sub(*earlier);
     if gap_ms == 0 {
         return None;
     }

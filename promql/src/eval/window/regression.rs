@@ -16,7 +16,7 @@ pub(crate) fn line(window: &Window<'_>, origin_ms: i64) -> (f64, f64) {
     let (mut x, mut y) = (Sum::default(), Sum::default());
     let (mut xy, mut xx) = (Sum::default(), Sum::default());
     for (time, value) in window.times.iter().zip(window.values) {
-        let seconds = (time - origin_ms) as f64 / 1000.0;
+        let seconds = time.saturating_sub(origin_ms) as f64 / 1000.0;
         x = x.plus(seconds);
         y = y.plus(*value);
         xy = xy.plus(seconds * value);

@@ -1,0 +1,420 @@
+//! The engine through its public API: limits, interrupts, name removal, and a range answer against instant ones.
+
+use proptest::prelude::*;
+
+use promql::{
+    Answer, EvalError, Hints, Interrupt, Labels, Matcher, Options, Plan, QueryValue, Samples, Series,
+    SeriesSource, SourceError, eval_instant, eval_range, parse, stale_nan,
+};
+
+/// Series in memory that keep to the sample limit, as storage does.
+#[derive(Debug)]
+struct Memory(Vec<Series>);
+
+impl Memory {
+    /// Series of these names, all with the label job="x".
+    fn named(names: &[&str], points: &[(i64, f64)]) -> Self {
+        let series = names.iter().map(|name| Series {
+            labels: [("__name__", *name), ("job", "x")].into_iter().collect(),
+            samples: samples(points),
+        });
+        Self(series.collect())
+    }
+}
+
+fn samples(points: &[(i64, f64)]) -> Samples {
+    let (times, values) = points.iter().copied().unzip();
+    Samples::from_floats(times, values).expect("ascending")
+}
+
+impl SeriesSource for Memory {
+    fn select(&self, matchers: &[Matcher], hints: &Hints) -> Result<Vec<Series>, SourceError> {
+        let matching = self
+            .0
+            .iter()
+            .filter(|s| matchers.iter().all(|m| m.matches_labels(&s.labels)));
+        let selected: Vec<Series> = matching.cloned().collect();
+        let loaded: u64 = selected.iter().map(|s| s.samples.len() as u64).sum();
+        if loaded > hints.max_samples {
+            Err(SourceError::TooManySamples)
+        } else {
+            Ok(selected)
+        }
+    }
+}
+
+fn two_counters() -> Memory {
+    let points: Vec<(i64, f64)> = (0..20).map(|i| (i * 15_000, i as f64)).collect();
+    Memory::named(&["a_total", "b_total"], &points)
+}
+
+fn plan(query: &str) -> Plan {
+    parse(query).unwrap_or_else(|error| panic!("{query}: {error}"))
+}
+
+fn instant(query: &str, options: &Options<'_>) -> Result<Answer, EvalError> {
+    eval_instant(&plan(query), 60_000, &two_counters(), options)
+}
+
+fn labels_of(answer: &Answer) -> Vec<String> {
+    match &answer.value {
+        QueryValue::Vector(samples) => samples.iter().map(|s| s.labels.to_string()).collect(),
+        other => panic!("not a vector: {other:?}"),
+    }
+}
+
+#[test]
+fn names_go_at_once_by_default_and_at_the_end_on_request() {
+    let delayed = Options {
+        delayed_name_removal: true,
+        ..Options::default()
+    };
+    let query = "label_replace(rate(a_total[1m]), \"was\", \"$1\", \"__name__\", \"(.*)\")";
+    assert_eq!(
+        labels_of(&instant(query, &Options::default()).unwrap()),
+        ["{job=\"x\"}"]
+    );
+    assert_eq!(
+        labels_of(&instant(query, &delayed).unwrap()),
+        ["{job=\"x\", was=\"a_total\"}"]
+    );
+}
+
+#[test]
+fn series_that_become_equal_without_their_names_are_an_error_in_both_modes() {
+    let delayed = Options {
+        delayed_name_removal: true,
+        ..Options::default()
+    };
+    for options in [Options::default(), delayed] {
+        for query in [
+            "rate({job=\"x\"}[1m])",
+            "-{job=\"x\"}",
+            "{job=\"x\"} * 2",
+            "abs({job=\"x\"})",
+        ] {
+            let error = instant(query, &options).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "vector cannot contain metrics with the same labelset",
+                "{query}"
+            );
+            assert_eq!(error.error_type(), "execution");
+        }
+    }
+}
+
+#[test]
+fn a_query_over_its_sample_limit_is_refused_wherever_the_samples_come_from() {
+    let tight = Options {
+        max_samples: 30,
+        ..Options::default()
+    };
+    for query in [
+        "rate({job=\"x\"}[1m])",
+        "sum_over_time(vector(1)[1h:1m])",
+        "count_over_time(vector(1)[100y:1s])",
+    ] {
+        assert_eq!(instant(query, &tight), Err(EvalError::TooManySamples), "{query}");
+    }
+    let range = eval_range(&plan("vector(1)"), 0, 1_000_000, 1, &two_counters(), &tight);
+    assert_eq!(range, Err(EvalError::TooManySamples));
+    assert!(eval_instant(&plan("a_total"), 60_000, &two_counters(), &tight).is_ok());
+}
+
+#[test]
+fn an_interrupt_ends_the_evaluation_with_its_reason() {
+    let interrupt = Interrupt::default();
+    let options = Options {
+        interrupt: Some(&interrupt),
+        ..Options::default()
+    };
+    assert!(instant("a_total", &options).is_ok());
+    interrupt.time_out();
+    assert_eq!(instant("a_total", &options), Err(EvalError::Timeout));
+    interrupt.cancel();
+    assert_eq!(instant("1", &options).unwrap_err().error_type(), "canceled");
+}
+
+#[test]
+fn range_queries_refuse_what_has_no_grid() {
+    let bad = |query: &str, start, end, step| {
+        eval_range(
+            &plan(query),
+            start,
+            end,
+            step,
+            &two_counters(),
+            &Options::default(),
+        )
+        .unwrap_err()
+        .error_type()
+    };
+    assert_eq!(bad("a_total[5m]", 0, 1, 1), "bad_data");
+    assert_eq!(bad("\"text\"", 0, 1, 1), "bad_data");
+    assert_eq!(bad("a_total", 1, 0, 1), "bad_data");
+    assert_eq!(bad("a_total", 0, 1, 0), "bad_data");
+}
+
+#[test]
+fn a_range_selector_answers_its_window_without_stale_markers() {
+    let memory = Memory::new(&[(
+        &[("__name__", "m")],
+        &[(0, 1.0), (1, 2.0), (2, stale_nan()), (3, 4.0)],
+    )]);
+    let answer = eval_instant(&plan("m[3ms]"), 3, &memory, &Options::default()).unwrap();
+    let QueryValue::Matrix(series) = answer.value else {
+        panic!("not a matrix")
+    };
+    assert_eq!(series[0].samples, samples(&[(1, 2.0), (3, 4.0)]));
+    assert_eq!(
+        series[0].labels,
+        [("__name__", "m"), ("job", "x")].into_iter().collect::<Labels>()
+    );
+}
+
+#[test]
+fn the_deepest_query_fits_a_small_stack() {
+    // A test thread has 2 MiB, as a worker of a runtime has.
+    for query in [
+        format!("{}a_total{}", "(".repeat(249), ")".repeat(249)),
+        format!("{}a_total{}", "abs(".repeat(249), ")".repeat(249)),
+        format!("a_total{}", " + a_total".repeat(249)),
+        format!("{}a_total{}", "sum(".repeat(249), ")".repeat(249)),
+        format!("{}a_total", "-".repeat(249)),
+        format!(
+            "{}a_total{}",
+            "max_over_time(".repeat(120),
+            "[1m:1m])".repeat(120)
+        ),
+    ] {
+        assert!(
+            eval_instant(&plan(&query), 0, &two_counters(), &Options::default()).is_ok(),
+            "{}",
+            &query[..30]
+        );
+    }
+}
+
+#[test]
+fn times_at_the_ends_of_the_scale_do_not_overflow() {
+    let extremes = [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX];
+    for query in [
+        "a_total offset 290y",
+        "rate(a_total[290y])",
+        "sum_over_time(a_total[200y:100y] offset -290y)",
+        "time()",
+    ] {
+        for time in extremes {
+            let _ = eval_instant(&plan(query), time, &two_counters(), &Options::default());
+        }
+        let _ = eval_range(
+            &plan(query),
+            i64::MIN,
+            i64::MAX,
+            i64::MAX / 2,
+            &two_counters(),
+            &Options::default(),
+        );
+    }
+}
+
+/// Values that arithmetic treats specially, and ordinary ones.
+fn value() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        8 => -100.0..100.0,
+        4 => (0_i32..20).prop_map(f64::from),
+        1 => Just(f64::NAN),
+        1 => Just(f64::INFINITY),
+        1 => Just(f64::NEG_INFINITY),
+        1 => Just(stale_nan()),
+        1 => Just(-0.0),
+        1 => Just(f64::MAX),
+    ]
+}
+
+fn data() -> impl Strategy<Value = Memory> {
+    let names = prop::sample::select(vec!["a", "b"]);
+    let points = prop::collection::btree_map(0_i64..60, value(), 0..25);
+    let one = (names, "[xy]", "[12]", points);
+    prop::collection::vec(one, 0..8).prop_map(|all| {
+        let mut series: Vec<Series> = Vec::new();
+        for (name, job, instance, points) in all {
+            let labels: Labels = [
+                ("__name__", name),
+                ("job", job.as_str()),
+                ("instance", instance.as_str()),
+            ]
+            .into_iter()
+            .collect();
+            if !series.iter().any(|s| s.labels == labels) {
+                let points: Vec<(i64, f64)> = points.into_iter().map(|(t, v)| (t * 10_000, v)).collect();
+                series.push(Series {
+                    labels,
+                    samples: samples(&points),
+                });
+            }
+        }
+        Memory(series)
+    })
+}
+
+/// Vector expressions of many kinds.
+fn query() -> impl Strategy<Value = String> {
+    let selector = prop::sample::select(vec![
+        "a",
+        "b",
+        "{__name__=~\"a|b\"}",
+        "a{job=\"x\"}",
+        "a offset 40s",
+        "b @ 200",
+        "a @ end() offset -1m",
+        "vector(3)",
+    ]);
+    let window = |inner: String, function: &str| format!("{function}({inner})");
+    let over = prop::sample::select(vec![
+        "rate",
+        "increase",
+        "delta",
+        "irate",
+        "idelta",
+        "deriv",
+        "sum_over_time",
+        "avg_over_time",
+        "min_over_time",
+        "max_over_time",
+        "count_over_time",
+        "last_over_time",
+        "stddev_over_time",
+        "changes",
+        "resets",
+        "present_over_time",
+        "mad_over_time",
+        "absent_over_time",
+    ]);
+    let range = prop::sample::select(vec![
+        "a[1m]",
+        "b[100s] offset 20s",
+        "{job=\"x\"}[45s]",
+        "a[2m] @ 300",
+    ]);
+    let leaf = prop_oneof![
+        selector.prop_map(str::to_owned),
+        (over.clone(), range).prop_map(move |(function, range)| window(range.to_owned(), function)),
+    ];
+    let aggregate = prop::sample::select(vec![
+        "sum", "avg", "min", "max", "count", "group", "stddev", "topk", "quantile",
+    ]);
+    let grouping = prop::sample::select(vec!["", " by (job)", " without (job)", " by (__name__)"]);
+    let operator = prop::sample::select(vec![
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "^",
+        "atan2",
+        "==",
+        "!=",
+        ">",
+        "<= bool",
+        "and",
+        "or",
+        "unless",
+        "> on(job)",
+        "+ ignoring(job)",
+        "* on(job, instance) group_left",
+        "or on(job)",
+        "and ignoring(instance)",
+    ]);
+    let function = prop::sample::select(vec![
+        "abs",
+        "ceil",
+        "sgn",
+        "-",
+        "sort",
+        "absent",
+        "timestamp",
+        "minute",
+        "sqrt",
+    ]);
+    leaf.prop_recursive(3, 12, 2, move |inner| {
+        prop_oneof![
+            (aggregate.clone(), grouping.clone(), inner.clone()).prop_map(|(op, by, inner)| match op {
+                "topk" => format!("topk{by} (2, {inner})"),
+                "quantile" => format!("quantile{by} (0.4, {inner})"),
+                op => format!("{op}{by} ({inner})"),
+            }),
+            (inner.clone(), operator.clone(), inner.clone())
+                .prop_map(|(l, op, r)| format!("({l}) {op} ({r})")),
+            (function.clone(), inner.clone()).prop_map(|(function, inner)| format!("{function}({inner})")),
+            (over.clone(), inner.clone()).prop_map(|(f, inner)| format!("{f}(({inner})[1m:20s])")),
+            inner.prop_map(|inner| format!("({inner}) * 2 > 1")),
+        ]
+    })
+}
+
+type Points = Vec<(String, i64, u64)>;
+
+/// Series, times and bits of values, sorted; every NaN the same, since operations may pick either operand's.
+fn points(value: &QueryValue, only_ms: Option<i64>) -> Points {
+    let bits = |value: f64| {
+        if value.is_nan() {
+            f64::NAN.to_bits()
+        } else {
+            value.to_bits()
+        }
+    };
+    let mut points: Points = match value {
+        QueryValue::Vector(samples) => samples
+            .iter()
+            .map(|s| (s.labels.to_string(), s.time_ms, bits(s.value)))
+            .collect(),
+        QueryValue::Matrix(series) => series
+            .iter()
+            .flat_map(|s| {
+                let both = s.samples.times_ms().iter().zip(s.samples.values());
+                both.map(|(time, value)| (s.labels.to_string(), *time, bits(*value)))
+                    .collect::<Vec<_>>()
+            })
+            .collect(),
+        other => panic!("not a vector: {other:?}"),
+    };
+    points.retain(|(_, time, _)| only_ms.is_none_or(|only| *time == only));
+    points.sort();
+    points
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_range_answer_has_at_each_step_what_an_instant_query_gives(
+        memory in data(),
+        query in query(),
+        delayed in any::<bool>(),
+    ) {
+        let options = Options { delayed_name_removal: delayed, ..Options::default() };
+        let Ok(plan) = parse(&query) else { return Ok(()) };
+        // `@ end()` means the query's end, which must not differ between the two.
+        prop_assume!(!query.contains("end()"));
+        let (start, end, step) = (-30_000, 700_000, 70_000);
+        let range = eval_range(&plan, start, end, step, &memory, &options);
+        for time in (start..=end).step_by(step as usize) {
+            match (eval_instant(&plan, time, &memory, &options), &range) {
+                (Ok(instant), Ok(range)) => {
+                    prop_assert_eq!(points(&instant.value, None), points(&range.value, Some(time)), "{} at {}", query, time);
+                }
+                (Err(error), Ok(_)) => prop_assert!(false, "{query} fails only as an instant query: {error}"),
+                (_, Err(_)) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn any_query_on_any_data_gives_an_answer_or_an_error(memory in data(), query in query(), time in -1_000..700_000_i64) {
+        if let Ok(plan) = parse(&query) {
+            let _ = eval_instant(&plan, time, &memory, &Options::default());
+        }
+    }
+}

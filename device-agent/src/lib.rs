@@ -1,6 +1,7 @@
 //! The device daemon: inputs, WAL, uplink.
 
 pub mod agent;
+pub mod config;
 pub mod delivery;
 pub mod exposition;
 mod host;

@@ -9,7 +9,7 @@
 //! and key it needs, and `Raw::decode` reads the columns. Every value comes back bit for bit.
 
 mod columns;
-mod decimal;
+pub mod decimal;
 mod decode;
 mod encode;
 mod group;
@@ -21,7 +21,7 @@ mod stamps;
 #[cfg(test)]
 mod tests;
 mod tokens;
-mod xor;
+pub mod xor;
 
 use crate::dict::DictHash;
 use crate::number::{BootId, Seq, SessionId};

@@ -21,7 +21,7 @@ pub mod state;
 pub mod time;
 pub mod topic;
 pub mod units;
-mod varint;
+pub mod varint;
 
 pub use identity::{Identity, Role};
 pub use labels::Labels;

@@ -2,9 +2,10 @@
 
 /// The bytes end too early, or a varint does not fit 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Short;
+pub struct Short;
 
-pub(crate) fn put(out: &mut Vec<u8>, mut n: u64) {
+/// Writes a number.
+pub fn put(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;
@@ -12,49 +13,61 @@ pub(crate) fn put(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-pub(crate) fn put_signed(out: &mut Vec<u8>, n: i64) {
+/// Writes a number as its zigzag.
+pub fn put_signed(out: &mut Vec<u8>, n: i64) {
     put(out, zigzag(n));
 }
 
-pub(crate) const fn zigzag(n: i64) -> u64 {
+/// Maps numbers near 0 of either sign to small ones.
+pub const fn zigzag(n: i64) -> u64 {
     ((n << 1) ^ (n >> 63)) as u64
 }
 
-pub(crate) const fn unzigzag(n: u64) -> i64 {
+/// Undoes `zigzag`.
+pub const fn unzigzag(n: u64) -> i64 {
     (n >> 1) as i64 ^ -((n & 1) as i64)
 }
 
 /// Reads a column from its start.
 #[derive(Debug, Clone)]
-pub(crate) struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// Reads these bytes.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Reader(bytes)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8, Short> {
+    /// The next byte.
+    pub fn byte(&mut self) -> Result<u8, Short> {
         let (&byte, rest) = self.0.split_first().ok_or(Short)?;
         self.0 = rest;
         Ok(byte)
     }
 
-    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], Short> {
+    /// The next bytes.
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], Short> {
         let (taken, rest) = self.0.split_at_checked(len).ok_or(Short)?;
         self.0 = rest;
         Ok(taken)
     }
 
+    /// The next number.
     #[inline]
-    pub(crate) fn varint(&mut self) -> Result<u64, Short> {
+    pub fn varint(&mut self) -> Result<u64, Short> {
         match *self.0 {
             [byte, ref rest @ ..] if byte < 0x80 => {
                 self.0 = rest;
                 Ok(u64::from(byte))
+            }
+            [low, high, ref rest @ ..] if high < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
             }
             _ => self.long_varint(),
         }
@@ -75,7 +88,8 @@ impl<'a> Reader<'a> {
         Err(Short)
     }
 
-    pub(crate) fn signed(&mut self) -> Result<i64, Short> {
+    /// The next number that was written as its zigzag.
+    pub fn signed(&mut self) -> Result<i64, Short> {
         self.varint().map(unzigzag)
     }
 

@@ -42,15 +42,39 @@ impl Columns {
         self.tokens = TokenWriter::default();
     }
 
-    /// Adds the values of the series at a position as differences from its reference (bits and mode). `last` is the mode
-    /// that it was last written in.
-    #[inline]
-    pub(crate) fn push_keyed(&mut self, at: usize, values: &[f64], reference: (u64, u8), last: &mut u8) {
-        let (bits, key_mode) = reference;
-        if values.iter().all(|value| value.to_bits() == bits) {
+    /// Notes which series differ from their references, where every cell has a value.
+    pub(crate) fn mark_changed(&mut self, values: &[f64], rows: usize, bits: &[u64]) {
+        if rows == 1 {
+            let differ = values
+                .iter()
+                .zip(bits)
+                .map(|(value, bits)| value.to_bits() != *bits);
+            differ
+                .enumerate()
+                .for_each(|(at, differs)| self.changed[at / 8] |= u8::from(differs) << (at % 8));
             return;
         }
+        for (at, (cells, bits)) in values.chunks_exact(rows).zip(bits).enumerate() {
+            let differs = cells.iter().any(|value| value.to_bits() != *bits);
+            self.changed[at / 8] |= u8::from(differs) << (at % 8);
+        }
+    }
+
+    /// Notes that the series at a position differs from its reference.
+    pub(crate) fn set_changed(&mut self, at: usize) {
         self.changed[at / 8] |= 1 << (at % 8);
+    }
+
+    /// The byte of the bitmap for eight positions.
+    pub(crate) fn changed_byte(&self, byte: usize) -> u8 {
+        self.changed[byte]
+    }
+
+    /// Adds the values of a changed series as differences from its reference (bits and mode). `last` is the mode that it
+    /// was last written in.
+    #[inline]
+    pub(crate) fn push_keyed(&mut self, values: &[f64], reference: (u64, u8), last: &mut u8) {
+        let (bits, key_mode) = reference;
         let mode = decimal::fit(values, [key_mode, *last], &mut self.mantissas);
         *last = mode;
         if mode == RAW {
@@ -73,7 +97,7 @@ impl Columns {
         let constant = rest.iter().all(|value| value.to_bits() == first.to_bits());
         let values = if constant { &values[..1] } else { values };
         if !constant {
-            self.changed[at / 8] |= 1 << (at % 8);
+            self.set_changed(at);
         }
         let mode = decimal::fit(values, [*last, RAW], &mut self.mantissas);
         *last = mode;

@@ -6,7 +6,7 @@
 //! for bit, so -0.0, infinities and every NaN end in mode 31.
 
 /// The mode of values without a mantissa.
-pub(crate) const RAW: u8 = 31;
+pub const RAW: u8 = 31;
 
 /// Larger mantissas are not exact where they are rounded.
 const MAX_MANTISSA: f64 = 2e15;
@@ -14,9 +14,70 @@ const MAX_MANTISSA: f64 = 2e15;
 /// Adding it to a number below 2^51 rounds that to an integer: it leaves no bits for a fraction.
 const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
 
-const POWERS: [f64; 12] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11];
-const INVERSES: [f64; 12] = [
-    1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11,
+/// What a mode does to a value (`scale`) and to a mantissa (`times`, then `by`); factors of 1 change no bit, so that
+/// every mode is the same arithmetic, without branches.
+struct Mode {
+    scale: f64,
+    times: f64,
+    by: f64,
+}
+
+/// No mode: no value has a mantissa.
+const NONE: Mode = Mode {
+    scale: f64::NAN,
+    times: 0.0,
+    by: 1.0,
+};
+
+const fn divided(power: f64) -> Mode {
+    Mode {
+        scale: power,
+        times: 1.0,
+        by: power,
+    }
+}
+
+const fn multiplied(power: f64, inverse: f64) -> Mode {
+    Mode {
+        scale: power,
+        times: inverse,
+        by: 1.0,
+    }
+}
+
+const MODES: [Mode; 32] = [
+    divided(1.0),
+    divided(1e1),
+    divided(1e2),
+    divided(1e3),
+    divided(1e4),
+    divided(1e5),
+    divided(1e6),
+    divided(1e7),
+    divided(1e8),
+    divided(1e9),
+    divided(1e10),
+    divided(1e11),
+    NONE,
+    NONE,
+    NONE,
+    NONE,
+    NONE,
+    multiplied(1e1, 1e-1),
+    multiplied(1e2, 1e-2),
+    multiplied(1e3, 1e-3),
+    multiplied(1e4, 1e-4),
+    multiplied(1e5, 1e-5),
+    multiplied(1e6, 1e-6),
+    multiplied(1e7, 1e-7),
+    multiplied(1e8, 1e-8),
+    multiplied(1e9, 1e-9),
+    multiplied(1e10, 1e-10),
+    multiplied(1e11, 1e-11),
+    multiplied(1.0 / 1024.0, 1024.0),
+    multiplied(1.0 / 4096.0, 4096.0),
+    NONE,
+    NONE,
 ];
 
 /// Modes in the order of trial.
@@ -25,21 +86,15 @@ const CANDIDATES: [u8; 16] = [0, 2, 3, 19, 9, 25, 1, 4, 6, 5, 7, 8, 22, 18, 10, 
 /// Multiples of memory pages are worth a mode from here on.
 const LARGE: f64 = 1_048_576.0; // 2^20
 
-pub(crate) const fn is_mode(mode: u8) -> bool {
+/// Whether a number is a mode.
+pub const fn is_mode(mode: u8) -> bool {
     matches!(mode, 0..=11 | 17..=29 | RAW)
 }
 
 /// The integer that stands for a value in a mode; `None` if the value would not come back.
 #[inline]
 pub(crate) fn mantissa(value: f64, mode: u8) -> Option<i64> {
-    let scaled = match mode {
-        0 => value,
-        1..=11 => value * POWERS[mode as usize],
-        17..=27 => value * POWERS[mode as usize - 16],
-        28 => value * (1.0 / 1024.0),
-        29 => value * (1.0 / 4096.0),
-        _ => return None,
-    };
+    let scaled = value * MODES[mode as usize & 31].scale;
     // A NaN fails here too.
     if scaled.abs() < MAX_MANTISSA {
         let n = (scaled + ROUND - ROUND) as i64;
@@ -49,38 +104,42 @@ pub(crate) fn mantissa(value: f64, mode: u8) -> Option<i64> {
     }
 }
 
-/// The value that an integer stands for in a mode; 0 in mode `RAW`.
+/// The value that an integer stands for in a mode.
 #[inline]
 pub(crate) fn float(n: i64, mode: u8) -> f64 {
-    let n = n as f64;
-    match mode {
-        0 => n,
-        1..=11 => n / POWERS[mode as usize],
-        17..=27 => n * INVERSES[mode as usize - 16],
-        28 => n * 1024.0,
-        29 => n * 4096.0,
-        _ => 0.0,
+    let mode = &MODES[mode as usize & 31];
+    n as f64 * mode.times / mode.by
+}
+
+/// The mantissas of all values; false if one has none.
+#[inline]
+fn fits(values: &[f64], mode: u8, out: &mut Vec<i64>) -> bool {
+    out.clear();
+    let (mut before, mut n) = (None, 0);
+    for value in values {
+        if before != Some(value.to_bits()) {
+            match mantissa(*value, mode) {
+                Some(found) => n = found,
+                None => return false,
+            }
+            before = Some(value.to_bits());
+        }
+        out.push(n);
     }
+    true
 }
 
 /// Finds the mode for all values, trying `hints` first, and leaves their mantissas in `out` (none in mode `RAW`).
-pub(crate) fn fit(values: &[f64], hints: [u8; 2], out: &mut Vec<i64>) -> u8 {
-    let fits = |mode: u8, out: &mut Vec<i64>| {
-        out.clear();
-        for value in values {
-            match mantissa(*value, mode) {
-                Some(n) => out.push(n),
-                None => return false,
-            }
-        }
-        true
-    };
-    if let Some(mode) = hints.into_iter().find(|mode| fits(*mode, out)) {
+pub fn fit(values: &[f64], hints: [u8; 2], out: &mut Vec<i64>) -> u8 {
+    if let Some(mode) = hints.into_iter().find(|mode| fits(values, *mode, out)) {
         return mode;
     }
     let large = values.iter().any(|value| value.abs() >= LARGE);
     let pages: &[u8] = if large { &[29, 28] } else { &[] };
-    let found = pages.iter().chain(&CANDIDATES).find(|mode| fits(**mode, out));
+    let found = pages
+        .iter()
+        .chain(&CANDIDATES)
+        .find(|mode| fits(values, **mode, out));
     found.copied().unwrap_or_else(|| {
         out.clear();
         RAW

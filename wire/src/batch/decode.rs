@@ -198,45 +198,51 @@ impl<'a> Columns<'a> {
         })
     }
 
-    #[inline]
     fn is_changed(&self, at: usize) -> bool {
         self.changed
             .get(at / 8)
             .is_some_and(|byte| byte >> (at % 8) & 1 == 1)
     }
 
-    /// Fills a series' cells from the mantissa before the first of them.
+    /// Fills cells whose mantissas are steps from `base`: that of the first cell if `based`, else that of the cell
+    /// before them.
     #[inline]
-    fn read_mantissas(
+    fn read_mantissas<'v>(
         &mut self,
-        cells: &mut Cells<'_>,
+        cells: impl Iterator<Item = &'v mut f64>,
         mode: u8,
         base: i64,
         based: bool,
     ) -> Result<(), BatchError> {
-        let (order, mode) = (mode & 3, mode >> 2);
+        let (twice, mode) = (mode & 3 == 1, mode >> 2);
         let (mut number, mut delta) = (base, 0i64);
+        let mut value = decimal::float(number, mode);
+        // The step from a reference says nothing of the steps between rows.
         let mut between_rows = !based;
-        while let Some(cell) = cells.next() {
+        for cell in cells {
             let token = self.tokens.next(&mut self.vals)?;
-            if between_rows && order == 1 {
-                delta = delta.wrapping_add(token);
+            let step = if twice && between_rows {
+                delta.wrapping_add(token)
             } else {
-                delta = token;
+                token
+            };
+            if step != 0 {
+                number = number.wrapping_add(step);
+                value = decimal::float(number, mode);
             }
-            number = number.wrapping_add(delta);
-            if !between_rows {
-                // The step from the reference says nothing of the steps between rows.
-                delta = 0;
-                between_rows = true;
-            }
-            *cell = decimal::float(number, mode);
+            delta = if between_rows { step } else { 0 };
+            between_rows = true;
+            *cell = value;
         }
         Ok(())
     }
 
-    fn read_raw(&mut self, cells: &mut Cells<'_>, mut bits: u64) -> Result<(), BatchError> {
-        while let Some(cell) = cells.next() {
+    fn read_raw<'v>(
+        &mut self,
+        cells: impl Iterator<Item = &'v mut f64>,
+        mut bits: u64,
+    ) -> Result<(), BatchError> {
+        for cell in cells {
             bits = xor::next(&mut self.raw, bits)?;
             *cell = f64::from_bits(bits);
         }
@@ -253,39 +259,17 @@ impl<'a> Columns<'a> {
 }
 
 /// The cells of a series that have a float.
-struct Cells<'a> {
+#[inline]
+fn floats<'a>(
     values: &'a mut [f64],
-    present: Option<(&'a Presence, usize)>,
     at: usize,
-}
-
-impl Cells<'_> {
-    #[inline]
-    fn next(&mut self) -> Option<&mut f64> {
-        if let Some((present, start)) = self.present {
-            while self.at < self.values.len() && !present.get(start + self.at) {
-                self.at += 1;
-            }
-        }
-        let at = self.at;
-        self.at += 1;
-        self.values.get_mut(at)
-    }
-
-    fn fill(&mut self, value: f64) {
-        while let Some(cell) = self.next() {
-            *cell = value;
-        }
-    }
-}
-
-fn cells<'a>(values: &'a mut [f64], at: usize, rows: usize, present: Option<&'a Presence>) -> Cells<'a> {
+    rows: usize,
+    present: Option<&'a Presence>,
+) -> impl Iterator<Item = &'a mut f64> {
     let start = at * rows;
-    Cells {
-        values: &mut values[start..start + rows],
-        present: present.map(|present| (present, start)),
-        at: 0,
-    }
+    let cells = values[start..start + rows].iter_mut().enumerate();
+    let some = cells.filter(move |(row, _)| present.is_none_or(|present| present.get(start + row)));
+    some.map(|(_, value)| value)
 }
 
 fn read_keyed(
@@ -294,21 +278,36 @@ fn read_keyed(
     present: Option<&Presence>,
     reference: &GroupKey,
 ) -> Result<Vec<f64>, BatchError> {
-    let series = reference.series.len();
-    let mut columns = Columns::new(message, series)?;
-    let mut values = vec![0.0; series * rows];
-    for (at, (&bits, &key_mode)) in reference.bits.iter().zip(&reference.modes).enumerate() {
-        let mut cells = cells(&mut values, at, rows, present);
-        if !columns.is_changed(at) {
-            cells.fill(f64::from_bits(bits));
-            continue;
-        }
-        let mode = columns.modes.next(key_mode << 2)?;
-        if mode >> 2 == RAW {
-            columns.read_raw(&mut cells, bits)?;
-        } else {
-            let base = decimal::mantissa(f64::from_bits(bits), mode >> 2).unwrap_or(0);
-            columns.read_mantissas(&mut cells, mode, base, true)?;
+    let mut columns = Columns::new(message, reference.series.len())?;
+    let mut values: Vec<f64> = match rows {
+        1 => reference.bits.iter().map(|bits| f64::from_bits(*bits)).collect(),
+        _ => reference
+            .bits
+            .iter()
+            .flat_map(|bits| std::iter::repeat_n(f64::from_bits(*bits), rows))
+            .collect(),
+    };
+    if let Some(present) = present {
+        let absent = values
+            .iter_mut()
+            .enumerate()
+            .filter(|(cell, _)| !present.get(*cell));
+        absent.for_each(|(_, value)| *value = 0.0);
+    }
+    for (byte, bitmap) in message.changed.iter().enumerate() {
+        let mut bitmap = *bitmap;
+        while bitmap != 0 {
+            let at = byte * 8 + bitmap.trailing_zeros() as usize;
+            bitmap &= bitmap - 1;
+            let (bits, key_mode) = (reference.bits[at], reference.modes[at]);
+            let mode = columns.modes.next(key_mode << 2)?;
+            let cells = floats(&mut values, at, rows, present);
+            if mode >> 2 == RAW {
+                columns.read_raw(cells, bits)?;
+            } else {
+                let base = decimal::mantissa(f64::from_bits(bits), mode >> 2).unwrap_or(0);
+                columns.read_mantissas(cells, mode, base, true)?;
+            }
         }
     }
     columns.end()?;
@@ -330,7 +329,7 @@ fn read_alone(
     let mut mode = 0;
     for at in 0..series {
         let changed = columns.is_changed(at);
-        let mut cells = cells(&mut values, at, rows, present);
+        let mut cells = floats(&mut values, at, rows, present);
         let Some(first) = cells.next() else {
             bits.push(0);
             modes.push(0);
@@ -348,9 +347,9 @@ fn read_alone(
         bits.push(value.to_bits());
         modes.push(mode >> 2);
         match (changed, mode >> 2) {
-            (false, _) => cells.fill(value),
-            (true, RAW) => columns.read_raw(&mut cells, value.to_bits())?,
-            (true, _) => columns.read_mantissas(&mut cells, mode, mantissa, false)?,
+            (false, _) => cells.for_each(|cell| *cell = value),
+            (true, RAW) => columns.read_raw(cells, value.to_bits())?,
+            (true, _) => columns.read_mantissas(cells, mode, mantissa, false)?,
         }
     }
     columns.end()?;

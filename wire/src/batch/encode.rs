@@ -6,6 +6,7 @@ use crate::batch::columns::Columns;
 use crate::batch::decimal::RAW;
 use crate::batch::group::Group;
 use crate::batch::key::{GroupKey, Key, KeyId};
+use crate::batch::presence::Presence;
 use crate::batch::{Batch, stamps};
 use crate::message::{self, VERSION};
 use crate::payload;
@@ -131,55 +132,88 @@ impl Encoder {
     }
 
     fn group(&mut self, group: &Group, reference: Option<&GroupKey>) -> (message::Group, Option<GroupKey>) {
-        let rows = group.rows.len();
-        assert_eq!(
-            group.values.len(),
-            group.series.len() * rows,
-            "a value for each cell"
-        );
+        let cells = group.series.len() * group.rows.len();
+        assert_eq!(group.values.len(), cells, "a value for each cell");
+        let bits = group.present.as_ref().map_or(cells, Presence::len);
+        assert_eq!(bits, cells, "a bit for each cell");
         let highest = group.series.last().map_or(0, |id| id.index() + 1);
         if self.modes.len() < highest {
             self.modes.resize(highest, RAW);
         }
         self.columns.reset(group.series.len());
-        let mut key = reference.is_none().then(|| GroupKey {
+        let key = match reference {
+            Some(reference) => {
+                self.keyed_values(group, reference);
+                None
+            }
+            None => Some(self.lone_values(group)),
+        };
+        (self.columns.message(group, reference), key)
+    }
+
+    fn keyed_values(&mut self, group: &Group, reference: &GroupKey) {
+        let rows = group.rows.len();
+        let mut some = Vec::new();
+        if group.present.is_none() {
+            self.columns.mark_changed(&group.values, rows, &reference.bits);
+        } else {
+            for (at, bits) in reference.bits.iter().enumerate() {
+                if floats(group, at, &mut some)
+                    .iter()
+                    .any(|value| value.to_bits() != *bits)
+                {
+                    self.columns.set_changed(at);
+                }
+            }
+        }
+        for byte in 0..group.series.len().div_ceil(8) {
+            let mut changed = self.columns.changed_byte(byte);
+            while changed != 0 {
+                let at = byte * 8 + changed.trailing_zeros() as usize;
+                changed &= changed - 1;
+                let last = &mut self.modes[group.series[at].index()];
+                let values = floats(group, at, &mut some);
+                self.columns
+                    .push_keyed(values, (reference.bits[at], reference.modes[at]), last);
+            }
+        }
+    }
+
+    fn lone_values(&mut self, group: &Group) -> GroupKey {
+        let mut key = GroupKey {
             series: group.series.clone(),
             bits: Vec::with_capacity(group.series.len()),
             modes: Vec::with_capacity(group.series.len()),
             time_ms: group.rows[0].time.ms(),
             offset_ms: stamps::offset_ms(&group.rows[0]),
-        });
-        let mut some = Vec::with_capacity(rows);
+        };
+        let mut some = Vec::new();
         for (at, id) in group.series.iter().enumerate() {
-            let cells = at * rows..(at + 1) * rows;
-            let values = match &group.present {
-                None => &group.values[cells],
-                Some(present) => {
-                    assert_eq!(present.len(), group.values.len(), "a bit for each cell");
-                    some.clear();
-                    some.extend(
-                        cells
-                            .filter(|cell| present.get(*cell))
-                            .map(|cell| group.values[cell]),
-                    );
-                    &some
-                }
-            };
-            let mode = &mut self.modes[id.index()];
-            match (reference, &mut key) {
-                (Some(reference), _) => {
-                    self.columns
-                        .push_keyed(at, values, (reference.bits[at], reference.modes[at]), mode);
-                }
-                (None, Some(key)) => {
-                    let used = self.columns.push_alone(at, values, mode);
-                    key.bits.push(values.first().map_or(0, |value| value.to_bits()));
-                    key.modes.push(used);
-                }
-                (None, None) => {}
-            }
+            let values = floats(group, at, &mut some);
+            let mode = self.columns.push_alone(at, values, &mut self.modes[id.index()]);
+            key.bits.push(values.first().map_or(0, |value| value.to_bits()));
+            key.modes.push(mode);
         }
-        (self.columns.message(group, reference), key)
+        key
+    }
+}
+
+/// The floats of the series at a position; `some` holds them if some cells have none.
+#[inline]
+fn floats<'a>(group: &'a Group, at: usize, some: &'a mut Vec<f64>) -> &'a [f64] {
+    let rows = group.rows.len();
+    let cells = at * rows..(at + 1) * rows;
+    match &group.present {
+        None => &group.values[cells],
+        Some(present) => {
+            some.clear();
+            some.extend(
+                cells
+                    .filter(|cell| present.get(*cell))
+                    .map(|cell| group.values[cell]),
+            );
+            some
+        }
     }
 }
 

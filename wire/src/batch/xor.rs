@@ -6,7 +6,8 @@
 use crate::batch::BatchError;
 use crate::varint::Reader;
 
-pub(crate) fn put(out: &mut Vec<u8>, before: u64, bits: u64) {
+/// Writes the bits of a value after those before it.
+pub fn put(out: &mut Vec<u8>, before: u64, bits: u64) {
     let xor = before ^ bits;
     if xor == 0 {
         out.push(0);
@@ -18,7 +19,8 @@ pub(crate) fn put(out: &mut Vec<u8>, before: u64, bits: u64) {
     out.extend_from_slice(&xor.to_le_bytes()[trailing..trailing + significant]);
 }
 
-pub(crate) fn next(reader: &mut Reader<'_>, before: u64) -> Result<u64, BatchError> {
+/// Reads the bits of a value after those before it.
+pub fn next(reader: &mut Reader<'_>, before: u64) -> Result<u64, BatchError> {
     let control = reader.byte()?;
     let (trailing, significant) = ((control >> 4) as usize, (control & 15) as usize);
     if trailing + significant > 8 || (significant == 0 && trailing > 0) {

@@ -7,14 +7,14 @@ use wire::dict::{Dictionary, SeriesId};
 use wire::{Labels, Timestamp};
 
 /// A page: its time, and its series with their values, in its order.
-pub struct Page {
-    pub time: Timestamp,
-    pub samples: Vec<(Labels, f64)>,
+pub(crate) struct Page {
+    pub(crate) time: Timestamp,
+    pub(crate) samples: Vec<(Labels, f64)>,
 }
 
 impl Page {
     /// The values, and the dictionary and ids that all pages of one host share.
-    pub fn dictionary(&self) -> (Dictionary, Vec<SeriesId>) {
+    pub(crate) fn dictionary(&self) -> (Dictionary, Vec<SeriesId>) {
         let mut dict = Dictionary::new();
         let ids = self
             .samples
@@ -24,13 +24,13 @@ impl Page {
         (dict, ids)
     }
 
-    pub fn values(&self) -> impl Iterator<Item = f64> + '_ {
+    pub(crate) fn values(&self) -> impl Iterator<Item = f64> + '_ {
         self.samples.iter().map(|(_, value)| *value)
     }
 }
 
 /// All pages of a folder, by time; other files are left alone.
-pub fn read_folder(folder: &Path) -> Vec<Page> {
+pub(crate) fn read_folder(folder: &Path) -> Vec<Page> {
     let files = std::fs::read_dir(folder).expect("the folder of pages");
     let mut pages: Vec<Page> = files
         .filter_map(|file| {

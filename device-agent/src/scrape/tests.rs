@@ -1,6 +1,7 @@
 //! The state machine, page by page; the loop against a real HTTP server.
 
 mod http;
+mod model;
 
 use std::collections::BTreeMap;
 

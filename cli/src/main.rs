@@ -1,9 +1,30 @@
 //! The backhaul binary.
 
+mod api;
+mod bridge_cmd;
+mod broker_cmd;
 mod certs;
+mod demo;
+mod fleet;
+mod folder;
+mod logging;
+mod output;
+mod process_metrics;
+mod query;
+mod replay;
+mod serve;
+mod server;
+mod settings;
+mod signals;
+mod simulate;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::logging::LogArgs;
+use crate::output::Output;
 
 /// Brings metrics of device fleets over MQTT and mutual TLS into a store that answers PromQL.
 #[derive(Debug, Parser)]
@@ -11,15 +32,62 @@ use clap::{Parser, Subcommand};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a whole fleet on this machine: broker, bridge, this host's agent and simulated devices
+    Demo(demo::DemoArgs),
+    /// Run broker and bridge in one process
+    Serve(serve::ServeArgs),
+    /// Run the broker by itself
+    Broker(broker_cmd::BrokerArgs),
+    /// Run the bridge by itself, on our broker or any other MQTT 3.1.1 broker
+    Bridge(bridge_cmd::BridgeArgs),
+    /// Make a certificate authority; issue, sign, revoke and list certificates
     Certs(certs::CertsArgs),
+    /// Evaluate a PromQL expression and print a table
+    Query(query::QueryArgs),
+    /// List devices, or forget one
+    Fleet(fleet::FleetArgs),
+    /// Run many real agents on recorded or generated data against a running broker
+    Simulate(simulate::SimulateArgs),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
-        Command::Certs(args) => certs::run(args),
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell if stderr is closed too.
+            let _ = Output::new().note(&format!("backhaul: {error:#}"));
+            ExitCode::FAILURE
+        }
     }
+}
+
+#[tokio::main]
+async fn run(cli: Cli) -> Result<()> {
+    cli.log.init()?;
+    let mut out = Output::new();
+    match cli.command {
+        Command::Demo(args) => demo::run(args, &mut out).await,
+        Command::Serve(args) => serve::run(args, &mut out).await,
+        Command::Broker(args) => broker_cmd::run(args).await,
+        Command::Bridge(args) => bridge_cmd::run(args, &mut out).await,
+        Command::Certs(args) => certs::run(args),
+        Command::Query(args) => query::run(args, &mut out).await,
+        Command::Fleet(args) => fleet::run(args, &mut out).await,
+        Command::Simulate(args) => simulate::run(args, &mut out).await,
+    }
+}
+
+/// Whether stdout's reader went away, as `head` does.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
 }

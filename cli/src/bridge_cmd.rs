@@ -1,0 +1,126 @@
+//! `backhaul bridge`: the bridge in a process of its own, on any MQTT 3.1.1 broker.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use bridge::MqttEndpoint;
+use certs::{ClientFiles, client_config};
+use clap::Args;
+use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
+use wire::units::ByteSize;
+
+use crate::folder::Folder;
+use crate::output::Output;
+use crate::process_metrics;
+use crate::server::{ServerConfig, bind, bridge_name, open_store};
+use crate::settings::{Settings, WebArgs};
+use crate::signals;
+
+/// Arguments of `backhaul bridge`.
+#[derive(Debug, Args)]
+pub(crate) struct BridgeArgs {
+    /// Configuration file
+    #[arg(long = "config.file", visible_alias = "config")]
+    config: Option<PathBuf>,
+    /// Folder whose certs/ holds ca.crt, bridge.crt and bridge.key, and whose data/ is the store
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Broker to consume from, as mqtts://HOST:PORT
+    #[arg(long, default_value = "mqtts://localhost:8883")]
+    broker: String,
+    /// Folder of the store [default: DIR/data]
+    #[arg(long = "storage.path")]
+    storage_path: Option<PathBuf>,
+    /// Bytes at which the bridge stops granting [default: 2GB]
+    #[arg(long = "storage.retention.size")]
+    retention_size: Option<ByteSize>,
+    #[command(flatten)]
+    web: WebArgs,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(args: BridgeArgs, out: &mut Output) -> Result<()> {
+    let settings = match &args.config {
+        Some(file) => Settings::read(file)?,
+        None => Settings::default(),
+    };
+    let folder = Folder::new(
+        args.dir
+            .or(settings.dir)
+            .unwrap_or_else(|| PathBuf::from("backhaul")),
+    );
+    let http = bind(args.web.checked(settings.http)?, "--web.listen-address").await?;
+    let (host, port) = host_and_port(&args.broker)?;
+    let tls = client_config(&ClientFiles::in_folder(&folder.certs(), "bridge"))?;
+    let storage = args
+        .storage_path
+        .or(settings.storage_path)
+        .unwrap_or_else(|| folder.data());
+    let size = args
+        .retention_size
+        .or(settings.retention_size)
+        .unwrap_or(ServerConfig::RETENTION_SIZE);
+    let store = open_store(&storage, size, out).await?;
+    tracing::info!(http = %http.local_addr()?, broker = %args.broker, "serving");
+
+    let registry = Registry::new();
+    process_metrics::register(&registry, "backhaul bridge")?;
+    let shutdown = CancellationToken::new();
+    let stop = signals::until_stop(broker::ReloadSignal::default());
+    let bridge = bridge::run(
+        bridge::Config::new(bridge_name()?),
+        bridge::Listeners { http },
+        store,
+        MqttEndpoint::Tls { host, port, tls },
+        registry,
+        shutdown.clone(),
+    );
+    tokio::pin!(bridge);
+    tokio::select! {
+        () = stop => {}
+        ended = &mut bridge => return Ok(ended?),
+    }
+    shutdown.cancel();
+    Ok(bridge.await?)
+}
+
+/// `mqtts://host:port`, port 8883 if it is left out.
+fn host_and_port(url: &str) -> Result<(String, u16)> {
+    let Some(rest) = url.strip_prefix("mqtts://") else {
+        bail!("--broker {url}: write it as mqtts://HOST:PORT; devices' data is not sent without TLS");
+    };
+    let rest = rest.trim_end_matches('/');
+    match rest.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !host.ends_with(':') => {
+            let port = port
+                .parse()
+                .with_context(|| format!("--broker {url}: {port:?} is no port"))?;
+            Ok((host.trim_matches(['[', ']']).to_owned(), port))
+        }
+        _ => Ok((rest.to_owned(), 8883)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_an_mqtts_url() {
+        assert_eq!(
+            host_and_port("mqtts://a.example:1883").unwrap(),
+            ("a.example".to_owned(), 1883)
+        );
+        assert_eq!(
+            host_and_port("mqtts://a.example").unwrap(),
+            ("a.example".to_owned(), 8883)
+        );
+        assert_eq!(
+            host_and_port("mqtts://[::1]:8883").unwrap(),
+            ("::1".to_owned(), 8883)
+        );
+        assert!(host_and_port("mqtt://a.example").is_err());
+        assert!(host_and_port("mqtts://a:b").is_err());
+    }
+}

@@ -1,0 +1,28 @@
+//! A bridge by itself: `test-bridge DIR MQTT_PORT HTTP_PORT`.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bridge::MqttEndpoint;
+use certs::{ClientFiles, client_config};
+use prometheus::Registry;
+use store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let dir: std::path::PathBuf = args.next().context("DIR")?.into();
+    let port: u16 = args.next().context("MQTT_PORT")?.parse()?;
+    let http: u16 = args.next().context("HTTP_PORT")?.parse()?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let store = Arc::new(Store::open(&dir.join("data"), store::Config::default(), &mut |_| {})?);
+    let http = TcpListener::bind(("127.0.0.1", http)).await?;
+    let tls = client_config(&ClientFiles::in_folder(&dir.join("certs"), "bridge"))?;
+    let shutdown = CancellationToken::new();
+    tests::part_main::stop_on_term(shutdown.clone());
+    let endpoint = MqttEndpoint::Tls { host: "127.0.0.1".to_owned(), port, tls };
+    let config = bridge::Config::new("_backhaul.bridge".parse()?);
+    Ok(bridge::run(config, bridge::Listeners { http }, store, endpoint, Registry::new(), shutdown).await?)
+}

@@ -8,8 +8,24 @@
 //! of its sender's role before anything else sees it; every queue is bounded, and whatever is dropped or cut off is
 //! counted with its reason.
 
+mod accept;
+mod acl;
 mod config;
+mod conn;
+mod connection;
+mod fault;
+mod frame;
+mod front;
+mod http;
+mod hub;
+mod metrics;
+mod packet;
+mod quiet;
+mod router;
 mod run;
+mod session;
+mod tls;
+mod window;
 
 pub use config::{Config, Limits, Listeners, ReloadSignal};
 pub use run::{BrokerError, run};

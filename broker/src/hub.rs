@@ -1,0 +1,410 @@
+//! The table of who is connected and what waits for whom: a pure state machine.
+//!
+//! The up path: [`Hub::up`] checks credit and queues a device's message; [`Hub::take`] hands a bridge the next messages,
+//! one device after another, within its window. The down path: [`Hub::down`] puts a bridge's message into the device's
+//! outbox. Each call may leave [`Effect`]s (who to wake, who to cut off), which the shell fetches with [`Hub::effects`].
+//!
+//! Of several bridges that subscribe to the same, the newest connection gets it: a message goes to one bridge only.
+
+mod bridge;
+mod configs;
+mod credit;
+mod device;
+mod outbox;
+mod queue;
+
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wire::topic::{Down, Up};
+use wire::{DeviceName, Identity, Role, Topic};
+
+use self::bridge::Bridge;
+use self::configs::Configs;
+use self::device::{Device, Link};
+use self::outbox::{Note, Posted};
+use self::queue::Message;
+use crate::acl::Filter;
+use crate::config::Limits;
+use crate::conn::ConnId;
+use crate::fault::Fault;
+use crate::metrics::{Drop, Metrics};
+use crate::packet::{Delivery, Will};
+use crate::window::Window;
+
+/// What the shell is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Something waits for this connection, or its window has room again.
+    Wake(ConnId),
+    /// Close this connection.
+    Cut(ConnId, Fault),
+    /// Show operators a device's new state.
+    Copy(Arc<DeviceName>, Bytes),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    limits: Limits,
+    metrics: Metrics,
+    /// Who holds each identity.
+    holders: HashMap<Identity, ConnId>,
+    clients: HashMap<ConnId, Identity>,
+    devices: HashMap<Arc<DeviceName>, Device>,
+    bridges: BTreeMap<ConnId, Bridge>,
+    configs: Configs,
+    effects: Vec<Effect>,
+}
+
+impl Hub {
+    /// An empty table.
+    pub(crate) fn new(limits: Limits, metrics: Metrics) -> Self {
+        let configs = Configs::new(limits.configs, limits.config_bytes);
+        Hub {
+            limits,
+            metrics,
+            holders: HashMap::new(),
+            clients: HashMap::new(),
+            devices: HashMap::new(),
+            bridges: BTreeMap::new(),
+            configs,
+            effects: Vec::new(),
+        }
+    }
+
+    /// What is to be done since the last call.
+    pub(crate) fn effects(&mut self) -> Vec<Effect> {
+        mem::take(&mut self.effects)
+    }
+
+    /// Registers a connection; one of the same identity is taken over.
+    pub(crate) fn connect(&mut self, conn: ConnId, peer: &Identity, will: Option<Will>) -> Result<(), Fault> {
+        if let Some(old) = self.holders.get(peer).copied() {
+            self.metrics.takeovers.inc();
+            self.disconnect(old, Fault::TakenOver);
+            self.effects.push(Effect::Cut(old, Fault::TakenOver));
+        }
+        if self.clients.len() >= self.limits.connections {
+            return Err(Fault::ConnectionCap);
+        }
+        self.holders.insert(peer.clone(), conn);
+        self.clients.insert(conn, peer.clone());
+        match peer.role() {
+            Role::Device => self.connect_device(conn, peer, will.map(|w| w.payload)),
+            Role::Bridge => {
+                let limits = &self.limits;
+                let window = Window::new(limits.bridge_window_messages, limits.bridge_window_bytes);
+                self.bridges.insert(conn, Bridge::new(peer.clone(), window));
+            }
+            _ => {}
+        }
+        self.metrics.opened(peer.role());
+        Ok(())
+    }
+
+    fn connect_device(&mut self, conn: ConnId, peer: &Identity, will: Option<Bytes>) {
+        let name = Arc::new(peer.name().clone());
+        let device = self.devices.entry(Arc::clone(&name)).or_insert_with(|| Device::new(name));
+        let before = device.queue.bytes();
+        let dropped = device.queue.drop_channels(|_| true);
+        self.metrics.dropped(Drop::DeviceReconnected, dropped);
+        self.metrics.queued_bytes.sub(before as i64);
+        device.link = Some(Link::new(conn, will));
+        device.routes = routes(&self.bridges, device);
+    }
+
+    /// Forgets a connection; a second call does nothing. Without a goodbye a device's will is passed on.
+    pub(crate) fn disconnect(&mut self, conn: ConnId, fault: Fault) {
+        let Some(peer) = self.clients.remove(&conn) else {
+            return;
+        };
+        self.holders.remove(&peer);
+        self.metrics.closed(peer.role(), fault);
+        match peer.role() {
+            Role::Device => self.disconnect_device(peer.name(), fault),
+            Role::Bridge => {
+                if let Some(bridge) = self.bridges.remove(&conn) {
+                    let lost = bridge.window.messages();
+                    self.metrics.dropped(Drop::BridgeGone, lost);
+                    self.metrics.in_flight.sub(lost as i64);
+                    self.reroute(None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn disconnect_device(&mut self, name: &DeviceName, fault: Fault) {
+        let Some(device) = self.devices.get_mut(name) else {
+            return;
+        };
+        let Some(link) = device.link.take() else {
+            return;
+        };
+        if let (Some(will), true) = (link.will, fault != Fault::Goodbye) {
+            self.effects.push(Effect::Copy(Arc::clone(&device.name), will.clone()));
+            self.enqueue(name, Message { channel: Up::State, payload: will, retained: false });
+        }
+        if self.devices.get(name).is_some_and(Device::is_idle) {
+            self.devices.remove(name);
+        }
+    }
+
+    /// Takes a device's message.
+    pub(crate) fn up(&mut self, conn: ConnId, channel: Up, payload: Bytes) -> Result<(), Fault> {
+        let peer = self.clients.get(&conn).ok_or(Fault::Gone)?;
+        let device = self.devices.get_mut(peer.name()).ok_or(Fault::Gone)?;
+        let link = device.link.as_mut().filter(|link| link.conn == conn).ok_or(Fault::Gone)?;
+        link.credit.spend(channel, &payload, device.queue.alert_bytes())?;
+        self.metrics.received(channel, payload.len());
+        if channel == Up::State {
+            link.state = Some(payload.clone());
+            self.effects.push(Effect::Copy(Arc::clone(&device.name), payload.clone()));
+        }
+        let name = Arc::clone(&device.name);
+        self.enqueue(&name, Message { channel, payload, retained: false });
+        Ok(())
+    }
+
+    fn enqueue(&mut self, name: &DeviceName, message: Message) {
+        if let Some(device) = self.devices.get_mut(name) {
+            let before = device.queue.bytes();
+            device.queue.push(message);
+            self.metrics.queued_bytes.add(device.queue.bytes() as i64 - before as i64);
+            seat(device, &mut self.bridges, &mut self.effects);
+        }
+    }
+
+    /// Takes a bridge's message to a device.
+    pub(crate) fn down(
+        &mut self,
+        conn: ConnId,
+        name: &DeviceName,
+        channel: Down,
+        payload: Bytes,
+    ) -> Result<(), Fault> {
+        if !self.bridges.contains_key(&conn) {
+            return Err(Fault::Gone);
+        }
+        if channel == Down::Config && !self.configs.keep(name, payload.clone()) {
+            self.metrics.dropped(Drop::ConfigTable, 1);
+        }
+        let Some(link) = self.devices.get_mut(name).and_then(|device| device.link.as_mut()) else {
+            // A configuration waits in its table for the device.
+            self.metrics.dropped(Drop::NotConnected, usize::from(channel != Down::Config));
+            return Ok(());
+        };
+        if channel == Down::Ack {
+            link.credit.grant(&payload);
+        }
+        match link.outbox.post(Note { channel, payload, retained: false }) {
+            Posted::Queued => {}
+            Posted::Replaced(acks) => self.metrics.dropped(Drop::OutboxFull, acks),
+            Posted::NotSubscribed => self.metrics.dropped(Drop::NotSubscribed, 1),
+            Posted::Full => self.metrics.dropped(Drop::OutboxFull, 1),
+        }
+        self.effects.push(Effect::Wake(link.conn));
+        Ok(())
+    }
+
+    /// Subscribes a device or bridge; what is asked for is granted.
+    pub(crate) fn subscribe(&mut self, conn: ConnId, filters: &[(Filter, bool)]) {
+        for (filter, qos1) in filters {
+            match filter {
+                Filter::Down(channel) => self.subscribe_device(conn, *channel, *qos1),
+                Filter::Up(channel, shard) => {
+                    if let Some(bridge) = self.bridges.get_mut(&conn) {
+                        bridge.subscribe(*channel, *shard, *qos1);
+                    }
+                }
+                Filter::Other(_) => {}
+            }
+        }
+        if filters.iter().any(|(filter, _)| matches!(filter, Filter::Up(..))) {
+            let states = filters.iter().any(|(filter, _)| matches!(filter, Filter::Up(Up::State, _)));
+            self.reroute(states.then_some(conn));
+        }
+    }
+
+    fn subscribe_device(&mut self, conn: ConnId, channel: Down, qos1: bool) {
+        let Some(name) = self.clients.get(&conn).map(Identity::name) else {
+            return;
+        };
+        let Some(link) = self.devices.get_mut(name).and_then(|device| device.link.as_mut()) else {
+            return;
+        };
+        link.outbox.subscribe(channel, qos1);
+        if let (Down::Config, Some(payload)) = (channel, self.configs.get(name)) {
+            if link.outbox.post(Note { channel, payload, retained: true }) == Posted::Full {
+                self.metrics.dropped(Drop::OutboxFull, 1);
+            }
+            self.effects.push(Effect::Wake(conn));
+        }
+    }
+
+    /// Gives up subscriptions.
+    pub(crate) fn unsubscribe(&mut self, conn: ConnId, filters: &[Filter]) {
+        for filter in filters {
+            match filter {
+                Filter::Down(channel) => {
+                    let name = self.clients.get(&conn).map(Identity::name);
+                    let device = name.and_then(|name| self.devices.get_mut(name));
+                    if let Some(link) = device.and_then(|device| device.link.as_mut()) {
+                        link.outbox.unsubscribe(*channel);
+                    }
+                }
+                Filter::Up(channel, shard) => {
+                    if let Some(bridge) = self.bridges.get_mut(&conn) {
+                        bridge.unsubscribe(*channel, *shard);
+                    }
+                }
+                Filter::Other(_) => {}
+            }
+        }
+        if filters.iter().any(|filter| matches!(filter, Filter::Up(..))) {
+            self.reroute(None);
+        }
+    }
+
+    /// Takes a PUBACK.
+    pub(crate) fn acked(&mut self, conn: ConnId, pkid: u16) -> Result<(), Fault> {
+        if let Some(bridge) = self.bridges.get_mut(&conn) {
+            if !bridge.window.free(pkid) {
+                return Err(Fault::UnsolicitedAck);
+            }
+            self.metrics.in_flight.dec();
+            return Ok(());
+        }
+        let name = self.clients.get(&conn).ok_or(Fault::Gone)?.name();
+        let link = self.devices.get_mut(name).and_then(|device| device.link.as_mut());
+        if link.is_some_and(|link| link.outbox.acked(pkid)) { Ok(()) } else { Err(Fault::UnsolicitedAck) }
+    }
+
+    /// What may be sent on a connection now, about `budget` bytes of payload, and whether there is more.
+    pub(crate) fn take(&mut self, conn: ConnId, budget: usize) -> (Vec<Delivery>, bool) {
+        if self.bridges.contains_key(&conn) {
+            return self.take_for_bridge(conn, budget);
+        }
+        let name = self.clients.get(&conn).map(Identity::name);
+        let Some(link) = name.and_then(|name| self.devices.get_mut(name)?.link.as_mut()) else {
+            return (Vec::new(), false);
+        };
+        let (mut deliveries, mut bytes) = (Vec::new(), 0);
+        while bytes < budget {
+            let (Some((note, pkid)), Some(name)) = (link.outbox.take(), name) else {
+                return (deliveries, false);
+            };
+            self.metrics.down.inc();
+            bytes += note.payload.len();
+            let topic = Topic::Down(name.clone(), note.channel).to_string();
+            deliveries.push(Delivery { topic, payload: note.payload, retain: note.retained, pkid });
+        }
+        (deliveries, true)
+    }
+
+    fn take_for_bridge(&mut self, conn: ConnId, budget: usize) -> (Vec<Delivery>, bool) {
+        let (mut deliveries, mut bytes) = (Vec::new(), 0);
+        while bytes < budget {
+            let Some(delivery) = self.next_turn(conn) else {
+                return (deliveries, false);
+            };
+            bytes += delivery.payload.len();
+            deliveries.push(delivery);
+        }
+        (deliveries, true)
+    }
+
+    /// One message of the device whose turn it is.
+    fn next_turn(&mut self, conn: ConnId) -> Option<Delivery> {
+        loop {
+            let bridge = self.bridges.get_mut(&conn).filter(|bridge| bridge.window.has_room())?;
+            let name = bridge.ring.pop_front()?;
+            let Some(device) = self.devices.get_mut(&name) else {
+                continue;
+            };
+            device.ring = None;
+            // Its queue may have been emptied or refilled since it took its place, as it connected again.
+            let turn = if device.route() == Some(conn) { device.queue.pop() } else { None };
+            let sent = turn.map(|message| {
+                let bytes = message.payload.len();
+                let pkid = bridge.qos1(message.channel).then(|| bridge.window.take(bytes));
+                self.metrics.in_flight.add(i64::from(pkid.is_some()));
+                self.metrics.queued_bytes.sub(bytes as i64);
+                self.metrics.passed.inc();
+                let topic = Topic::Up(DeviceName::clone(&name), message.channel).to_string();
+                Delivery { topic, payload: message.payload, retain: message.retained, pkid }
+            });
+            seat(device, &mut self.bridges, &mut self.effects);
+            if device.is_idle() {
+                self.devices.remove(&name);
+            }
+            if sent.is_some() {
+                return sent;
+            }
+        }
+    }
+
+    /// Asks to show operators the state of every connected device.
+    pub(crate) fn copy_states(&mut self) {
+        for device in self.devices.values() {
+            if let Some(state) = device.link.as_ref().and_then(|link| link.state.clone()) {
+                self.effects.push(Effect::Copy(Arc::clone(&device.name), state));
+            }
+        }
+    }
+
+    /// Finds the bridge of every device and channel again; `states`: a bridge that asked for states (again).
+    fn reroute(&mut self, states: Option<ConnId>) {
+        for bridge in self.bridges.values_mut() {
+            bridge.ring.clear();
+        }
+        let (mut before, mut after, mut dropped) = (0, 0, 0);
+        for device in self.devices.values_mut() {
+            before += device.queue.bytes();
+            device.ring = None;
+            dropped += device.reroute(routes(&self.bridges, device));
+            if states.is_some() && device.routes[Up::State as usize] == states {
+                device.hand_over_state();
+            }
+            after += device.queue.bytes();
+            seat(device, &mut self.bridges, &mut self.effects);
+        }
+        self.devices.retain(|_, device| !device.is_idle());
+        self.metrics.queued_bytes.add(after as i64 - before as i64);
+        self.metrics.dropped(Drop::BridgeChanged, dropped);
+    }
+}
+
+/// The newest bridge that takes each channel of a device.
+fn routes(bridges: &BTreeMap<ConnId, Bridge>, device: &Device) -> [Option<ConnId>; Up::ALL.len()] {
+    Up::ALL.map(|channel| {
+        let takes = |(conn, bridge): (&ConnId, &Bridge)| {
+            bridge.takes(&device.name, device.shard, channel).then_some(*conn)
+        };
+        bridges.iter().rev().find_map(takes)
+    })
+}
+
+/// Puts a device with a message that a bridge takes into that bridge's ring, once.
+fn seat(device: &mut Device, bridges: &mut BTreeMap<ConnId, Bridge>, effects: &mut Vec<Effect>) {
+    if device.ring.is_some() {
+        return;
+    }
+    let Some(conn) = device.route() else {
+        return;
+    };
+    let Some(bridge) = bridges.get_mut(&conn) else {
+        return;
+    };
+    if bridge.ring.is_empty() {
+        effects.push(Effect::Wake(conn));
+    }
+    bridge.ring.push_back(Arc::clone(&device.name));
+    device.ring = Some(conn);
+}
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,7 @@ impl Topic {
         match (levels.next(), levels.next()) {
             (Some(shard), None) => {
                 let up = Up::ALL.into_iter().find(|u| u.as_str() == channel)?;
-                (shard == format!("{:02x}", name.shard())).then(|| Topic::Up(name, up))
+                (shard == format!("{:02x}", name.shard())).then_some(Topic::Up(name, up))
             }
             (None, None) => {
                 let down = Down::ALL.into_iter().find(|d| d.as_str() == channel)?;

@@ -44,6 +44,11 @@ impl Grid {
             .wrapping_add(self.step_ms.wrapping_mul(index as i64))
     }
 
+    /// The distance between times in ms.
+    pub(crate) fn step_ms(self) -> i64 {
+        self.step_ms
+    }
+
     /// The first time.
     pub(crate) fn start_ms(self) -> i64 {
         self.start_ms

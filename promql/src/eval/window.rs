@@ -15,6 +15,10 @@ use super::rows::{Column, Row};
 pub(super) mod counter;
 pub(super) mod over_time;
 pub(super) mod regression;
+pub(super) mod sliding;
+
+/// Windows this many steps long are worth a kernel that remembers.
+const SLIDING_OVERLAP: i64 = 4;
 
 /// Series of a range vector, and where their windows lie.
 pub(crate) struct Ranges {
@@ -37,6 +41,8 @@ pub(crate) struct Window<'s> {
     /// Unix ms of the samples.
     pub(crate) times: &'s [i64],
     pub(crate) values: &'s [f64],
+    /// Index of the first of them in the series.
+    pub(crate) from: usize,
     /// The window's left end (excluded), right end, and the evaluation time, Unix ms.
     pub(crate) start_ms: i64,
     pub(crate) end_ms: i64,
@@ -49,6 +55,11 @@ impl Ranges {
     /// The right end of the window of an evaluation time.
     pub(crate) fn end_ms(&self, time_ms: i64) -> i64 {
         self.fixed_ms.unwrap_or(time_ms).saturating_sub(self.offset_ms)
+    }
+
+    /// Whether windows overlap so much that remembering beats reading again.
+    pub(crate) fn overlap(&self, grid: Grid) -> bool {
+        grid.len() > 1 && self.range_ms / SLIDING_OVERLAP >= grid.step_ms()
     }
 
     /// Calls `visit` with each window of one series, empty ones included.
@@ -68,6 +79,7 @@ impl Ranges {
             visit(Window {
                 times: &times[from..until],
                 values: &samples.values()[from..until],
+                from,
                 start_ms,
                 end_ms,
                 eval_ms,
@@ -149,10 +161,21 @@ impl Evaluator<'_> {
         grid: Grid,
         kernel: impl Fn(&Window<'_>) -> Option<f64>,
     ) -> Result<Vec<Row>, EvalError> {
+        self.over_series(ranges, grid, |_| &kernel)
+    }
+
+    /// As `over_windows`, with a kernel of its own for each series, made from its values.
+    pub(super) fn over_series<'r, K: FnMut(&Window<'_>) -> Option<f64>>(
+        &mut self,
+        ranges: &'r Ranges,
+        grid: Grid,
+        kernel_for: impl Fn(&'r [f64]) -> K,
+    ) -> Result<Vec<Row>, EvalError> {
         let mut rows = Vec::with_capacity(ranges.series.len());
         for input in &ranges.series {
             self.check_interrupt()?;
             let mut cells = Column::empty(grid.len());
+            let mut kernel = kernel_for(input.samples.values());
             ranges.each_window(&input.samples, grid, |window| {
                 if let Some(value) = Some(window)
                     .filter(|w| !w.times.is_empty())

@@ -6,7 +6,7 @@ use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
 use crate::eval::rows::{Row, reject_duplicates};
 use crate::eval::window::counter::{Difference, extrapolated, instant};
-use crate::eval::window::{Ranges, Window, over_time as over, regression};
+use crate::eval::window::{Ranges, Window, over_time as over, regression, sliding};
 use crate::labels::Labels;
 
 use super::argument;
@@ -69,7 +69,11 @@ impl Evaluator<'_> {
                     )));
                 };
                 let ranges = self.ranges(argument(call, 0)?, grid)?;
-                let rows = self.over_windows(&ranges, grid, kernel)?;
+                let rows = if ranges.overlap(grid) {
+                    self.over_long_windows(function, &ranges, grid, kernel)?
+                } else {
+                    self.over_windows(&ranges, grid, kernel)?
+                };
                 if matches!(function, Function::Rate | Function::Increase) {
                     self.note_gauges(&ranges);
                 }
@@ -80,6 +84,27 @@ impl Evaluator<'_> {
             return Ok(rows);
         }
         self.without_names(rows)
+    }
+
+    /// Windows that overlap: kernels that remember, for functions that have one.
+    fn over_long_windows(
+        &mut self,
+        function: Function,
+        ranges: &Ranges,
+        grid: Grid,
+        kernel: fn(&Window<'_>) -> Option<f64>,
+    ) -> Result<Vec<Row>, EvalError> {
+        match function {
+            Function::Rate => self.over_series(ranges, grid, |s| sliding::counter(RATE, s)),
+            Function::Increase => self.over_series(ranges, grid, |s| sliding::counter(INCREASE, s)),
+            Function::SumOverTime => self.over_series(ranges, grid, sliding::sum),
+            Function::AvgOverTime => self.over_series(ranges, grid, sliding::avg),
+            Function::MaxOverTime => self.over_series(ranges, grid, |s| sliding::extreme(s, |a, b| a > b)),
+            Function::MinOverTime => self.over_series(ranges, grid, |s| sliding::extreme(s, |a, b| a < b)),
+            Function::Changes => self.over_series(ranges, grid, |s| sliding::count_pairs(s, over::differ)),
+            Function::Resets => self.over_series(ranges, grid, |s| sliding::count_pairs(s, over::falls)),
+            _ => self.over_windows(ranges, grid, kernel),
+        }
     }
 
     fn without_names(&mut self, mut rows: Vec<Row>) -> Result<Vec<Row>, EvalError> {
@@ -113,9 +138,15 @@ impl Evaluator<'_> {
     fn quantile_over_time(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let quantiles = self.scalar(argument(call, 0)?, grid)?;
         let ranges = self.ranges(argument(call, 1)?, grid)?;
-        let rows = self.over_windows(&ranges, grid, |w| {
-            Some(over::quantile_over(w, quantiles[w.index]))
-        })?;
+        let rows = if ranges.overlap(grid) {
+            self.over_series(&ranges, grid, |series| {
+                sliding::sorted_quantile(series, &quantiles)
+            })?
+        } else {
+            self.over_windows(&ranges, grid, |w| {
+                Some(over::quantile_over(w, quantiles[w.index]))
+            })?
+        };
         for q in rows
             .iter()
             .flat_map(|row| row.cells.present())

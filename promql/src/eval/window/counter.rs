@@ -16,15 +16,25 @@ pub(crate) struct Difference {
 
 /// The difference between the first and last sample, extrapolated over the whole window.
 pub(crate) fn extrapolated(how: Difference, window: &Window<'_>) -> Option<f64> {
+    extrapolate(
+        how,
+        window,
+        if how.counter {
+            lost_in_resets(window.values)
+        } else {
+            0.0
+        },
+    )
+}
+
+/// As [`extrapolated`], where what the counter lost in resets is known.
+pub(crate) fn extrapolate(how: Difference, window: &Window<'_>, lost_in_resets: f64) -> Option<f64> {
     let (times, values) = (window.times, window.values);
     let (first, last) = (*times.first()?, *times.last()?);
     if times.len() < 2 {
         return None;
     }
-    let mut result = values[values.len() - 1] - values[0];
-    if how.counter {
-        result += lost_in_resets(values);
-    }
+    let result = values[values.len() - 1] - values[0] + lost_in_resets;
     let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
     let sampled = seconds(first, last);
     let average_gap = sampled / (times.len() - 1) as f64;

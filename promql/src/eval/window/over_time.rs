@@ -73,13 +73,30 @@ pub(crate) fn stdvar(window: &Window<'_>) -> f64 {
     squares.total() / count
 }
 
+/// Whether a value is another one than its predecessor; NaN after NaN is not.
+pub(crate) fn differ(before: f64, now: f64) -> bool {
+    before != now && !(before.is_nan() && now.is_nan())
+}
+
+/// Whether a counter started anew.
+pub(crate) fn falls(before: f64, now: f64) -> bool {
+    now < before
+}
+
 pub(crate) fn changes(window: &Window<'_>) -> f64 {
-    let differ = |pair: &&[f64]| pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan());
-    window.values.windows(2).filter(differ).count() as f64
+    window
+        .values
+        .windows(2)
+        .filter(|pair| differ(pair[0], pair[1]))
+        .count() as f64
 }
 
 pub(crate) fn resets(window: &Window<'_>) -> f64 {
-    window.values.windows(2).filter(|pair| pair[1] < pair[0]).count() as f64
+    window
+        .values
+        .windows(2)
+        .filter(|pair| falls(pair[0], pair[1]))
+        .count() as f64
 }
 
 pub(crate) fn quantile_over(window: &Window<'_>, q: f64) -> f64 {

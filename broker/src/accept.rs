@@ -50,7 +50,14 @@ impl Acceptor {
     ) -> Self {
         let pending = Arc::new(Semaphore::new(front.limits.pending));
         let handshakes = Arc::new(Semaphore::new(front.limits.handshakes));
-        Acceptor { front, tls, pending, handshakes, tasks, shutdown }
+        Acceptor {
+            front,
+            tls,
+            pending,
+            handshakes,
+            tasks,
+            shutdown,
+        }
     }
 
     /// Accepts TLS connections.
@@ -90,13 +97,21 @@ impl Acceptor {
         // An error: the peer is gone, which the handshake finds out.
         let _ = stream.set_nodelay(true);
         let shaken = timeout_at(deadline, unless(&self.shutdown, self.handshake(stream))).await;
-        match shaken.unwrap_or(Some(Err(Fault::HandshakeTime))).unwrap_or(Err(Fault::Shutdown)) {
+        match shaken
+            .unwrap_or(Some(Err(Fault::HandshakeTime)))
+            .unwrap_or(Err(Fault::Shutdown))
+        {
             Ok((stream, certificate, standing)) => {
                 let identity = certificate.identity().clone();
-                let peer = Peer { identity, certificate: Some(certificate), expired: standing == Standing::Grace };
+                let peer = Peer {
+                    identity,
+                    certificate: Some(certificate),
+                    expired: standing == Standing::Grace,
+                };
                 let tls = Arc::clone(&self.tls);
                 // The CRL may have changed since the handshake began; a later change finds the task registered.
-                let recheck = move |certificate: &PeerCertificate| tls::judge(&tls.load(), certificate, tls::now());
+                let recheck =
+                    move |certificate: &PeerCertificate| tls::judge(&tls.load(), certificate, tls::now());
                 connection::serve(stream, peer, self.front, deadline, pending, recheck).await;
             }
             Err(fault) => {
@@ -118,17 +133,27 @@ impl Acceptor {
         let session = stream.get_ref().1;
         let admitted = tls.admit(session.peer_certificates(), tls::now());
         let (certificate, standing) = admitted.map_err(|refusal| tls::refusal(&refusal))?;
-        let kind = if session.handshake_kind() == Some(HandshakeKind::Resumed) { "resumed" } else { "full" };
+        let kind = if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+            "resumed"
+        } else {
+            "full"
+        };
         self.front.metrics.handshakes.with_label_values(&[kind]).inc();
         Ok((stream, certificate, standing))
     }
 
     async fn serve_unix(self, stream: UnixStream, pending: OwnedSemaphorePermit) {
         let deadline = Instant::now() + self.front.limits.handshake_time;
-        let own = stream.peer_cred().is_ok_and(|peer| peer.uid() == Uid::effective().as_raw());
+        let own = stream
+            .peer_cred()
+            .is_ok_and(|peer| peer.uid() == Uid::effective().as_raw());
         match bridge_identity() {
             Some(identity) if own => {
-                let peer = Peer { identity, certificate: None, expired: false };
+                let peer = Peer {
+                    identity,
+                    certificate: None,
+                    expired: false,
+                };
                 connection::serve(stream, peer, self.front, deadline, pending, |_| None).await;
             }
             _ => self.front.metrics.refused(Fault::PeerUser),
@@ -138,7 +163,12 @@ impl Acceptor {
 
 /// `_backhaul.bridge`, the only one that the Unix socket lets in.
 fn bridge_identity() -> Option<Identity> {
-    Identity::new(Role::Bridge, Tenant::new(OWN_TENANT).ok()?, DeviceId::new("bridge").ok()?).ok()
+    Identity::new(
+        Role::Bridge,
+        Tenant::new(OWN_TENANT).ok()?,
+        DeviceId::new("bridge").ok()?,
+    )
+    .ok()
 }
 
 async fn unless<T>(shutdown: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {

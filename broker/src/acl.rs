@@ -95,7 +95,8 @@ fn up_filter(filter: &str) -> Option<(Up, Option<u8>)> {
 
 /// `bh/1/+/state/+`, or of one device.
 fn is_state_filter(filter: &str) -> bool {
-    matches!(up_filter(filter), Some((Up::State, _))) || matches!(Topic::parse(filter), Some(Topic::Up(_, Up::State)))
+    matches!(up_filter(filter), Some((Up::State, _)))
+        || matches!(Topic::parse(filter), Some(Topic::Up(_, Up::State)))
 }
 
 /// Outside backhaul's own topics and the server's (`$SYS`, `$share`).

@@ -71,7 +71,9 @@ pub(crate) async fn serve<S>(
     };
     let opened = match peer.certificate.as_ref().and_then(recheck) {
         Some(fault) => Err(fault),
-        None => timeout_at(deadline, connection.open()).await.unwrap_or(Err(Fault::HandshakeTime)),
+        None => timeout_at(deadline, connection.open())
+            .await
+            .unwrap_or(Err(Fault::HandshakeTime)),
     };
     drop(pending);
     let fault = match opened {
@@ -136,7 +138,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             if let Some(operator) = &mut self.operator {
                 operator.will.clone_from(&will);
             }
-            self.front.with(|hub| hub.connect(self.id, self.session.peer(), will))?;
+            self.front
+                .with(|hub| hub.connect(self.id, self.session.peer(), will))?;
             self.session.opened();
             packet::put_connack(&mut self.output, Answer::Accepted);
             return Ok(());
@@ -189,15 +192,29 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         let id = self.id;
         match request {
             Request::Open { .. } => return Err(Fault::Unexpected),
-            Request::Up { channel, payload, pkid } => {
+            Request::Up {
+                channel,
+                payload,
+                pkid,
+            } => {
                 self.front.with(|hub| hub.up(id, channel, payload))?;
                 self.puback(pkid);
             }
-            Request::Down { device, channel, payload, pkid } => {
+            Request::Down {
+                device,
+                channel,
+                payload,
+                pkid,
+            } => {
                 self.front.with(|hub| hub.down(id, &device, channel, payload))?;
                 self.puback(pkid);
             }
-            Request::Other { topic, payload, retain, pkid } => {
+            Request::Other {
+                topic,
+                payload,
+                retain,
+                pkid,
+            } => {
                 if let Some(operator) = &mut self.operator {
                     operator.publish(&self.front, topic, payload, retain).await?;
                 }
@@ -209,8 +226,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
             Request::Subscribe { pkid, filters } => {
                 // An operator's messages go with QoS 0.
-                let granted: Vec<bool> =
-                    filters.iter().map(|(_, qos1)| *qos1 && self.operator.is_none()).collect();
+                let granted: Vec<bool> = filters
+                    .iter()
+                    .map(|(_, qos1)| *qos1 && self.operator.is_none())
+                    .collect();
                 packet::put_suback(&mut self.output, pkid, &granted);
                 self.front.with(|hub| hub.subscribe(id, &filters));
                 if let Some(operator) = &mut self.operator {
@@ -299,7 +318,11 @@ async fn write_some<W: AsyncWrite + Unpin>(write: &mut W, output: &mut BytesMut)
 
 /// Room for the next read: little while the peer is idle, much in the middle of a message.
 fn reserve(input: &mut BytesMut) {
-    let (least, more) = if input.is_empty() { (512, 2048) } else { (4096, 16_384) };
+    let (least, more) = if input.is_empty() {
+        (512, 2048)
+    } else {
+        (4096, 16_384)
+    };
     if input.capacity() - input.len() < least {
         input.reserve(more);
     }

@@ -55,10 +55,18 @@ pub(crate) fn header(bytes: &[u8], max_payload: usize) -> Result<Option<Header>,
         if byte & 0x80 == 0 {
             check_length(kind, remaining, max_payload)?;
             let header = i + 2;
-            return Ok(Some(Header { kind, header, frame: header + remaining }));
+            return Ok(Some(Header {
+                kind,
+                header,
+                frame: header + remaining,
+            }));
         }
     }
-    if rest.len() >= MAX_HEADER - 1 { Err(Fault::Malformed) } else { Ok(None) }
+    if rest.len() >= MAX_HEADER - 1 {
+        Err(Fault::Malformed)
+    } else {
+        Ok(None)
+    }
 }
 
 fn kind(first: u8) -> Result<Kind, Fault> {
@@ -76,7 +84,11 @@ fn kind(first: u8) -> Result<Kind, Fault> {
         2 | 9 | 11 | 13 => return Err(Fault::Unexpected),
         _ => return Err(Fault::Malformed),
     };
-    if first & 0x0f == flags { Ok(kind) } else { Err(Fault::Malformed) }
+    if first & 0x0f == flags {
+        Ok(kind)
+    } else {
+        Err(Fault::Malformed)
+    }
 }
 
 fn check_length(kind: Kind, remaining: usize, max_payload: usize) -> Result<(), Fault> {
@@ -89,7 +101,11 @@ fn check_length(kind: Kind, remaining: usize, max_payload: usize) -> Result<(), 
         Kind::PingReq | Kind::Disconnect => (0, 0),
     };
     if remaining > most {
-        Err(if most > 2 { Fault::TooLarge } else { Fault::Malformed })
+        Err(if most > 2 {
+            Fault::TooLarge
+        } else {
+            Fault::Malformed
+        })
     } else if remaining < least {
         Err(Fault::Malformed)
     } else {
@@ -103,9 +119,17 @@ pub(crate) fn check(frame: &[u8], header: Header, max_payload: usize) -> Result<
     match header.kind {
         Kind::Publish => {
             let (_, rest) = topic(body)?;
-            let id = if frame.first().is_some_and(|b| b & 0b0010 != 0) { 2 } else { 0 };
+            let id = if frame.first().is_some_and(|b| b & 0b0010 != 0) {
+                2
+            } else {
+                0
+            };
             let payload = rest.len().checked_sub(id).ok_or(Fault::Malformed)?;
-            if payload > max_payload { Err(Fault::TooLarge) } else { Ok(()) }
+            if payload > max_payload {
+                Err(Fault::TooLarge)
+            } else {
+                Ok(())
+            }
         }
         Kind::Subscribe => filters(body, 1),
         Kind::Unsubscribe => filters(body, 0),
@@ -133,7 +157,11 @@ fn topic(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
         return Err(Fault::Malformed);
     }
     let (topic, after) = rest.split_at_checked(len).ok_or(Fault::Malformed)?;
-    if topic.iter().all(|b| (0x20..0x7f).contains(b)) { Ok((topic, after)) } else { Err(Fault::Malformed) }
+    if topic.iter().all(|b| (0x20..0x7f).contains(b)) {
+        Ok((topic, after))
+    } else {
+        Err(Fault::Malformed)
+    }
 }
 
 #[cfg(test)]
@@ -152,10 +180,17 @@ mod tests {
         assert_eq!(header(&[0x30, 0x80], 100), Ok(None));
         assert_eq!(
             header(&[0x30, 0x05], 100),
-            Ok(Some(Header { kind: Kind::Publish, header: 2, frame: 7 }))
+            Ok(Some(Header {
+                kind: Kind::Publish,
+                header: 2,
+                frame: 7
+            }))
         );
         assert_eq!(header(&[0x30, 0xff, 0xff, 0xff, 0x7f], 100), Err(Fault::TooLarge));
-        assert_eq!(header(&[0x30, 0xff, 0xff, 0xff, 0xff], 100), Err(Fault::Malformed));
+        assert_eq!(
+            header(&[0x30, 0xff, 0xff, 0xff, 0xff], 100),
+            Err(Fault::Malformed)
+        );
         assert_eq!(header(&[0x82, 0xff, 0xff, 0x01], 1 << 20), Err(Fault::TooLarge));
         assert_eq!(header(&[0xc0, 0x01], 100), Err(Fault::Malformed));
     }
@@ -187,7 +222,11 @@ mod tests {
         assert_eq!(whole(b"\x30\x05\x00\x00axx"), Err(Fault::Malformed));
         assert_eq!(whole(b"\x30\x05\x00\x09axx"), Err(Fault::Malformed));
         assert_eq!(whole(b"\x30\x05\x00\x01\x00xx"), Err(Fault::Malformed));
-        assert_eq!(whole(b"\x32\x04\x00\x01ax"), Err(Fault::Malformed), "no room for the packet id");
+        assert_eq!(
+            whole(b"\x32\x04\x00\x01ax"),
+            Err(Fault::Malformed),
+            "no room for the packet id"
+        );
         assert_eq!(whole(b"\x82\x06\x00\x01\x00\x01a\x00"), Ok(()));
         assert_eq!(whole(b"\x82\x07\x00\x01\x00\x01a\x00x"), Err(Fault::Malformed));
     }

@@ -77,7 +77,12 @@ impl Front {
     pub(crate) fn new(limits: Limits, metrics: Metrics, router: RouterHandle) -> Self {
         let hub = Hub::new(limits.clone(), metrics.clone());
         Front {
-            inner: Mutex::new(Inner { hub, entries: HashMap::new(), quiet: Quiet::default(), ended: false }),
+            inner: Mutex::new(Inner {
+                hub,
+                entries: HashMap::new(),
+                quiet: Quiet::default(),
+                ended: false,
+            }),
             next: AtomicU64::new(1),
             limits,
             metrics,
@@ -89,7 +94,10 @@ impl Front {
     pub(crate) fn register(&self, certificate: Option<PeerCertificate>) -> (ConnId, Arc<Ticket>) {
         let conn = ConnId::new(self.next.fetch_add(1, Ordering::Relaxed));
         let ticket = Arc::new(Ticket::default());
-        let entry = Entry { ticket: Arc::clone(&ticket), certificate };
+        let entry = Entry {
+            ticket: Arc::clone(&ticket),
+            certificate,
+        };
         let mut inner = self.lock();
         if inner.ended {
             ticket.cut(Fault::Shutdown);
@@ -135,7 +143,10 @@ impl Front {
     /// Cuts off every connection whose certificate `judge` finds a fault with; how many.
     pub(crate) fn sweep(&self, judge: impl Fn(&PeerCertificate) -> Option<Fault>) -> usize {
         let inner = self.lock();
-        let certified = inner.entries.values().filter_map(|entry| Some((entry, entry.certificate.as_ref()?)));
+        let certified = inner
+            .entries
+            .values()
+            .filter_map(|entry| Some((entry, entry.certificate.as_ref()?)));
         let faulty = certified.filter_map(|(entry, certificate)| Some((entry, judge(certificate)?)));
         faulty.map(|(entry, fault)| entry.ticket.cut(fault)).count()
     }
@@ -169,4 +180,3 @@ impl Front {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-

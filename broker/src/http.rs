@@ -14,7 +14,9 @@ pub(crate) async fn serve(listener: TcpListener, registry: Registry, shutdown: C
         .route("/metrics", get(move || std::future::ready(metrics(&registry))))
         .route("/-/healthy", get(|| std::future::ready("Broker is Healthy.\n")))
         .route("/-/ready", get(|| std::future::ready("Broker is Ready.\n")));
-    let served = axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    let served = axum::serve(listener, routes)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await;
     if let Err(error) = served {
         tracing::error!(%error, "HTTP ended");
     }

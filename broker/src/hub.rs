@@ -107,7 +107,10 @@ impl Hub {
 
     fn connect_device(&mut self, conn: ConnId, peer: &Identity, will: Option<Bytes>) {
         let name = Arc::new(peer.name().clone());
-        let device = self.devices.entry(Arc::clone(&name)).or_insert_with(|| Device::new(name));
+        let device = self
+            .devices
+            .entry(Arc::clone(&name))
+            .or_insert_with(|| Device::new(name));
         let before = device.queue.bytes();
         let dropped = device.queue.drop_channels(|_| true);
         self.metrics.dropped(Drop::DeviceReconnected, dropped);
@@ -145,8 +148,16 @@ impl Hub {
             return;
         };
         if let (Some(will), true) = (link.will, fault != Fault::Goodbye) {
-            self.effects.push(Effect::Copy(Arc::clone(&device.name), will.clone()));
-            self.enqueue(name, Message { channel: Up::State, payload: will, retained: false });
+            self.effects
+                .push(Effect::Copy(Arc::clone(&device.name), will.clone()));
+            self.enqueue(
+                name,
+                Message {
+                    channel: Up::State,
+                    payload: will,
+                    retained: false,
+                },
+            );
         }
         if self.devices.get(name).is_some_and(Device::is_idle) {
             self.devices.remove(name);
@@ -157,15 +168,27 @@ impl Hub {
     pub(crate) fn up(&mut self, conn: ConnId, channel: Up, payload: Bytes) -> Result<(), Fault> {
         let peer = self.clients.get(&conn).ok_or(Fault::Gone)?;
         let device = self.devices.get_mut(peer.name()).ok_or(Fault::Gone)?;
-        let link = device.link.as_mut().filter(|link| link.conn == conn).ok_or(Fault::Gone)?;
+        let link = device
+            .link
+            .as_mut()
+            .filter(|link| link.conn == conn)
+            .ok_or(Fault::Gone)?;
         link.credit.spend(channel, &payload, device.queue.alert_bytes())?;
         self.metrics.received(channel, payload.len());
         if channel == Up::State {
             link.state = Some(payload.clone());
-            self.effects.push(Effect::Copy(Arc::clone(&device.name), payload.clone()));
+            self.effects
+                .push(Effect::Copy(Arc::clone(&device.name), payload.clone()));
         }
         let name = Arc::clone(&device.name);
-        self.enqueue(&name, Message { channel, payload, retained: false });
+        self.enqueue(
+            &name,
+            Message {
+                channel,
+                payload,
+                retained: false,
+            },
+        );
         Ok(())
     }
 
@@ -173,7 +196,9 @@ impl Hub {
         if let Some(device) = self.devices.get_mut(name) {
             let before = device.queue.bytes();
             device.queue.push(message);
-            self.metrics.queued_bytes.add(device.queue.bytes() as i64 - before as i64);
+            self.metrics
+                .queued_bytes
+                .add(device.queue.bytes() as i64 - before as i64);
             seat(device, &mut self.bridges, &mut self.effects);
         }
     }
@@ -194,13 +219,18 @@ impl Hub {
         }
         let Some(link) = self.devices.get_mut(name).and_then(|device| device.link.as_mut()) else {
             // A configuration waits in its table for the device.
-            self.metrics.dropped(Drop::NotConnected, usize::from(channel != Down::Config));
+            self.metrics
+                .dropped(Drop::NotConnected, usize::from(channel != Down::Config));
             return Ok(());
         };
         if channel == Down::Ack {
             link.credit.grant(&payload);
         }
-        match link.outbox.post(Note { channel, payload, retained: false }) {
+        match link.outbox.post(Note {
+            channel,
+            payload,
+            retained: false,
+        }) {
             Posted::Queued => {}
             Posted::Replaced(acks) => self.metrics.dropped(Drop::OutboxFull, acks),
             Posted::NotSubscribed => self.metrics.dropped(Drop::NotSubscribed, 1),
@@ -224,7 +254,9 @@ impl Hub {
             }
         }
         if filters.iter().any(|(filter, _)| matches!(filter, Filter::Up(..))) {
-            let states = filters.iter().any(|(filter, _)| matches!(filter, Filter::Up(Up::State, _)));
+            let states = filters
+                .iter()
+                .any(|(filter, _)| matches!(filter, Filter::Up(Up::State, _)));
             self.reroute(states.then_some(conn));
         }
     }
@@ -238,7 +270,12 @@ impl Hub {
         };
         link.outbox.subscribe(channel, qos1);
         if let (Down::Config, Some(payload)) = (channel, self.configs.get(name)) {
-            if link.outbox.post(Note { channel, payload, retained: true }) == Posted::Full {
+            if link.outbox.post(Note {
+                channel,
+                payload,
+                retained: true,
+            }) == Posted::Full
+            {
                 self.metrics.dropped(Drop::OutboxFull, 1);
             }
             self.effects.push(Effect::Wake(conn));
@@ -280,7 +317,11 @@ impl Hub {
         }
         let name = self.clients.get(&conn).ok_or(Fault::Gone)?.name();
         let link = self.devices.get_mut(name).and_then(|device| device.link.as_mut());
-        if link.is_some_and(|link| link.outbox.acked(pkid)) { Ok(()) } else { Err(Fault::UnsolicitedAck) }
+        if link.is_some_and(|link| link.outbox.acked(pkid)) {
+            Ok(())
+        } else {
+            Err(Fault::UnsolicitedAck)
+        }
     }
 
     /// What may be sent on a connection now, about `budget` bytes of payload, and whether there is more.
@@ -300,7 +341,12 @@ impl Hub {
             self.metrics.down.inc();
             bytes += note.payload.len();
             let topic = Topic::Down(name.clone(), note.channel).to_string();
-            deliveries.push(Delivery { topic, payload: note.payload, retain: note.retained, pkid });
+            deliveries.push(Delivery {
+                topic,
+                payload: note.payload,
+                retain: note.retained,
+                pkid,
+            });
         }
         (deliveries, true)
     }
@@ -320,14 +366,21 @@ impl Hub {
     /// One message of the device whose turn it is.
     fn next_turn(&mut self, conn: ConnId) -> Option<Delivery> {
         loop {
-            let bridge = self.bridges.get_mut(&conn).filter(|bridge| bridge.window.has_room())?;
+            let bridge = self
+                .bridges
+                .get_mut(&conn)
+                .filter(|bridge| bridge.window.has_room())?;
             let name = bridge.ring.pop_front()?;
             let Some(device) = self.devices.get_mut(&name) else {
                 continue;
             };
             device.ring = None;
             // Its queue may have been emptied or refilled since it took its place, as it connected again.
-            let turn = if device.route() == Some(conn) { device.queue.pop() } else { None };
+            let turn = if device.route() == Some(conn) {
+                device.queue.pop()
+            } else {
+                None
+            };
             let sent = turn.map(|message| {
                 let bytes = message.payload.len();
                 let pkid = bridge.qos1(message.channel).then(|| bridge.window.take(bytes));
@@ -335,7 +388,12 @@ impl Hub {
                 self.metrics.queued_bytes.sub(bytes as i64);
                 self.metrics.passed.inc();
                 let topic = Topic::Up(DeviceName::clone(&name), message.channel).to_string();
-                Delivery { topic, payload: message.payload, retain: message.retained, pkid }
+                Delivery {
+                    topic,
+                    payload: message.payload,
+                    retain: message.retained,
+                    pkid,
+                }
             });
             seat(device, &mut self.bridges, &mut self.effects);
             if device.is_idle() {

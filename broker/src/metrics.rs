@@ -70,13 +70,21 @@ impl Metrics {
         Ok(Metrics {
             accepted: register.counter("connections_accepted_total", "Connections accepted, before TLS.")?,
             connections: register.gauges("connections", "Connections that are open, by role.", "role")?,
-            closed: register.counters("connections_closed_total", "Connections closed, by reason.", "reason")?,
+            closed: register.counters(
+                "connections_closed_total",
+                "Connections closed, by reason.",
+                "reason",
+            )?,
             refused: register.counters(
                 "connections_refused_total",
                 "Connections that did not get as far as an accepted CONNECT, by reason.",
                 "reason",
             )?,
-            received: register.counters("messages_received_total", "Messages of devices, by channel.", "channel")?,
+            received: register.counters(
+                "messages_received_total",
+                "Messages of devices, by channel.",
+                "channel",
+            )?,
             received_bytes: register.counters(
                 "message_bytes_received_total",
                 "Payload bytes of messages of devices, by channel.",
@@ -85,15 +93,22 @@ impl Metrics {
             dropped: register.counters("messages_dropped_total", "Messages dropped, by reason.", "reason")?,
             passed: register.counter("messages_passed_total", "Messages of devices passed to a bridge.")?,
             down: register.counter("messages_down_total", "Messages passed to devices.")?,
-            queued_bytes: register.gauge("queued_bytes", "Payload bytes of devices that wait for a bridge.")?,
+            queued_bytes: register
+                .gauge("queued_bytes", "Payload bytes of devices that wait for a bridge.")?,
             in_flight: register.gauge("in_flight_messages", "Messages to bridges that wait for PUBACK.")?,
-            takeovers: register
-                .counter("takeovers_total", "Connections closed as another one of the same name came.")?,
+            takeovers: register.counter(
+                "takeovers_total",
+                "Connections closed as another one of the same name came.",
+            )?,
             expired: register.gauge(
                 "expired_certificate_connections",
                 "Open connections of devices whose certificate is expired and in its grace.",
             )?,
-            handshakes: register.counters("tls_handshakes_total", "TLS handshakes that succeeded.", "kind")?,
+            handshakes: register.counters(
+                "tls_handshakes_total",
+                "TLS handshakes that succeeded.",
+                "kind",
+            )?,
             reloads: register.counters("tls_reloads_total", "Reloads of certificates and CRL.", "result")?,
             router_restarts: register.counter("router_restarts_total", "Times that the router died.")?,
         })
@@ -118,12 +133,16 @@ impl Metrics {
 
     pub(crate) fn received(&self, channel: Up, bytes: usize) {
         self.received.with_label_values(&[channel.as_str()]).inc();
-        self.received_bytes.with_label_values(&[channel.as_str()]).inc_by(bytes as u64);
+        self.received_bytes
+            .with_label_values(&[channel.as_str()])
+            .inc_by(bytes as u64);
     }
 
     pub(crate) fn dropped(&self, reason: Drop, messages: usize) {
         if messages > 0 {
-            self.dropped.with_label_values(&[reason.reason()]).inc_by(messages as u64);
+            self.dropped
+                .with_label_values(&[reason.reason()])
+                .inc_by(messages as u64);
         }
     }
 }

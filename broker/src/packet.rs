@@ -95,7 +95,11 @@ fn convert(packet: Packet) -> Result<Incoming, Fault> {
         Packet::PubAck(ack) if ack.pkid != 0 => Incoming::PubAck(ack.pkid),
         Packet::Subscribe(subscribe) if subscribe.pkid != 0 => Incoming::Subscribe(
             subscribe.pkid,
-            subscribe.filters.into_iter().map(|f| (f.path, f.qos != QoS::AtMostOnce)).collect(),
+            subscribe
+                .filters
+                .into_iter()
+                .map(|f| (f.path, f.qos != QoS::AtMostOnce))
+                .collect(),
         ),
         Packet::Unsubscribe(unsubscribe) if unsubscribe.pkid != 0 => {
             Incoming::Unsubscribe(unsubscribe.pkid, unsubscribe.topics)
@@ -130,7 +134,11 @@ pub(crate) enum Answer {
 pub(crate) fn put_delivery(out: &mut BytesMut, delivery: Delivery) {
     let publish = v4::Publish {
         dup: false,
-        qos: if delivery.pkid.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce },
+        qos: if delivery.pkid.is_some() {
+            QoS::AtLeastOnce
+        } else {
+            QoS::AtMostOnce
+        },
         retain: delivery.retain,
         topic: delivery.topic,
         pkid: delivery.pkid.unwrap_or_default(),
@@ -148,7 +156,13 @@ pub(crate) fn put_connack(out: &mut BytesMut, answer: Answer) {
         Answer::NotAuthorized => v4::ConnectReturnCode::NotAuthorized,
         Answer::Unavailable => v4::ConnectReturnCode::ServiceUnavailable,
     };
-    put(out, &Packet::ConnAck(v4::ConnAck { session_present: false, code }));
+    put(
+        out,
+        &Packet::ConnAck(v4::ConnAck {
+            session_present: false,
+            code,
+        }),
+    );
 }
 
 /// Writes PUBACK.
@@ -161,7 +175,13 @@ pub(crate) fn put_suback(out: &mut BytesMut, pkid: u16, granted: &[bool]) {
     let code = |&qos1: &bool| {
         v4::SubscribeReasonCode::Success(if qos1 { QoS::AtLeastOnce } else { QoS::AtMostOnce })
     };
-    put(out, &Packet::SubAck(v4::SubAck { pkid, return_codes: granted.iter().map(code).collect() }));
+    put(
+        out,
+        &Packet::SubAck(v4::SubAck {
+            pkid,
+            return_codes: granted.iter().map(code).collect(),
+        }),
+    );
 }
 
 /// Writes UNSUBACK.

@@ -46,7 +46,11 @@ mod tests {
         let (mut quiet, start) = (Quiet::default(), Instant::now());
         assert_eq!(quiet.speak("a", Fault::Credit, start), Some(0));
         assert_eq!(quiet.speak("a", Fault::Credit, start + EVERY / 2), None);
-        assert_eq!(quiet.speak("a", Fault::PublishAcl, start), Some(0), "another event");
+        assert_eq!(
+            quiet.speak("a", Fault::PublishAcl, start),
+            Some(0),
+            "another event"
+        );
         assert_eq!(quiet.speak("b", Fault::Credit, start), Some(0), "another peer");
         assert_eq!(quiet.speak("a", Fault::Credit, start + EVERY), Some(1));
         assert_eq!(quiet.speak("a", Fault::Credit, start + 2 * EVERY), Some(0));

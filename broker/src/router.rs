@@ -51,7 +51,8 @@ impl RouterHandle {
     pub(crate) fn copy(&self, topic: String, payload: Bytes) -> bool {
         let life = self.0.load();
         let copy = Command::Copy { topic, payload };
-        life.as_ref().is_some_and(|life| life.commands.try_send(copy).is_ok())
+        life.as_ref()
+            .is_some_and(|life| life.commands.try_send(copy).is_ok())
     }
 
     /// Opens a link for an operator.
@@ -62,8 +63,17 @@ impl RouterHandle {
             life.commands.send(Command::Open { reply }).await.ok()?;
             opened.await.ok()
         };
-        let Opened { id, rx } = tokio::time::timeout(PATIENCE, ask).await.ok().flatten().ok_or(Fault::Router)?;
-        Ok(link::Link::start(id, rx, life.commands.clone(), life.over.clone()))
+        let Opened { id, rx } = tokio::time::timeout(PATIENCE, ask)
+            .await
+            .ok()
+            .flatten()
+            .ok_or(Fault::Router)?;
+        Ok(link::Link::start(
+            id,
+            rx,
+            life.commands.clone(),
+            life.over.clone(),
+        ))
     }
 }
 
@@ -78,7 +88,10 @@ pub(crate) async fn supervise(
     loop {
         let over = shutdown.child_token();
         if let Ok((commands, probe)) = start().await {
-            handle.0.store(Some(Arc::new(Life { commands: commands.clone(), over: over.clone() })));
+            handle.0.store(Some(Arc::new(Life {
+                commands: commands.clone(),
+                over: over.clone(),
+            })));
             started();
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -101,8 +114,13 @@ async fn start() -> Result<(mpsc::Sender<Command>, Opened), Fault> {
     let (commands, receiver) = mpsc::channel(COMMANDS);
     feeder::spawn(receiver).map_err(|_| Fault::Router)?;
     let (reply, opened) = oneshot::channel();
-    commands.send(Command::Open { reply }).await.map_err(|_| Fault::Router)?;
-    let probe = tokio::time::timeout(PATIENCE, opened).await.map_err(|_| Fault::Router)?;
+    commands
+        .send(Command::Open { reply })
+        .await
+        .map_err(|_| Fault::Router)?;
+    let probe = tokio::time::timeout(PATIENCE, opened)
+        .await
+        .map_err(|_| Fault::Router)?;
     Ok((commands, probe.map_err(|_| Fault::Router)?))
 }
 

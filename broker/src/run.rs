@@ -65,7 +65,10 @@ pub async fn run(
     shutdown.cancelled().await;
     tasks.close();
     front.cut_all(Fault::Shutdown);
-    if tokio::time::timeout(front.limits.shutdown_time, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(front.limits.shutdown_time, tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!(tasks = tasks.len(), "connections did not end in time");
     }
     Ok(())

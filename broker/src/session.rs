@@ -27,11 +27,25 @@ pub(crate) enum Request {
     /// A good CONNECT: register the peer, then answer.
     Open { will: Option<Will> },
     /// A device's message to the bridge.
-    Up { channel: Up, payload: Bytes, pkid: Option<u16> },
+    Up {
+        channel: Up,
+        payload: Bytes,
+        pkid: Option<u16>,
+    },
     /// A bridge's message to a device.
-    Down { device: DeviceName, channel: Down, payload: Bytes, pkid: Option<u16> },
+    Down {
+        device: DeviceName,
+        channel: Down,
+        payload: Bytes,
+        pkid: Option<u16>,
+    },
     /// An operator's message.
-    Other { topic: String, payload: Bytes, retain: bool, pkid: Option<u16> },
+    Other {
+        topic: String,
+        payload: Bytes,
+        retain: bool,
+        pkid: Option<u16>,
+    },
     /// The peer has taken a message of QoS 1.
     Acked(u16),
     /// Filters, and whether QoS 1 is asked for.
@@ -68,7 +82,13 @@ impl Session {
             Role::Bridge => 2 * wire::limits::MAX_MESSAGE,
             _ => wire::limits::MAX_MESSAGE,
         };
-        Session { peer, max_payload, phase: Phase::Fresh, patience: MAX_KEEP_ALIVE, heard: now }
+        Session {
+            peer,
+            max_payload,
+            phase: Phase::Fresh,
+            patience: MAX_KEEP_ALIVE,
+            heard: now,
+        }
     }
 
     /// Who the peer is.
@@ -100,7 +120,11 @@ impl Session {
 
     /// Fails when nothing was heard for too long.
     pub(crate) fn tick(&self, now: Instant) -> Result<(), Fault> {
-        if now < self.deadline() { Ok(()) } else { Err(Fault::KeepAlive) }
+        if now < self.deadline() {
+            Ok(())
+        } else {
+            Err(Fault::KeepAlive)
+        }
     }
 
     /// The answer to a CONNECT that failed with this fault, if it gets one.
@@ -137,7 +161,11 @@ impl Session {
             }
         }
         let asked = Duration::from_secs(u64::from(connect.keep_alive));
-        let keep_alive = if asked.is_zero() { MAX_KEEP_ALIVE } else { asked.min(MAX_KEEP_ALIVE) };
+        let keep_alive = if asked.is_zero() {
+            MAX_KEEP_ALIVE
+        } else {
+            asked.min(MAX_KEEP_ALIVE)
+        };
         self.patience = keep_alive + keep_alive / 2;
         Ok(Request::Open { will: connect.will })
     }
@@ -150,12 +178,18 @@ impl Session {
             Incoming::Subscribe(pkid, filters) => {
                 let filters = bounded(filters)?.into_iter();
                 let judge = |(filter, qos1): (String, bool)| Ok((acl::subscribe(&self.peer, &filter)?, qos1));
-                Request::Subscribe { pkid, filters: filters.map(judge).collect::<Result<_, Fault>>()? }
+                Request::Subscribe {
+                    pkid,
+                    filters: filters.map(judge).collect::<Result<_, Fault>>()?,
+                }
             }
             Incoming::Unsubscribe(pkid, filters) => {
                 let filters = bounded(filters)?.into_iter();
                 let judge = |filter: String| acl::subscribe(&self.peer, &filter);
-                Request::Unsubscribe { pkid, filters: filters.map(judge).collect::<Result<_, Fault>>()? }
+                Request::Unsubscribe {
+                    pkid,
+                    filters: filters.map(judge).collect::<Result<_, Fault>>()?,
+                }
             }
             Incoming::Ping => Request::Ping,
             Incoming::Disconnect => {
@@ -166,17 +200,40 @@ impl Session {
     }
 
     fn publish(&self, publish: Publish) -> Result<Request, Fault> {
-        let Publish { topic, payload, retain, pkid } = publish;
+        let Publish {
+            topic,
+            payload,
+            retain,
+            pkid,
+        } = publish;
         Ok(match acl::publish(&self.peer, &topic)? {
-            Target::Up(channel) => Request::Up { channel, payload, pkid },
-            Target::Down(device, channel) => Request::Down { device, channel, payload, pkid },
-            Target::Other => Request::Other { topic, payload, retain, pkid },
+            Target::Up(channel) => Request::Up {
+                channel,
+                payload,
+                pkid,
+            },
+            Target::Down(device, channel) => Request::Down {
+                device,
+                channel,
+                payload,
+                pkid,
+            },
+            Target::Other => Request::Other {
+                topic,
+                payload,
+                retain,
+                pkid,
+            },
         })
     }
 }
 
 fn bounded<T>(filters: Vec<T>) -> Result<Vec<T>, Fault> {
-    if filters.len() > MAX_FILTERS { Err(Fault::SubscriptionCap) } else { Ok(filters) }
+    if filters.len() > MAX_FILTERS {
+        Err(Fault::SubscriptionCap)
+    } else {
+        Ok(filters)
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,11 @@ impl Operator {
         self.link(front).await?.publish(topic, payload, retain).await
     }
 
-    pub(super) async fn subscribe(&mut self, front: &Front, filters: Vec<(Filter, bool)>) -> Result<(), Fault> {
+    pub(super) async fn subscribe(
+        &mut self,
+        front: &Front,
+        filters: Vec<(Filter, bool)>,
+    ) -> Result<(), Fault> {
         for (filter, _) in filters {
             if let Filter::Other(filter) = filter
                 && !self.filters.contains(&filter)
@@ -92,6 +96,14 @@ pub(super) async fn next(operator: &mut Option<Operator>) -> Result<Message, Fau
 /// Writes a message of the router, if this operator may see it.
 pub(super) fn deliver(peer: &Identity, (topic, payload): Message, output: &mut BytesMut) {
     if acl::may_see(peer, &topic) {
-        packet::put_delivery(output, Delivery { topic, payload, retain: false, pkid: None });
+        packet::put_delivery(
+            output,
+            Delivery {
+                topic,
+                payload,
+                retain: false,
+                pkid: None,
+            },
+        );
     }
 }

@@ -19,7 +19,11 @@ impl Shards {
             return;
         };
         let (word, bit) = (usize::from(shard / 64), 1 << (shard % 64));
-        if to { self.0[word] |= bit } else { self.0[word] &= !bit }
+        if to {
+            self.0[word] |= bit
+        } else {
+            self.0[word] &= !bit
+        }
     }
 
     fn has(&self, shard: u8) -> bool {

@@ -17,7 +17,12 @@ pub(crate) struct Configs {
 impl Configs {
     /// An empty table.
     pub(crate) fn new(max_devices: usize, max_bytes: usize) -> Self {
-        Configs { max_devices, max_bytes, bytes: 0, kept: HashMap::new() }
+        Configs {
+            max_devices,
+            max_bytes,
+            bytes: 0,
+            kept: HashMap::new(),
+        }
     }
 
     /// Keeps a configuration instead of the one before; an empty one removes it. False: there is no room.

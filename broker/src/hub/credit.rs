@@ -105,13 +105,32 @@ mod tests {
     use super::*;
 
     fn state(nonce: u64) -> Vec<u8> {
-        payload::seal(&State { version: 1, nonce, connected: true, ..State::default() }.encode_to_vec())
+        payload::seal(
+            &State {
+                version: 1,
+                nonce,
+                connected: true,
+                ..State::default()
+            }
+            .encode_to_vec(),
+        )
     }
 
     fn ack(nonce: u64, fresh_credit: u64, backlog_credit: u64) -> Vec<u8> {
         let settled = vec![Range { first: 1, more: 9 }; 50];
-        let sessions = vec![SessionAck { session: 1, settled, ..SessionAck::default() }];
-        let ack = Ack { version: 1, nonce, sessions, fresh_credit, backlog_credit, ..Ack::default() };
+        let sessions = vec![SessionAck {
+            session: 1,
+            settled,
+            ..SessionAck::default()
+        }];
+        let ack = Ack {
+            version: 1,
+            nonce,
+            sessions,
+            fresh_credit,
+            backlog_credit,
+            ..Ack::default()
+        };
         payload::seal(&ack.encode_to_vec())
     }
 
@@ -122,10 +141,18 @@ mod tests {
         assert_eq!(credit.spend(Up::Batch, &[0; 1], 0), Err(Fault::Credit));
         assert_eq!(credit.spend(Up::State, &state(7), 0), Ok(()));
         credit.grant(&ack(8, 100, 100));
-        assert_eq!(credit.spend(Up::Batch, &[0; 1], 0), Err(Fault::Credit), "another connection's ack");
+        assert_eq!(
+            credit.spend(Up::Batch, &[0; 1], 0),
+            Err(Fault::Credit),
+            "another connection's ack"
+        );
         credit.grant(&ack(7, 100, 50));
         assert_eq!(credit.spend(Up::Batch, &[0; 60], 0), Ok(()));
-        assert_eq!(credit.spend(Up::Dict, &[0; 41], 0), Err(Fault::Credit), "one lane with batches");
+        assert_eq!(
+            credit.spend(Up::Dict, &[0; 41], 0),
+            Err(Fault::Credit),
+            "one lane with batches"
+        );
         assert_eq!(credit.spend(Up::Dict, &[0; 40], 0), Ok(()));
         assert_eq!(credit.spend(Up::Backlog, &[0; 51], 0), Err(Fault::Credit));
         assert_eq!(credit.spend(Up::Backlog, &[0; 50], 0), Ok(()));
@@ -149,7 +176,10 @@ mod tests {
         assert_eq!(credit.spend(Up::State, &state(7), 0), Ok(()));
         assert_eq!(credit.spend(Up::State, &state(8), 0), Err(Fault::State));
         assert_eq!(Credit::default().spend(Up::State, b"\x09x", 0), Err(Fault::State));
-        assert_eq!(Credit::default().spend(Up::State, b"\x00\xff\xff\xff", 0), Err(Fault::State));
+        assert_eq!(
+            Credit::default().spend(Up::State, b"\x00\xff\xff\xff", 0),
+            Err(Fault::State)
+        );
     }
 
     #[test]
@@ -157,6 +187,9 @@ mod tests {
         let mut credit = Credit::default();
         assert_eq!(credit.spend(Up::Alert, &[0; 30_000], 0), Ok(()), "alone");
         assert_eq!(credit.spend(Up::Alert, &[0; 384], 16_000), Ok(()));
-        assert_eq!(credit.spend(Up::Reply, &[0; 385], 16_000), Err(Fault::AlertCredit));
+        assert_eq!(
+            credit.spend(Up::Reply, &[0; 385], 16_000),
+            Err(Fault::AlertCredit)
+        );
     }
 }

@@ -24,7 +24,13 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(conn: ConnId, will: Option<Bytes>) -> Self {
-        Link { conn, will, credit: Credit::default(), outbox: Outbox::new(), state: None }
+        Link {
+            conn,
+            will,
+            credit: Credit::default(),
+            outbox: Outbox::new(),
+            state: None,
+        }
     }
 }
 
@@ -44,7 +50,14 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) fn new(name: Arc<DeviceName>) -> Self {
         let shard = name.shard();
-        Device { name, shard, link: None, queue: Queue::default(), routes: Default::default(), ring: None }
+        Device {
+            name,
+            shard,
+            link: None,
+            queue: Queue::default(),
+            routes: Default::default(),
+            ring: None,
+        }
     }
 
     /// The bridge that takes the oldest message that waits.
@@ -79,7 +92,11 @@ impl Device {
         let last = said.or_else(|| self.queue.last_state().map(|m| m.payload.clone()));
         self.queue.drop_channels(|c| c == Up::State);
         if let Some(payload) = last {
-            self.queue.push(Message { channel: Up::State, payload, retained: true });
+            self.queue.push(Message {
+                channel: Up::State,
+                payload,
+                retained: true,
+            });
         }
     }
 }

@@ -83,7 +83,11 @@ impl Outbox {
         }
         self.bytes += note.payload.len();
         self.notes.push_back(note);
-        if dropped > 0 { Posted::Replaced(dropped) } else { Posted::Queued }
+        if dropped > 0 {
+            Posted::Replaced(dropped)
+        } else {
+            Posted::Queued
+        }
     }
 
     /// Takes the oldest message that may be sent, with its packet id if it goes with QoS 1.
@@ -110,7 +114,11 @@ mod tests {
     use super::*;
 
     fn note(channel: Down, len: usize) -> Note {
-        Note { channel, payload: Bytes::from(vec![len as u8; len]), retained: false }
+        Note {
+            channel,
+            payload: Bytes::from(vec![len as u8; len]),
+            retained: false,
+        }
     }
 
     #[test]
@@ -119,7 +127,11 @@ mod tests {
         assert_eq!(outbox.post(note(Down::Ack, 1)), Posted::NotSubscribed);
         outbox.subscribe(Down::Ack, true);
         assert_eq!(outbox.post(note(Down::Ack, 1)), Posted::Queued);
-        assert_eq!(outbox.take(), Some((note(Down::Ack, 1), None)), "acks go with QoS 0");
+        assert_eq!(
+            outbox.take(),
+            Some((note(Down::Ack, 1), None)),
+            "acks go with QoS 0"
+        );
         outbox.unsubscribe(Down::Ack);
         assert_eq!(outbox.post(note(Down::Ack, 1)), Posted::NotSubscribed);
     }

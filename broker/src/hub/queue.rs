@@ -68,7 +68,11 @@ impl Queue {
         for message in &self.messages {
             bytes += message.payload.len();
             states += usize::from(message.channel == Up::State);
-            alert_bytes += if is_alert(message.channel) { message.payload.len() } else { 0 };
+            alert_bytes += if is_alert(message.channel) {
+                message.payload.len()
+            } else {
+                0
+            };
         }
         (self.bytes, self.states, self.alert_bytes) = (bytes, states, alert_bytes);
         before - self.messages.len()
@@ -113,7 +117,11 @@ mod tests {
     use super::*;
 
     fn message(channel: Up, text: &'static str) -> Message {
-        Message { channel, payload: Bytes::from_static(text.as_bytes()), retained: false }
+        Message {
+            channel,
+            payload: Bytes::from_static(text.as_bytes()),
+            retained: false,
+        }
     }
 
     fn drain(queue: &mut Queue) -> Vec<Bytes> {
@@ -123,12 +131,20 @@ mod tests {
     #[test]
     fn messages_leave_in_the_order_in_which_they_came() {
         let mut queue = Queue::default();
-        for (channel, text) in [(Up::State, "s1"), (Up::Dict, "d1"), (Up::Batch, "b1"), (Up::Alert, "a1")] {
+        for (channel, text) in [
+            (Up::State, "s1"),
+            (Up::Dict, "d1"),
+            (Up::Batch, "b1"),
+            (Up::Alert, "a1"),
+        ] {
             queue.push(message(channel, text));
         }
         assert_eq!((queue.bytes(), queue.alert_bytes()), (8, 2));
         assert_eq!(drain(&mut queue), ["s1", "d1", "b1", "a1"]);
-        assert_eq!((queue.bytes(), queue.alert_bytes(), queue.is_empty()), (0, 0, true));
+        assert_eq!(
+            (queue.bytes(), queue.alert_bytes(), queue.is_empty()),
+            (0, 0, true)
+        );
     }
 
     #[test]
@@ -139,14 +155,22 @@ mod tests {
             queue.push(message(Up::Batch, "b"));
         }
         queue.push(message(Up::State, "s4"));
-        assert_eq!(queue.last_state().map(|m| m.payload.clone()), Some(Bytes::from("s4")));
+        assert_eq!(
+            queue.last_state().map(|m| m.payload.clone()),
+            Some(Bytes::from("s4"))
+        );
         assert_eq!(drain(&mut queue), ["s1", "b", "b", "b", "s4"]);
     }
 
     #[test]
     fn channels_can_be_dropped_and_the_sums_follow() {
         let mut queue = Queue::default();
-        for (channel, text) in [(Up::State, "s1"), (Up::Batch, "bb"), (Up::Alert, "aaa"), (Up::Batch, "b")] {
+        for (channel, text) in [
+            (Up::State, "s1"),
+            (Up::Batch, "bb"),
+            (Up::Alert, "aaa"),
+            (Up::Batch, "b"),
+        ] {
             queue.push(message(channel, text));
         }
         assert_eq!(queue.drop_channels(|c| c == Up::Batch), 2);

@@ -32,15 +32,35 @@ pub(crate) struct LinkId(usize);
 /// What the feeder is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Open { reply: oneshot::Sender<Opened> },
-    Publish { id: LinkId, topic: String, payload: Bytes, retain: bool },
+    Open {
+        reply: oneshot::Sender<Opened>,
+    },
+    Publish {
+        id: LinkId,
+        topic: String,
+        payload: Bytes,
+        retain: bool,
+    },
     /// A device's state, retained.
-    Copy { topic: String, payload: Bytes },
-    Subscribe { id: LinkId, filter: String },
-    Unsubscribe { id: LinkId, filter: String },
-    Ping { id: LinkId },
+    Copy {
+        topic: String,
+        payload: Bytes,
+    },
+    Subscribe {
+        id: LinkId,
+        filter: String,
+    },
+    Unsubscribe {
+        id: LinkId,
+        filter: String,
+    },
+    Ping {
+        id: LinkId,
+    },
     /// Ends a link; only when nothing of it is under way, see [`super::link`].
-    Close { id: LinkId },
+    Close {
+        id: LinkId,
+    },
 }
 
 /// A link's receiving end.
@@ -76,7 +96,9 @@ pub(crate) fn spawn(commands: mpsc::Receiver<Command>) -> io::Result<()> {
         .spawn(move || {
             let router = Router::new(0, config).spawn();
             let build = move |name: &str| {
-                let (tx, rx, _) = LinkBuilder::new(name, router.clone()).clean_session(true).build()?;
+                let (tx, rx, _) = LinkBuilder::new(name, router.clone())
+                    .clean_session(true)
+                    .build()?;
                 Ok((tx, rx))
             };
             if let Err(end) = runtime.block_on(Feeder::new(Box::new(build)).run(commands)) {
@@ -127,7 +149,12 @@ impl Feeder {
                 }
                 Ok(())
             }
-            Command::Publish { id, topic, payload, retain } => self.publish(id, topic, &payload, retain).await,
+            Command::Publish {
+                id,
+                topic,
+                payload,
+                retain,
+            } => self.publish(id, topic, &payload, retain).await,
             Command::Copy { topic, payload } => {
                 if self.copies.is_none() {
                     // What the router says on this link (acks of nothing) is never read.
@@ -150,10 +177,30 @@ impl Feeder {
                     preserve_retain: false,
                     retain_forward_rule: RetainForwardRule::OnEverySubscribe,
                 };
-                self.send(id, Packet::Subscribe(Subscribe { pkid: 1, filters: vec![filter] }, None)).await
+                self.send(
+                    id,
+                    Packet::Subscribe(
+                        Subscribe {
+                            pkid: 1,
+                            filters: vec![filter],
+                        },
+                        None,
+                    ),
+                )
+                .await
             }
             Command::Unsubscribe { id, filter } => {
-                self.send(id, Packet::Unsubscribe(Unsubscribe { pkid: 1, filters: vec![filter] }, None)).await
+                self.send(
+                    id,
+                    Packet::Unsubscribe(
+                        Unsubscribe {
+                            pkid: 1,
+                            filters: vec![filter],
+                        },
+                        None,
+                    ),
+                )
+                .await
             }
             Command::Ping { id } => self.send(id, Packet::PingReq(PingReq)).await,
             Command::Close { id } => self.close(id).await,
@@ -176,7 +223,9 @@ impl Feeder {
     }
 
     async fn close(&mut self, id: LinkId) -> Result<(), End> {
-        let disconnect = Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection };
+        let disconnect = Disconnect {
+            reason_code: DisconnectReasonCode::NormalDisconnection,
+        };
         self.send(id, Packet::Disconnect(disconnect, None)).await?;
         if let Some(link) = self.links.get_mut(id.0) {
             *link = None;

@@ -42,14 +42,23 @@ impl Link {
         over: CancellationToken,
     ) -> Self {
         let (sender, messages) = mpsc::channel(WAITING);
-        let pump = Pump { id, rx, commands: commands.clone(), woken: false };
+        let pump = Pump {
+            id,
+            rx,
+            commands: commands.clone(),
+            woken: false,
+        };
         tokio::spawn(async move {
             tokio::select! {
                 () = over.cancelled() => {}
                 () = pump.run(sender) => {}
             }
         });
-        Link { id, messages, commands }
+        Link {
+            id,
+            messages,
+            commands,
+        }
     }
 
     /// The next message; an error: the router died.
@@ -59,7 +68,13 @@ impl Link {
 
     /// Publishes; waits while the router is busy.
     pub(crate) async fn publish(&self, topic: String, payload: Bytes, retain: bool) -> Result<(), Fault> {
-        self.command(Command::Publish { id: self.id, topic, payload, retain }).await
+        self.command(Command::Publish {
+            id: self.id,
+            topic,
+            payload,
+            retain,
+        })
+        .await
     }
 
     /// Subscribes.

@@ -3,8 +3,8 @@
 //! [`Entries`] walks a page line by line without allocating and is as strict as Prometheus's own parser: the first bad
 //! line ends the page, by number. A sample comes with the raw text of its series (all bytes before the value), so that
 //! a cache keyed by that text spares an unchanged series the parsing of its labels; [`SeriesText`] parses it when the
-//! cache has not seen it. Two things are stricter than in Prometheus: a line break inside a quoted label value (it must
-//! be written `\n`) and bytes after `# EOF`, which end the page. Sizes and counts are checked before anything is allocated.
+//! cache has not seen it. Two things differ from Prometheus: a line break inside a quoted label value (it must be written
+//! `\n`) and a NUL byte are refused. Sizes and counts are checked before anything is allocated.
 
 mod number;
 mod series;
@@ -190,7 +190,6 @@ impl<'a> Entries<'a> {
             }
             match parse_line(line, expected, &self.limits) {
                 Ok(Line::Blank) => {}
-                Ok(Line::End) => self.rest = &[],
                 Ok(Line::Entry(entry)) => return Ok(Some(entry)),
                 Err(reason) => return Err(self.error(reason)),
             }
@@ -212,7 +211,6 @@ impl<'a> Entries<'a> {
 
 enum Line<'a> {
     Blank,
-    End,
     Entry(Entry<'a>),
 }
 
@@ -220,10 +218,10 @@ fn parse_line<'a>(line: &'a [u8], expected: &[u8], limits: &ExpositionLimits) ->
     if let Some(series) = SeriesText::expected(line, expected) {
         return parse_sample(series, &line[series.len()..]);
     }
-    let line = skip_blanks(line);
-    match line.first() {
+    let unindented = skip_blanks(line);
+    match unindented.first() {
         None => Ok(Line::Blank),
-        Some(b'#') => parse_comment(&line[1..], limits),
+        Some(b'#') => parse_comment(&unindented[1..], limits),
         Some(_) => {
             let series = SeriesText::find(line)?;
             parse_sample(series, &line[series.len()..])
@@ -253,11 +251,8 @@ fn parse_sample<'a>(series: SeriesText<'a>, rest: &'a [u8]) -> Result<Line<'a>, 
     })))
 }
 
-/// `rest` is what follows the `#`. What is no HELP, TYPE, UNIT or EOF is a comment.
+/// `rest` is what follows the `#`. What is no HELP, TYPE or UNIT is a comment, `# EOF` of OpenMetrics too.
 fn parse_comment<'a>(rest: &'a [u8], limits: &ExpositionLimits) -> Result<Line<'a>, LineError> {
-    if rest == b" EOF" {
-        return Ok(Line::End);
-    }
     let body = skip_blanks(rest);
     let (keyword, after) = split_word(body);
     if body.len() == rest.len() || after.is_empty() || !matches!(keyword, b"HELP" | b"TYPE" | b"UNIT") {

@@ -202,26 +202,30 @@ impl ScrapeTarget {
     }
 
     fn take(&mut self, sample: &RawSample<'_>, pass: &mut Pass) -> Result<(), LineError> {
-        pass.scraped += 1;
         let timestamp = sample.timestamp.filter(|_| self.rules.honor_timestamps);
         let text = sample.series.bytes();
         let found = match self.cache.find(text) {
             Some(found) => found,
             None => {
+                let parsed = sample.series.parse(&self.rules.limits).inspect_err(|error| {
+                    // Prometheus finds this fault only after it has counted the sample.
+                    pass.scraped += usize::from(matches!(error, LineError::RepeatedLabel(_)));
+                })?;
                 // Beyond the limit samples are only counted: the scrape fails anyway.
                 if self
                     .rules
                     .sample_limit
                     .is_some_and(|limit| pass.accepted >= limit)
                 {
+                    pass.scraped += 1;
                     pass.over_limit += 1;
                     pass.kept += 1;
                     return Ok(());
                 }
-                let labels = self.labels.of_sample(sample.series.parse(&self.rules.limits)?)?;
-                self.bind(text, labels, pass)
+                self.bind(text, self.labels.of_sample(parsed), pass)
             }
         };
+        pass.scraped += 1;
         pass.kept += 1;
         if found.scraped_before && timestamp.is_none() {
             pass.duplicates += 1;
@@ -239,8 +243,9 @@ impl ScrapeTarget {
     /// Gives the text of a series that is not cached its slot, a new one if no other text means the same series.
     fn bind(&mut self, text: &[u8], labels: Labels, pass: &mut Pass) -> Found {
         let (found, new) = self.cache.insert(text, &labels);
+        // Prometheus counts texts here, also where two mean one series.
+        pass.added += 1;
         if new {
-            pass.added += 1;
             pass.new_series.push((found.slot, labels));
         }
         found

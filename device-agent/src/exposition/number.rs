@@ -28,8 +28,14 @@ fn read_value(text: &[u8]) -> Option<f64> {
     (value.is_finite() || spelt_infinite).then_some(value)
 }
 
-/// Digits with an optional sign, milliseconds.
+/// Digits alone, milliseconds: the format allows a sign, Prometheus's lexer does not.
 pub(super) fn parse_timestamp(text: &[u8]) -> Result<i64, LineError> {
-    let read = || std::str::from_utf8(text).ok()?.parse().ok();
-    read().ok_or_else(|| LineError::Timestamp(excerpt(text)))
+    let digits = || {
+        text.iter()
+            .all(u8::is_ascii_digit)
+            .then(|| std::str::from_utf8(text).ok()?.parse().ok())
+    };
+    digits()
+        .flatten()
+        .ok_or_else(|| LineError::Timestamp(excerpt(text)))
 }

@@ -41,7 +41,7 @@ fn value(text: &str) -> Option<f64> {
 #[test]
 fn a_page_is_read_line_by_line() {
     let page = "# HELP m A \\\\ and a \\n break.\n# TYPE m counter\n# just words\n#\n\n\
-                m{a=\"x\",b=\"y \\\"q\\\" } # \\n\"} 1.5 1700000000000\n \t n 2\n# UNIT m seconds\n# EOF\nnot read";
+                m{a=\"x\",b=\"y \\\"q\\\" } # \\n\"} 1.5 1700000000000\n \t \n  # indented\nn 2\n# UNIT m seconds\n# EOF\n";
     let mut entries = Entries::new(page.as_bytes(), ExpositionLimits::default());
     let mut next = || entries.next(b"").unwrap();
     assert_eq!(
@@ -127,6 +127,9 @@ fn bad_lines_are_named_by_number() {
         "m{a=\"x\"",
         "m 1 2 3",
         "m 1 x",
+        " m 1",
+        "m 1 -5",
+        "m 1 +5",
         "m 1 1.5",
         "m 1 99999999999999999999",
         "{} 1",

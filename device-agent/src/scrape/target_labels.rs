@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wire::labels::METRIC_NAME;
 use wire::{DeviceId, Labels};
 
-use crate::exposition::{LineError, ParsedSeries};
+use crate::exposition::ParsedSeries;
 
 /// `job`, `instance` and further labels of a target, and the agent's external labels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -50,7 +50,7 @@ impl TargetLabels {
     }
 
     /// Labels of a series of the page.
-    pub(crate) fn of_sample(&self, series: ParsedSeries) -> Result<Labels, LineError> {
+    pub(crate) fn of_sample(&self, series: ParsedSeries) -> Labels {
         let mut labels: BTreeMap<String, String> = series.labels.into_iter().collect();
         labels.insert(METRIC_NAME.into(), series.name);
         if self.honor_labels {
@@ -60,7 +60,7 @@ impl TargetLabels {
         } else {
             self.overrule(&mut labels);
         }
-        Ok(self.finished(labels))
+        self.finished(labels)
     }
 
     /// Sets the target's labels; those of the page that stand in their way become `exported_<name>`, prefixed again

@@ -102,7 +102,7 @@ fn a_vanished_series_gets_one_stale_marker_and_its_slot_is_bound_again() {
 fn report_series_count_as_prometheus_counts() {
     let mut target = target(ScrapeRules::default());
     let scraped = target.scraped(at(0), Some(b"a 1\na 2\nb 1\nup 5\n"), SECOND / 2);
-    assert_eq!(reports(&scraped), [1.0, 0.5, 4.0, 4.0, 2.0]);
+    assert_eq!(reports(&scraped), [1.0, 0.5, 4.0, 4.0, 3.0]);
     assert_eq!(scraped.duplicates, 2, "the second a, and the page's own up");
     let mut reader = Reader::default();
     assert_eq!(

@@ -106,7 +106,7 @@ pub(crate) fn mantissa(value: f64, mode: u8) -> Option<i64> {
 
 /// The value that an integer stands for in a mode.
 #[inline]
-pub(crate) fn float(n: i64, mode: u8) -> f64 {
+pub fn float(n: i64, mode: u8) -> f64 {
     let mode = &MODES[mode as usize & 31];
     n as f64 * mode.times / mode.by
 }

@@ -1,1 +1,36 @@
 //! The journal, the ledger of what was delivered, and the head.
+//!
+//! A [`Store`] owns one folder. [`Store::commit`] makes a group of deliveries durable in one transaction of the
+//! journal, drops rows that are settled already one by one, and then puts the new rows into the heads, where queries
+//! find them. The journal is the only truth: at start the ledger and the heads are rebuilt from it.
+//! docs/store.md has the format and why a crash at any point loses nothing and doubles nothing.
+
+mod chunk;
+mod config;
+mod dicts;
+mod entry;
+mod error;
+mod heads;
+mod journal;
+mod keys;
+mod ledger;
+mod letters;
+mod matcher;
+mod plan;
+mod quarantine;
+mod query;
+mod receipt;
+mod record;
+pub mod ring;
+mod store;
+
+pub use config::Config;
+pub use entry::{BatchEntry, Entry, Lane, RefusedReason, Seen};
+pub use error::{CommitError, Damage, OpenError, SelectError};
+pub use ledger::{DeviceLedger, GapView, Reasons, SessionLedger};
+pub use letters::DeadLetter;
+pub use matcher::{Matcher, Test};
+pub use quarantine::Quarantined;
+pub use query::{ReadBack, SeriesSlice};
+pub use receipt::{Receipt, SessionReceipt};
+pub use store::{Progress, Store};

@@ -1,0 +1,261 @@
+//! dict.redb: devices' dictionaries by name and hash, and the ones in memory.
+//!
+//! A dictionary is on disk before any batch that names it is journaled. It is stored as the payloads that carry it on
+//! channel `dict`, each after its length (u32, little-endian). A file that saw a failed commit is copied into a new
+//! one before the next, so that nothing relies on pages whose write failed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use wire::DeviceName;
+use wire::dict::{self, DictHash, Dictionary};
+
+use crate::journal::{FileError, begin, disk_bytes, guard, remove_if_there};
+
+const VERSION: u64 = 1;
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const DICTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("dicts");
+
+/// Dictionaries on disk, some of them in memory.
+#[derive(Debug)]
+pub(crate) struct Dicts {
+    path: PathBuf,
+    cache_bytes: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// `None` after a failed commit.
+    db: Option<Database>,
+    cache: HashMap<(DeviceName, DictHash), (Arc<Dictionary>, u64)>,
+    sets: usize,
+    max_sets: usize,
+    clock: u64,
+}
+
+impl Dicts {
+    /// Opens the file, or makes it.
+    pub(crate) fn open(path: PathBuf, cache_bytes: usize, max_sets: usize) -> Result<Self, FileError> {
+        remove_if_there(&path.with_extension("redb.new"))?;
+        let db = guard(|| open_db(&path, cache_bytes))?;
+        let inner = Inner {
+            db: Some(db),
+            cache: HashMap::new(),
+            sets: 0,
+            max_sets,
+            clock: 0,
+        };
+        Ok(Dicts {
+            path,
+            cache_bytes,
+            inner: Mutex::new(inner),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing that holds it leaves it half changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dictionary of a hash, from memory or disk; `None` if it was never put or cannot be read.
+    pub(crate) fn get(&self, device: &DeviceName, hash: DictHash) -> Option<Arc<Dictionary>> {
+        let mut inner = self.lock();
+        inner.clock += 1;
+        let clock = inner.clock;
+        if let Some((dict, used)) = inner.cache.get_mut(&(device.clone(), hash)) {
+            *used = clock;
+            return Some(dict.clone());
+        }
+        let bytes = guard(|| read(inner.db.as_ref(), &key_of(device, hash))).ok()??;
+        let dict = decode(&bytes).filter(|dict| dict.hash() == hash)?;
+        let dict = Arc::new(dict);
+        inner.keep(device, hash, dict.clone());
+        Some(dict)
+    }
+
+    /// Makes dictionaries durable in one transaction.
+    pub(crate) fn put(
+        &self,
+        dicts: Vec<(DeviceName, Dictionary)>,
+    ) -> Result<Vec<Arc<Dictionary>>, FileError> {
+        let mut known = Vec::with_capacity(dicts.len());
+        let mut new = Vec::new();
+        for (device, dict) in dicts {
+            let hash = dict.hash();
+            let at_hand = self.get(&device, hash);
+            if at_hand.is_none() {
+                new.push((key_of(&device, hash), encode(&dict)));
+            }
+            known.push((device, hash, at_hand.unwrap_or_else(|| Arc::new(dict))));
+        }
+        let mut inner = self.lock();
+        if !new.is_empty() {
+            let db = match inner.db.take() {
+                Some(db) => db,
+                None => self.copy()?,
+            };
+            // On an error the file is dropped here and copied before it is written again.
+            guard(|| write(&db, &new))?;
+            inner.db = Some(db);
+        }
+        inner.clock += 1;
+        for (device, hash, dict) in &known {
+            inner.keep(device, *hash, dict.clone());
+        }
+        Ok(known.into_iter().map(|(_, _, dict)| dict).collect())
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        disk_bytes(&self.path)
+    }
+
+    fn copy(&self) -> Result<Database, FileError> {
+        let new = self.path.with_extension("redb.new");
+        remove_if_there(&new)?;
+        let db = guard(|| {
+            let old = open_db(&self.path, self.cache_bytes)?;
+            let db = open_db(&new, self.cache_bytes)?;
+            let read = old.begin_read().map_err(FileError::of)?;
+            let rows = read.open_table(DICTS).map_err(FileError::of)?;
+            let txn = begin(&db)?;
+            {
+                let mut table = txn.open_table(DICTS).map_err(FileError::of)?;
+                for row in rows.iter().map_err(FileError::of)? {
+                    let (key, value) = row.map_err(FileError::of)?;
+                    table.insert(key.value(), value.value()).map_err(FileError::of)?;
+                }
+            }
+            txn.commit().map_err(FileError::of)?;
+            Ok(db)
+        })?;
+        std::fs::rename(&new, &self.path)?;
+        sync_parent(&self.path)?;
+        Ok(db)
+    }
+}
+
+impl Inner {
+    fn keep(&mut self, device: &DeviceName, hash: DictHash, dict: Arc<Dictionary>) {
+        let sets = dict.len();
+        if self
+            .cache
+            .insert((device.clone(), hash), (dict, self.clock))
+            .is_none()
+        {
+            self.sets += sets;
+        }
+        if self.sets > self.max_sets && self.cache.len() > 1 {
+            self.evict();
+        }
+    }
+
+    /// Lets the longest unused go until an eighth is free.
+    fn evict(&mut self) {
+        let mut ages: Vec<(u64, (DeviceName, DictHash))> = self
+            .cache
+            .iter()
+            .map(|(key, (_, used))| (*used, key.clone()))
+            .collect();
+        ages.sort_unstable();
+        ages.pop();
+        for (_, key) in ages {
+            if self.sets <= self.max_sets / 8 * 7 {
+                break;
+            }
+            if let Some((dict, _)) = self.cache.remove(&key) {
+                self.sets -= dict.len();
+            }
+        }
+    }
+}
+
+fn open_db(path: &Path, cache_bytes: usize) -> Result<Database, FileError> {
+    let db = Builder::new()
+        .set_cache_size(cache_bytes)
+        .create(path)
+        .map_err(FileError::of)?;
+    let version = {
+        let read = db.begin_read().map_err(FileError::of)?;
+        match read.open_table(META) {
+            Ok(meta) => meta.get("version").map_err(FileError::of)?.map(|v| v.value()),
+            Err(redb::TableError::TableDoesNotExist(_)) => None,
+            Err(error) => return Err(FileError::of(error)),
+        }
+    };
+    match version {
+        Some(version) if version > VERSION => Err(FileError::Newer(version)),
+        Some(_) => Ok(db),
+        None => {
+            let txn = begin(&db)?;
+            txn.open_table(META)
+                .map_err(FileError::of)?
+                .insert("version", VERSION)
+                .map_err(FileError::of)?;
+            txn.open_table(DICTS).map_err(FileError::of)?;
+            txn.commit().map_err(FileError::of)?;
+            sync_parent(path)?;
+            Ok(db)
+        }
+    }
+}
+
+fn sync_parent(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(dir) => std::fs::File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn read(db: Option<&Database>, key: &[u8]) -> Result<Option<Vec<u8>>, FileError> {
+    let Some(db) = db else { return Ok(None) };
+    let read = db.begin_read().map_err(FileError::of)?;
+    let table = read.open_table(DICTS).map_err(FileError::of)?;
+    let value = table.get(key).map_err(FileError::of)?;
+    Ok(value.map(|v| v.value().to_vec()))
+}
+
+fn write(db: &Database, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<(), FileError> {
+    let txn = begin(db)?;
+    {
+        let mut table = txn.open_table(DICTS).map_err(FileError::of)?;
+        for (key, value) in rows {
+            table
+                .insert(key.as_slice(), value.as_slice())
+                .map_err(FileError::of)?;
+        }
+    }
+    txn.commit().map_err(FileError::of)
+}
+
+/// `<tenant>.<device>`, NUL, hash.
+fn key_of(device: &DeviceName, hash: DictHash) -> Vec<u8> {
+    let mut key = device.to_string().into_bytes();
+    key.push(0);
+    key.extend_from_slice(hash.as_bytes());
+    key
+}
+
+fn encode(dict: &Dictionary) -> Vec<u8> {
+    let mut out = Vec::new();
+    for payload in dict::encode(dict, None) {
+        // A payload is at most 64 KiB.
+        out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        out.extend_from_slice(&payload);
+    }
+    out
+}
+
+fn decode(mut bytes: &[u8]) -> Option<Dictionary> {
+    let mut dict = Dictionary::new();
+    while !bytes.is_empty() {
+        let (len, rest) = bytes.split_first_chunk::<4>()?;
+        let (payload, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        dict = dict::decode(payload).ok()?.apply(&dict).ok()?;
+        bytes = rest;
+    }
+    Some(dict)
+}

@@ -1,0 +1,94 @@
+//! The ledger: per device and session what is settled, stored and dropped.
+//!
+//! It is a fold over the journal's records: the same `apply` runs after a commit and at start, so what is in memory is
+//! always what the journal says. Only a commit that has happened is applied. The first transaction of a journal file
+//! holds the whole ledger (`checkpoint`), so a start folds one file, not all.
+
+mod checkpoint;
+mod device;
+mod session;
+mod settled;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+
+use wire::{DeviceName, SeqSet, Timestamp};
+
+pub(crate) use checkpoint::{decode as decode_device, encode as encode_device};
+pub(crate) use device::{Class, Device, Fact, RowFact, lost_edge, reason};
+pub use view::{DeviceLedger, GapView, Reasons, SessionLedger};
+
+/// The number that stands for a device in the journal.
+pub(crate) type DeviceRef = u32;
+
+/// Every device's ledger.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Ledger {
+    devices: BTreeMap<DeviceRef, Device>,
+    by_name: HashMap<DeviceName, DeviceRef>,
+    next: DeviceRef,
+}
+
+impl Ledger {
+    pub(crate) fn find(&self, name: &DeviceName) -> Option<DeviceRef> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn device(&self, name: &DeviceName) -> Option<&Device> {
+        self.devices.get(self.by_name.get(name)?)
+    }
+
+    pub(crate) fn get(&self, device: DeviceRef) -> Option<&Device> {
+        self.devices.get(&device)
+    }
+
+    pub(crate) fn devices(&self) -> impl Iterator<Item = (DeviceRef, &Device)> {
+        self.devices.iter().map(|(number, device)| (*number, device))
+    }
+
+    /// The number that the next new device gets.
+    pub(crate) fn next_ref(&self) -> DeviceRef {
+        self.next
+    }
+
+    /// Takes in a device as a checkpoint or a record names it.
+    pub(crate) fn insert(&mut self, number: DeviceRef, device: Device) {
+        self.next = self.next.max(number.saturating_add(1));
+        self.by_name.insert(device.name().clone(), number);
+        self.devices.insert(number, device);
+    }
+
+    /// Raises the next number, so that numbers of forgotten devices are not used again.
+    pub(crate) fn reserve(&mut self, next: DeviceRef) {
+        self.next = self.next.max(next);
+    }
+
+    /// Applies one fact of a journaled record.
+    pub(crate) fn apply(&mut self, number: DeviceRef, received: Timestamp, fact: &Fact) {
+        if matches!(fact, Fact::Forget) {
+            if let Some(device) = self.devices.remove(&number) {
+                self.by_name.remove(device.name());
+            }
+            return;
+        }
+        if let Some(device) = self.devices.get_mut(&number) {
+            device.apply(received, fact);
+        }
+    }
+
+    /// Counts, for every device, stored samples that the heads did not get as their journal file is damaged. `taken` says
+    /// how many they got.
+    pub(crate) fn note_damage(&mut self, taken: impl Fn(DeviceRef) -> u64) {
+        for (number, device) in &mut self.devices {
+            device.note_damage(taken(*number));
+        }
+    }
+
+    pub(crate) fn settled(&self, name: &DeviceName, session: wire::SessionId) -> SeqSet {
+        self.device(name)
+            .map(|device| device.settled(session))
+            .unwrap_or_default()
+    }
+}

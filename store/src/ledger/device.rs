@@ -1,0 +1,482 @@
+//! One device's part of the ledger.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use wire::message::{Gap as GapMessage, SessionState};
+use wire::{DeviceName, Seq, SeqSet, SessionId, Timestamp};
+
+use super::session::{Drops, Gap, Session, Settling};
+use super::settled::Ends;
+use super::view::{DeviceLedger, GapView, Reasons, SessionLedger};
+use crate::entry::Seen;
+
+/// Gaps kept for each device; the oldest go first, their samples stay counted.
+pub(crate) const MAX_GAPS: usize = 1024;
+
+/// Sessions kept for each device; beyond them the one let go longest ago, else the oldest, is folded into the sums.
+pub(crate) const MAX_SESSIONS: usize = 1024;
+
+/// Reasons that a device may give; any other counts as `limit`.
+const DEVICE_REASONS: [&str; 6] = [
+    "wal_bytes",
+    "wal_age",
+    "wal_corrupt",
+    "wal_lost",
+    "time_unknown",
+    "limit",
+];
+
+/// Reasons that arise here.
+const OWN_REASONS: [&str; 4] = [
+    "out_of_retention",
+    "malformed",
+    "quarantine_full",
+    "lost_at_store",
+];
+
+/// The one spelling of a reason; an unknown one is `limit`.
+pub(crate) fn reason(text: &str) -> &'static str {
+    DEVICE_REASONS
+        .into_iter()
+        .chain(OWN_REASONS)
+        .find(|known| *known == text)
+        .unwrap_or("limit")
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Settled before; no effect.
+    Redelivered,
+    /// In the heads.
+    Stored,
+    /// Stored, but too far in the future for queries.
+    Quarantined,
+    /// As quarantined, but there was no room.
+    QuarantineFull,
+}
+
+impl Class {
+    fn byte(self) -> u8 {
+        match self {
+            Class::Redelivered => 0,
+            Class::Stored => 1,
+            Class::Quarantined => 2,
+            Class::QuarantineFull => 3,
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        [
+            Class::Redelivered,
+            Class::Stored,
+            Class::Quarantined,
+            Class::QuarantineFull,
+        ]
+        .into_iter()
+        .find(|class| class.byte() == byte)
+    }
+
+    /// A byte per row; empty if all are stored.
+    pub(crate) fn encode(classes: impl Iterator<Item = Class> + Clone) -> Bytes {
+        match classes.clone().all(|class| class == Class::Stored) {
+            true => Bytes::new(),
+            false => classes.map(Class::byte).collect(),
+        }
+    }
+
+    /// Sets the classes of rows; `None` if the bytes are not theirs.
+    pub(crate) fn decode(bytes: &[u8], rows: &mut [RowFact]) -> Option<()> {
+        if bytes.is_empty() {
+            return Some(());
+        }
+        if bytes.len() != rows.len() {
+            return None;
+        }
+        for (row, byte) in rows.iter_mut().zip(bytes) {
+            row.class = Class::from_byte(*byte)?;
+        }
+        Some(())
+    }
+}
+
+/// A row as the ledger sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowFact {
+    pub(crate) seq: u64,
+    pub(crate) samples: u64,
+    pub(crate) time_ms: i64,
+    pub(crate) class: Class,
+}
+
+/// What a journaled record says.
+#[derive(Debug, Clone)]
+pub(crate) enum Fact {
+    Rows {
+        session: SessionId,
+        total: u64,
+        rows: Vec<RowFact>,
+    },
+    Alert {
+        session: SessionId,
+        seq: u64,
+        total: u64,
+    },
+    Gap(GapMessage),
+    Session(SessionState),
+    Seen(Seen),
+    Refused {
+        session: SessionId,
+        seqs: SeqSet,
+        samples: u64,
+        reason: &'static str,
+    },
+    LetGo {
+        session: SessionId,
+        until: Timestamp,
+    },
+    Forget,
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Device {
+    pub(super) name: DeviceName,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    /// Sessions let go, and until when their rows are acked and dropped.
+    pub(super) tombs: BTreeMap<SessionId, Timestamp>,
+    /// Sums of the sessions let go.
+    pub(super) past_generated: u64,
+    pub(super) stored: u64,
+    pub(super) dropped: Reasons,
+    pub(super) damaged: u64,
+    pub(super) quarantined: u64,
+    pub(super) redelivered: u64,
+    pub(super) alerts: u64,
+    pub(super) gaps: VecDeque<GapView>,
+    pub(super) gaps_total: u64,
+    pub(super) last_seen: Timestamp,
+    pub(super) newest: Option<Timestamp>,
+    pub(super) seen: Seen,
+}
+
+impl Device {
+    pub(crate) fn new(name: DeviceName) -> Self {
+        Device {
+            name,
+            sessions: BTreeMap::new(),
+            tombs: BTreeMap::new(),
+            past_generated: 0,
+            stored: 0,
+            dropped: Reasons::new(),
+            damaged: 0,
+            quarantined: 0,
+            redelivered: 0,
+            alerts: 0,
+            gaps: VecDeque::new(),
+            gaps_total: 0,
+            last_seen: Timestamp::default(),
+            newest: None,
+            seen: Seen::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &DeviceName {
+        &self.name
+    }
+
+    pub(crate) fn settled(&self, session: SessionId) -> SeqSet {
+        self.sessions
+            .get(&session)
+            .map(|s| s.settled.to_set())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn is_settled(&self, session: SessionId, seq: Seq) -> bool {
+        self.sessions
+            .get(&session)
+            .is_some_and(|s| s.settled.contains(seq.get()))
+    }
+
+    /// Whether a session's state says nothing new.
+    pub(crate) fn knows_session(&self, session: SessionId, state: &SessionState) -> bool {
+        self.sessions
+            .get(&session)
+            .is_some_and(|s| s.known.0 >= state.last && (s.closed.is_some() || !state.closed))
+    }
+
+    /// Whether a session was let go and its tombstone still stands.
+    pub(crate) fn forgotten(&self, session: SessionId, now: Timestamp) -> bool {
+        self.tombs.get(&session).is_some_and(|until| *until > now)
+    }
+
+    pub(super) fn note_damage(&mut self, taken: u64) {
+        self.damaged = self.stored.saturating_sub(self.quarantined).saturating_sub(taken);
+    }
+
+    pub(super) fn apply(&mut self, received: Timestamp, fact: &Fact) {
+        self.last_seen = self.last_seen.max(received);
+        match fact {
+            Fact::Rows { session, total, rows } => self.rows(*session, *total, rows),
+            Fact::Alert { session, seq, total } => self.alert(*session, *seq, *total),
+            Fact::Gap(gap) => self.gap(gap),
+            Fact::Session(state) => self.session_seen(state),
+            Fact::Seen(seen) => self.seen = seen.clone(),
+            Fact::Refused {
+                session,
+                seqs,
+                samples,
+                reason,
+            } => self.refused(*session, seqs, *samples, reason),
+            Fact::LetGo { session, until } => self.let_go(*session, *until, received),
+            Fact::Forget => {}
+        }
+        self.bound_sessions(received);
+    }
+
+    fn rows(&mut self, id: SessionId, total: u64, rows: &[RowFact]) {
+        let mut drops = Drops::new();
+        let mut records: BTreeMap<u64, u64> = BTreeMap::new();
+        let (mut stored, mut lost) = (0, 0);
+        for row in rows {
+            match row.class {
+                Class::Redelivered => {
+                    self.redelivered += 1;
+                    continue;
+                }
+                Class::Stored => {
+                    stored += row.samples;
+                    let time = Timestamp::from_ms(row.time_ms);
+                    self.newest = self.newest.max(Some(time));
+                }
+                Class::Quarantined => {
+                    stored += row.samples;
+                    self.quarantined += row.samples;
+                }
+                Class::QuarantineFull => {
+                    lost += row.samples;
+                    *drops.entry("quarantine_full").or_default() += i128::from(row.samples);
+                }
+            }
+            *records.entry(row.seq).or_default() += row.samples;
+        }
+        let highest = rows.iter().map(|row| row.seq).max().unwrap_or(0);
+        let session = self.sessions.entry(id).or_default();
+        session.know(highest, total);
+        for (seq, samples) in records {
+            let total = (seq == highest).then_some(total);
+            session.settle(
+                Settling {
+                    first: seq,
+                    last: seq,
+                    samples,
+                    total,
+                },
+                &mut drops,
+            );
+        }
+        session.stored += stored;
+        session.dropped += lost;
+        self.stored += stored;
+        self.count(drops);
+        self.shrink(id);
+    }
+
+    fn alert(&mut self, id: SessionId, seq: u64, total: u64) {
+        let mut drops = Drops::new();
+        let session = self.sessions.entry(id).or_default();
+        session.know(seq, total);
+        let what = Settling {
+            first: seq,
+            last: seq,
+            samples: 0,
+            total: Some(total),
+        };
+        session.settle(what, &mut drops);
+        self.alerts += 1;
+        self.count(drops);
+        self.shrink(id);
+    }
+
+    fn gap(&mut self, gap: &GapMessage) {
+        let time = |ms: i64| (ms != 0).then(|| Timestamp::from_ms(ms));
+        let range = Gap {
+            first: gap.first,
+            last: gap.last,
+            samples: gap.samples,
+            reason: reason(&gap.reason),
+            ends: Ends::default(),
+        };
+        self.drop_range(
+            SessionId::new(gap.session),
+            range,
+            time(gap.from_ms),
+            time(gap.to_ms),
+        );
+    }
+
+    fn drop_range(&mut self, id: SessionId, gap: Gap, from: Option<Timestamp>, to: Option<Timestamp>) {
+        let mut drops = Drops::new();
+        let session = self.sessions.entry(id).or_default();
+        let samples = session.drop_range(gap, &mut drops);
+        self.count(drops);
+        let Some(samples) = samples else { return };
+        self.gaps_total += 1;
+        if self.gaps.len() >= MAX_GAPS {
+            self.gaps.pop_front();
+        }
+        self.gaps.push_back(GapView {
+            session: id,
+            first: gap.first,
+            last: gap.last,
+            from,
+            to,
+            samples,
+            reason: gap.reason,
+        });
+        self.shrink(id);
+    }
+
+    fn session_seen(&mut self, state: &SessionState) {
+        let id = SessionId::new(state.session);
+        let session = self.sessions.entry(id).or_default();
+        session.know(state.last, state.total);
+        if state.closed && session.closed.is_none() {
+            session.closed = Some((state.last, state.total));
+        }
+        let (edge, total) = lost_edge(state);
+        if edge > 0 {
+            let ends = Ends {
+                before: Some(0),
+                after: Some(total),
+            };
+            let gap = Gap {
+                first: 1,
+                last: edge,
+                samples: total,
+                reason: "lost_at_store",
+                ends,
+            };
+            self.drop_range(id, gap, None, None);
+        }
+    }
+
+    fn refused(&mut self, id: SessionId, seqs: &SeqSet, samples: u64, reason: &'static str) {
+        let mut left = samples;
+        let mut drops = Drops::new();
+        let session = self.sessions.entry(id).or_default();
+        for range in seqs.ranges() {
+            let what = Settling {
+                first: range.start().get(),
+                last: range.end().get(),
+                samples: left,
+                total: None,
+            };
+            // What could not be decoded is a guess; a later total corrects it.
+            session.guessed = Some(reason);
+            session.settle(what, &mut drops);
+            left = 0;
+        }
+        session.dropped += samples;
+        *drops.entry(reason).or_default() += i128::from(samples);
+        self.count(drops);
+        self.shrink(id);
+    }
+
+    fn let_go(&mut self, id: SessionId, until: Timestamp, now: Timestamp) {
+        if let Some(session) = self.sessions.remove(&id) {
+            let lost = session.pending();
+            if lost > 0 {
+                let mut drops = Drops::new();
+                drops.insert("lost_at_store", i128::from(lost));
+                self.count(drops);
+            }
+            self.past_generated = self.past_generated.saturating_add(session.generated());
+        }
+        self.tombs.retain(|_, until| *until > now);
+        self.tombs.insert(id, until);
+    }
+
+    fn count(&mut self, drops: Drops) {
+        for (reason, change) in drops {
+            let sum = self.dropped.entry(reason).or_default();
+            let changed = (i128::from(*sum) + change).max(0);
+            *sum = u64::try_from(changed).unwrap_or(u64::MAX);
+        }
+    }
+
+    /// Keeps a session within its intervals by filling its oldest hole.
+    fn shrink(&mut self, id: SessionId) {
+        while let Some((first, last)) = self.sessions.get(&id).and_then(Session::excess_hole) {
+            let gap = Gap {
+                first,
+                last,
+                samples: 0,
+                reason: "limit",
+                ends: Ends::default(),
+            };
+            self.drop_range(id, gap, None, None);
+        }
+    }
+
+    fn bound_sessions(&mut self, now: Timestamp) {
+        while self.sessions.len() > MAX_SESSIONS {
+            let settled = self
+                .sessions
+                .iter()
+                .find(|(_, s)| s.closed.is_some() && s.pending() == 0);
+            let Some(id) = settled.or(self.sessions.iter().next()).map(|(id, _)| *id) else {
+                return;
+            };
+            self.let_go(id, Timestamp::from_ms(i64::MAX), now);
+        }
+        while self.tombs.len() > 4 * MAX_SESSIONS {
+            self.tombs.pop_first();
+        }
+    }
+
+    pub(crate) fn view(&self, removed: Reasons) -> DeviceLedger {
+        let mut removed = removed;
+        if self.damaged > 0 {
+            removed.insert("damaged", self.damaged);
+        }
+        let sessions: Vec<SessionLedger> = self
+            .sessions
+            .iter()
+            .map(|(id, s)| SessionLedger {
+                session: *id,
+                generated: s.generated(),
+                stored: s.stored,
+                dropped: s.dropped,
+                closed: s.closed.is_some(),
+                intervals: s.settled.len(),
+            })
+            .collect();
+        DeviceLedger {
+            device: self.name.clone(),
+            generated: self.past_generated + sessions.iter().map(|s| s.generated).sum::<u64>(),
+            stored: self.stored,
+            dropped: self.dropped.clone(),
+            removed,
+            pending: self.sessions.values().map(Session::pending).sum(),
+            quarantined: self.quarantined,
+            redelivered: self.redelivered,
+            alerts: self.alerts,
+            gaps_total: self.gaps_total,
+            gaps: self.gaps.iter().cloned().collect(),
+            sessions,
+            last_seen: self.last_seen,
+            newest_sample: self.newest,
+            seen: self.seen.clone(),
+        }
+    }
+}
+
+/// The last seq of which the device holds nothing any more, and the running total after it; 0: there is none.
+pub(crate) fn lost_edge(state: &SessionState) -> (u64, u64) {
+    match state.oldest {
+        0 => (state.last, state.total),
+        oldest => (oldest - 1, state.total_before),
+    }
+}

@@ -1,0 +1,133 @@
+//! One session of a device: what is settled of it and how many samples it made.
+
+use std::collections::BTreeMap;
+
+use super::settled::{Ends, Settled};
+
+/// Intervals that a session may cost; beyond them the ledger fills the oldest hole as a gap of reason `limit`.
+pub(crate) const MAX_RUNS: usize = 16_384;
+
+/// A row, alert or gap that becomes settled: seqs first..=last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settling {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) samples: u64,
+    pub(crate) total: Option<u64>,
+}
+
+/// One session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) settled: Settled,
+    pub(crate) stored: u64,
+    pub(crate) dropped: u64,
+    /// The highest seq known and the running total after it.
+    pub(crate) known: (u64, u64),
+    /// Last intact seq of a session that ended, and the running total after it.
+    pub(crate) closed: Option<(u64, u64)>,
+    /// Reason of the last gap whose samples had to be guessed; totals that arrive later correct it.
+    pub(crate) guessed: Option<&'static str>,
+}
+
+/// Samples that went to `dropped` (negative: came back from it, when a guess was too high).
+pub(crate) type Drops = BTreeMap<&'static str, i128>;
+
+impl Session {
+    /// Notes the running total after a seq.
+    pub(crate) fn know(&mut self, seq: u64, total: u64) {
+        if seq > self.known.0 {
+            self.known = (seq, total);
+        }
+    }
+
+    /// Settles seqs that are not settled yet; corrects an earlier guess if totals now tell.
+    pub(crate) fn settle(&mut self, what: Settling, drops: &mut Drops) {
+        let short = self
+            .settled
+            .insert(what.first, what.last, what.samples, what.total);
+        if short != 0
+            && let Some(reason) = self.guessed
+        {
+            *drops.entry(reason).or_default() += short;
+            let corrected = (i128::from(self.dropped) + short).max(0);
+            self.dropped = u64::try_from(corrected).unwrap_or(u64::MAX);
+        }
+    }
+
+    /// Drops the unsettled part of first..=last, which holds `samples` together with what is settled of it.
+    /// Returns how many were dropped, or `None` if nothing was unsettled.
+    pub(crate) fn drop_range(&mut self, gap: Gap, drops: &mut Drops) -> Option<u64> {
+        let pieces = self.settled.missing(gap.first, gap.last, gap.ends);
+        let last_piece = pieces.last().copied()?;
+        let (inside, cut) = self.settled.samples_within(gap.first, gap.last, gap.ends);
+        let sum = gap.samples.saturating_sub(inside);
+        let exact: Option<u64> = pieces.iter().try_fold(0u64, |sum, p| sum.checked_add(p.exact?));
+        let all = exact.unwrap_or(sum);
+        if exact.is_none() && (cut || inside > 0) {
+            self.guessed = Some(gap.reason);
+        }
+        let mut left = all;
+        for piece in pieces {
+            let samples = if piece == last_piece {
+                left
+            } else {
+                piece.exact.unwrap_or(0).min(left)
+            };
+            left -= samples;
+            let total = if piece.last == gap.last {
+                gap.ends.after
+            } else {
+                None
+            };
+            let what = Settling {
+                first: piece.first,
+                last: piece.last,
+                samples,
+                total,
+            };
+            self.settle(what, drops);
+        }
+        self.dropped = self.dropped.saturating_add(all);
+        *drops.entry(gap.reason).or_default() += i128::from(all);
+        Some(all)
+    }
+
+    /// Samples made in the session: its running total, but of one that ended only what its log holds and what was
+    /// stored from memory beyond that.
+    pub(crate) fn generated(&self) -> u64 {
+        match self.closed {
+            Some((last, total)) => total.saturating_add(self.settled.samples_above(last, total)),
+            None => self.known.1,
+        }
+    }
+
+    /// Samples that are neither stored nor dropped.
+    pub(crate) fn pending(&self) -> u64 {
+        self.generated()
+            .saturating_sub(self.stored)
+            .saturating_sub(self.dropped)
+    }
+
+    /// The oldest hole, when the session costs too many intervals.
+    pub(crate) fn excess_hole(&self) -> Option<(u64, u64)> {
+        if self.settled.len() <= MAX_RUNS {
+            return None;
+        }
+        let mut runs = self.settled.runs();
+        let (_, lower) = runs.next()?;
+        let (above, _) = runs.next()?;
+        Some((lower.last + 1, above - 1))
+    }
+}
+
+/// A range to drop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gap {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// Samples of the range, settled parts included.
+    pub(crate) samples: u64,
+    pub(crate) reason: &'static str,
+    pub(crate) ends: Ends,
+}

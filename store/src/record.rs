@@ -1,0 +1,161 @@
+//! What the journal holds: one record per committed entry.
+//!
+//! Protobuf, so that a later version can add fields. A record carries what the ledger decided (the class of each row),
+//! so that folding the journal again decides nothing anew. The batch stays as the device sent it.
+
+use bytes::Bytes;
+use wire::message::{Alert, Gap, Range, ReasonCount, SessionState};
+
+use crate::entry::Seen;
+
+/// One record.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Record {
+    /// Number of the device.
+    #[prost(uint32, tag = "1")]
+    pub(crate) device: u32,
+    /// Its name, in the first record that has the number.
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    /// When it arrived, ms since the epoch by the bridge's clock.
+    #[prost(sint64, tag = "3")]
+    pub(crate) received_ms: i64,
+    /// Generation of the ring that routed it.
+    #[prost(uint32, tag = "4")]
+    pub(crate) ring: u32,
+    /// What it says.
+    #[prost(oneof = "What", tags = "5, 6, 7, 8, 9, 10, 11, 12")]
+    pub(crate) what: Option<What>,
+}
+
+/// What a record says.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum What {
+    #[prost(message, tag = "5")]
+    Batch(BatchRecord),
+    #[prost(message, tag = "6")]
+    Alert(AlertRecord),
+    #[prost(message, tag = "7")]
+    Gap(Gap),
+    #[prost(message, tag = "8")]
+    Session(SessionState),
+    #[prost(message, tag = "9")]
+    Seen(SeenRecord),
+    #[prost(message, tag = "10")]
+    Refused(RefusedRecord),
+    #[prost(message, tag = "11")]
+    LetGo(LetGoRecord),
+    #[prost(bool, tag = "12")]
+    Forget(bool),
+}
+
+/// A delivery.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct BatchRecord {
+    /// 0: fresh, 1: backlog.
+    #[prost(uint32, tag = "1")]
+    pub(crate) lane: u32,
+    /// A byte per row in the order of groups and rows (see `class`); empty: all are stored.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) classes: Bytes,
+    /// As received.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) payload: Bytes,
+}
+
+/// An alert's record.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct AlertRecord {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) alert: Option<Alert>,
+}
+
+/// What a device said of itself.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct SeenRecord {
+    #[prost(bool, tag = "1")]
+    pub(crate) connected: bool,
+    #[prost(string, tag = "2")]
+    pub(crate) agent_version: String,
+    #[prost(sint64, tag = "3")]
+    pub(crate) clock_offset_ms: i64,
+    #[prost(bool, tag = "4")]
+    pub(crate) clock_trusted: bool,
+    #[prost(sint64, tag = "5")]
+    pub(crate) certificate_expiry: i64,
+    #[prost(uint64, tag = "6")]
+    pub(crate) generated: u64,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) dropped: Vec<ReasonCount>,
+    #[prost(uint64, tag = "8")]
+    pub(crate) wal_bytes: u64,
+}
+
+/// Records refused for good; their payload is in the dead-letter table.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct RefusedRecord {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) session: u64,
+    /// Seqs that were not settled before.
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) seqs: Vec<Range>,
+    #[prost(uint64, tag = "3")]
+    pub(crate) samples: u64,
+    #[prost(string, tag = "4")]
+    pub(crate) reason: String,
+}
+
+/// A session let go.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct LetGoRecord {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) session: u64,
+    /// End of its tombstone, ms since the epoch.
+    #[prost(sint64, tag = "2")]
+    pub(crate) until_ms: i64,
+}
+
+/// A row of the dead-letter table.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct LetterRecord {
+    #[prost(string, tag = "1")]
+    pub(crate) device: String,
+    #[prost(fixed64, tag = "2")]
+    pub(crate) session: u64,
+    #[prost(sint64, tag = "3")]
+    pub(crate) received_ms: i64,
+    #[prost(string, tag = "4")]
+    pub(crate) reason: String,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub(crate) payload: Bytes,
+}
+
+impl From<&Seen> for SeenRecord {
+    fn from(seen: &Seen) -> Self {
+        SeenRecord {
+            connected: seen.connected,
+            agent_version: seen.agent_version.clone(),
+            clock_offset_ms: seen.clock_offset_ms,
+            clock_trusted: seen.clock_trusted,
+            certificate_expiry: seen.certificate_expiry,
+            generated: seen.generated,
+            dropped: seen.dropped.clone(),
+            wal_bytes: seen.wal_bytes,
+        }
+    }
+}
+
+impl From<SeenRecord> for Seen {
+    fn from(record: SeenRecord) -> Self {
+        Seen {
+            connected: record.connected,
+            agent_version: record.agent_version,
+            clock_offset_ms: record.clock_offset_ms,
+            clock_trusted: record.clock_trusted,
+            certificate_expiry: record.certificate_expiry,
+            generated: record.generated,
+            dropped: record.dropped,
+            wal_bytes: record.wal_bytes,
+        }
+    }
+}

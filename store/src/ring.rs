@@ -1,0 +1,174 @@
+//! Which member holds a series: Thanos Receive's hashrings, to the bit.
+//!
+//! The hash is [`wire::Labels::ring_hash`]. hashmod sorts the members by name and takes hash modulo their number; ketama
+//! puts 1000 points per member (XXH64 of `name:i`, i from 1) on a circle and takes the first point at or above the
+//! hash. Members are the local partitions here; the store issue loads them from a hashring file.
+
+use xxhash_rust::xxh64::xxh64;
+
+/// Points of a member on a ketama ring, as in Thanos.
+pub const POINTS: u32 = 1000;
+
+/// How a hash becomes a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Modulo the number of members: a new member moves almost every series.
+    Hashmod,
+    /// Consistent hashing: a new member takes its share and moves nothing else.
+    Ketama,
+}
+
+/// A ring of one or more members.
+#[derive(Debug, Clone)]
+pub struct Ring {
+    members: Vec<String>,
+    lookup: Lookup,
+}
+
+#[derive(Debug, Clone)]
+enum Lookup {
+    /// Places of the members in order of their names.
+    Hashmod(Vec<usize>),
+    /// Points and their members' places, by point.
+    Ketama(Vec<(u64, usize)>),
+}
+
+/// A ring without members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a ring needs at least one member")]
+pub struct EmptyRing;
+
+impl Ring {
+    /// A ring of members in the given order.
+    pub fn new(members: Vec<String>, algorithm: Algorithm) -> Result<Self, EmptyRing> {
+        Ring::with_points(members, algorithm, POINTS)
+    }
+
+    fn with_points(members: Vec<String>, algorithm: Algorithm, points: u32) -> Result<Self, EmptyRing> {
+        if members.is_empty() {
+            return Err(EmptyRing);
+        }
+        let lookup = match algorithm {
+            Algorithm::Hashmod => {
+                let mut order: Vec<usize> = (0..members.len()).collect();
+                order.sort_by(|a, b| members[*a].cmp(&members[*b]));
+                Lookup::Hashmod(order)
+            }
+            Algorithm::Ketama => Lookup::Ketama(circle(&members, points)),
+        };
+        Ok(Ring { members, lookup })
+    }
+
+    /// The ring of a store's partitions: `p000`, `p001`, …; at least one.
+    pub fn of_partitions(count: u32, algorithm: Algorithm) -> Result<Self, EmptyRing> {
+        Ring::new((0..count).map(partition_name).collect(), algorithm)
+    }
+
+    /// The place, in the order given, of the member that holds a hash.
+    pub fn place(&self, hash: u64) -> usize {
+        match &self.lookup {
+            Lookup::Hashmod(order) => order[(hash % order.len() as u64) as usize],
+            Lookup::Ketama(points) => {
+                let at = points.partition_point(|(point, _)| *point < hash);
+                points[if at == points.len() { 0 } else { at }].1
+            }
+        }
+    }
+
+    /// The members in the order given.
+    pub fn members(&self) -> &[String] {
+        &self.members
+    }
+}
+
+/// The name of a partition on the ring and on disk.
+pub fn partition_name(number: u32) -> String {
+    format!("p{number:03}")
+}
+
+fn circle(members: &[String], points: u32) -> Vec<(u64, usize)> {
+    let mut circle: Vec<(u64, usize)> = members
+        .iter()
+        .enumerate()
+        .flat_map(|(place, name)| {
+            (1..=points).map(move |i| (xxh64(format!("{name}:{i}").as_bytes(), 0), place))
+        })
+        .collect();
+    circle.sort_unstable();
+    circle
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::{Labels, Tenant};
+
+    use super::*;
+
+    fn nodes(names: &[&str]) -> Vec<String> {
+        names.iter().map(|n| (*n).to_owned()).collect()
+    }
+
+    fn ketama(names: &[&str]) -> Ring {
+        Ring::with_points(nodes(names), Algorithm::Ketama, 10).unwrap()
+    }
+
+    fn hash(pairs: &[(&str, &str)]) -> u64 {
+        Labels::new(pairs.iter().copied())
+            .unwrap()
+            .ring_hash(&Tenant::new("tenant").unwrap())
+    }
+
+    #[test]
+    fn a_ring_point_is_thanos_s() {
+        assert_eq!(xxh64(b"node-1:1", 0), 0x4afb_5483_c129_158b);
+    }
+
+    #[test]
+    fn ketama_places_series_where_thanos_does() {
+        let three = ketama(&["node-1", "node-2", "node-3"]);
+        let name = |ring: &Ring, hash| ring.members()[ring.place(hash)].clone();
+        let (nginx, thanos) = (hash(&[("pod", "nginx")]), hash(&[("pod", "thanos")]));
+        assert_eq!(name(&three, nginx), "node-2");
+        assert_eq!(name(&three, thanos), "node-3");
+        for more in [
+            ["node-0", "node-1", "node-2", "node-3"],
+            ["node-1", "node-2", "node-3", "node-4"],
+        ] {
+            assert_eq!(name(&ketama(&more), nginx), "node-2");
+        }
+    }
+
+    #[test]
+    fn hashmod_places_series_where_thanos_does() {
+        let ring = Ring::new(nodes(&["node-3", "node-1", "node-2"]), Algorithm::Hashmod).unwrap();
+        // Sorted by name: node-1, node-2, node-3.
+        for (hash, index) in [
+            (0x25c4_4c07_80c3_4a23_u64, 1),
+            (0xd39c_2c97_c414_8c40, 1),
+            (0x2ffa_b341_3ff4_1b56, 1),
+            (0xcdcf_10c5_37a7_3d49, 0),
+        ] {
+            assert_eq!(
+                ring.members()[ring.place(hash)],
+                ["node-1", "node-2", "node-3"][index]
+            );
+        }
+    }
+
+    #[test]
+    fn a_hash_above_every_point_wraps_to_the_first() {
+        let ring = ketama(&["a", "b"]);
+        assert_eq!(ring.place(u64::MAX), ring.place(0));
+        assert!(Ring::new(Vec::new(), Algorithm::Ketama).is_err());
+    }
+
+    #[test]
+    fn partitions_share_series_about_evenly() {
+        let ring = Ring::of_partitions(4, Algorithm::Ketama).unwrap();
+        let mut counts = [0u32; 4];
+        for i in 0..4000 {
+            counts[ring.place(hash(&[("i", &i.to_string())]))] += 1;
+        }
+        assert!(counts.iter().all(|c| (800..1200).contains(c)), "{counts:?}");
+    }
+}

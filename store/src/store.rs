@@ -1,0 +1,345 @@
+//! The store: one folder, one writer, many readers.
+
+mod open;
+mod replay;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use wire::batch::{Key, KeyId};
+use wire::dict::{DictHash, Dictionary};
+use wire::{DeviceName, Labels, SeqSet, SessionId, Tenant, Timestamp};
+
+use crate::config::Config;
+use crate::dicts::Dicts;
+use crate::entry::Entry;
+use crate::error::{CommitError, Damage, SelectError};
+use crate::heads::Heads;
+use crate::journal::{Checkpoint, FileError, Journal};
+use crate::keys::Keys;
+use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons, encode_device};
+use crate::letters::{DeadLetter, Letters};
+use crate::matcher::Matcher;
+use crate::plan::{Effect, Planner};
+use crate::quarantine::{Quarantine, Quarantined};
+use crate::query::{ReadBack, SeriesSlice};
+use crate::receipt::Receipt;
+
+/// How far a start has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Journal files read.
+    pub files: usize,
+    /// Journal files there are.
+    pub files_total: usize,
+    /// Bytes of values read.
+    pub bytes: u64,
+    /// Samples put into the heads.
+    pub samples: u64,
+}
+
+/// One folder of journal, dictionaries and what is kept of them in memory. All methods may be called from any thread;
+/// commits wait for one another.
+#[derive(Debug)]
+pub struct Store {
+    config: Config,
+    dicts: Dicts,
+    heads: Heads,
+    writer: Mutex<Writer>,
+    ledger: RwLock<Ledger>,
+    keys: RwLock<Keys>,
+    quarantine: RwLock<Quarantine>,
+    damage: Vec<Damage>,
+    /// Held while the store lives.
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Writer {
+    journal: Journal,
+    letters: Letters,
+}
+
+impl Store {
+    /// What was set aside at start, for the log; nothing in the common case.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// A dictionary that was put, from memory or disk.
+    pub fn dictionary(&self, device: &DeviceName, hash: DictHash) -> Option<Arc<Dictionary>> {
+        self.dicts.get(device, hash)
+    }
+
+    /// Makes a device's dictionary durable; one that is there already costs nothing.
+    pub fn put_dictionary(
+        &self,
+        device: &DeviceName,
+        dict: Dictionary,
+    ) -> Result<Arc<Dictionary>, CommitError> {
+        let mut put = self.put_dictionaries(vec![(device.clone(), dict)])?;
+        put.pop()
+            .ok_or_else(|| CommitError::Disk("the dictionary was not written".into()))
+    }
+
+    /// Makes dictionaries durable in one transaction; returns them in the same order.
+    pub fn put_dictionaries(
+        &self,
+        dicts: Vec<(DeviceName, Dictionary)>,
+    ) -> Result<Vec<Arc<Dictionary>>, CommitError> {
+        self.dicts.put(dicts).map_err(disk)
+    }
+
+    /// A key that a committed batch of the session defined. The last two of a session are kept, of the last four sessions
+    /// of a device that defined one.
+    pub fn key(&self, device: &DeviceName, session: SessionId, id: KeyId) -> Option<Arc<Key>> {
+        read(&self.keys).of(device)?.get(session, id).cloned()
+    }
+
+    /// The settled seqs of a session: stored, refused, or covered by a gap.
+    pub fn settled(&self, device: &DeviceName, session: SessionId) -> SeqSet {
+        read(&self.ledger).settled(device, session)
+    }
+
+    /// Whether a session was let go and is still remembered so at a time of the bridge's clock.
+    pub fn forgotten(&self, device: &DeviceName, session: SessionId, now: Timestamp) -> bool {
+        let ledger = read(&self.ledger);
+        ledger.device(device).is_some_and(|d| d.forgotten(session, now))
+    }
+
+    /// Makes entries durable in one transaction and then visible. On an error nothing of them took effect, not even after
+    /// a restart, and the next commit may succeed.
+    pub fn commit(&self, entries: Vec<Entry>) -> Result<Receipt, CommitError> {
+        let mut writer = self.writer();
+        let dicts = self.dictionaries_of(&entries)?;
+        let mut plan = {
+            let (ledger, keys) = (read(&self.ledger), read(&self.keys));
+            let quarantined = read(&self.quarantine).bytes();
+            Planner::new(&ledger, &keys, &self.config, quarantined).plan(entries)
+        };
+        if plan.records.is_empty() {
+            return Ok(plan.receipt);
+        }
+        let Writer { journal, letters } = &mut *writer;
+        let new_letters = letters.plan(plan.letters);
+        let (rows, below) = (new_letters.rows.clone(), new_letters.below);
+        let checkpoint = || self.checkpoint(letters);
+        let written = journal
+            .append(&plan.records, new_letters, checkpoint)
+            .map_err(disk)?;
+        plan.receipt.bytes = written;
+        letters.apply(rows, below);
+        self.take_effect(plan.effects, &dicts);
+        Ok(plan.receipt)
+    }
+
+    /// The dictionaries of batches whose series have no place in the heads yet.
+    fn dictionaries_of(&self, entries: &[Entry]) -> Result<Dictionaries, CommitError> {
+        let mut dicts = Dictionaries::new();
+        for entry in entries {
+            let Entry::Batch(entry) = entry else { continue };
+            let hash = entry.batch.header.dict;
+            if self.heads.knows(&entry.device, &entry.batch)
+                || dicts.contains_key(&(entry.device.clone(), hash))
+            {
+                continue;
+            }
+            let dict = self.dicts.get(&entry.device, hash);
+            let dict = dict.ok_or_else(|| CommitError::UnknownDictionary {
+                device: entry.device.clone(),
+                hash,
+            })?;
+            dicts.insert((entry.device.clone(), hash), dict);
+        }
+        Ok(dicts)
+    }
+
+    fn take_effect(&self, effects: Vec<Effect>, dicts: &Dictionaries) {
+        {
+            let mut ledger = write(&self.ledger);
+            for effect in &effects {
+                apply_fact(&mut ledger, effect);
+            }
+        }
+        for effect in effects {
+            let dict = effect.rows.as_ref().and_then(|(batch, _)| {
+                let key = (effect.name.clone(), batch.header.dict);
+                dicts.get(&key).map(|dict| &**dict)
+            });
+            apply_rest(
+                &effect,
+                dict,
+                &self.heads,
+                &mut write(&self.keys),
+                &mut write(&self.quarantine),
+            );
+        }
+    }
+
+    fn checkpoint(&self, letters: &Letters) -> Checkpoint {
+        let ledger = read(&self.ledger);
+        Checkpoint {
+            next_device: ledger.next_ref(),
+            devices: ledger
+                .devices()
+                .map(|(number, device)| (number, encode_device(device)))
+                .collect(),
+            letters: letters.rows().cloned().collect(),
+        }
+    }
+
+    /// Every device that was ever seen and not forgotten, by name.
+    pub fn ledger(&self) -> Vec<DeviceLedger> {
+        let ledger = read(&self.ledger);
+        let mut all: Vec<DeviceLedger> = ledger
+            .devices()
+            .map(|(number, device)| device.view(self.removed(number)))
+            .collect();
+        all.sort_unstable_by(|a, b| a.device.cmp(&b.device));
+        all
+    }
+
+    /// One device.
+    pub fn device(&self, device: &DeviceName) -> Option<DeviceLedger> {
+        let ledger = read(&self.ledger);
+        let number = ledger.find(device)?;
+        Some(ledger.get(number)?.view(self.removed(number)))
+    }
+
+    fn removed(&self, device: u32) -> Reasons {
+        let tally = self.heads.tally(device);
+        [
+            ("same_timestamp", tally.same),
+            ("conflict", tally.conflict),
+            ("histogram", tally.histograms),
+        ]
+        .into_iter()
+        .filter(|(_, samples)| *samples > 0)
+        .collect()
+    }
+
+    /// Refused payloads, oldest first.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.writer().letters.list()
+    }
+
+    /// Rows in quarantine, in the order they arrived.
+    pub fn quarantined(&self) -> Vec<Quarantined> {
+        read(&self.quarantine).rows().to_vec()
+    }
+
+    /// Bytes of journal and dictionaries on disk.
+    pub fn bytes(&self) -> u64 {
+        self.writer().journal.bytes() + self.dicts.bytes()
+    }
+
+    /// Whether `retention_size` is reached: grant nothing more.
+    pub fn full(&self) -> bool {
+        self.bytes() >= self.config.retention_size
+    }
+
+    /// Series that satisfy every matcher, with their samples from start to end (ms since the epoch, both included), sorted
+    /// by labels; series without samples there are left out. Fails if that were more than `max_samples`.
+    pub fn select(
+        &self,
+        tenant: &Tenant,
+        matchers: &[Matcher],
+        start_ms: i64,
+        end_ms: i64,
+        max_samples: usize,
+    ) -> Result<Vec<SeriesSlice>, SelectError> {
+        self.heads
+            .select(tenant, matchers, (start_ms, end_ms), max_samples)
+    }
+
+    /// Labels of series that satisfy every matcher and have samples about that time (whole frozen pieces count), sorted.
+    pub fn series(&self, tenant: &Tenant, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Vec<Labels> {
+        self.heads.series(tenant, matchers, start_ms, end_ms)
+    }
+
+    /// Label names of the series that satisfy every matcher, sorted.
+    pub fn label_names(&self, tenant: &Tenant, matchers: &[Matcher]) -> Vec<String> {
+        self.heads.label_names(tenant, matchers)
+    }
+
+    /// Values of a label over the series that satisfy every matcher, sorted.
+    pub fn label_values(&self, tenant: &Tenant, name: &str, matchers: &[Matcher]) -> Vec<String> {
+        self.heads.label_values(tenant, name, matchers)
+    }
+
+    /// Adds a row of the bridge's own series. They are in memory only, are gone after a restart, and keep the latest
+    /// `own_rows` rows of each distinct list of labels. The labels stand as given.
+    pub fn append_own(&self, tenant: &Tenant, time: Timestamp, row: &[(Labels, f64)]) {
+        self.heads.append_own(tenant, time, row);
+    }
+
+    /// Counts a device's samples by reading all of them: the other side of the equation.
+    pub fn read_back(&self, device: &DeviceName) -> ReadBack {
+        let number = read(&self.ledger).find(device);
+        number.map_or_else(ReadBack::default, |number| {
+            self.heads.read_back(device.tenant(), number)
+        })
+    }
+
+    /// Series in the heads, and roughly the bytes of memory that their samples take.
+    pub fn head_size(&self) -> (usize, usize) {
+        let (bytes, series) = self.heads.size();
+        (series, bytes)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Dictionaries = HashMap<(DeviceName, DictHash), Arc<Dictionary>>;
+
+/// The ledger's part of an effect.
+fn apply_fact(ledger: &mut Ledger, effect: &Effect) {
+    if ledger.get(effect.device).is_none() {
+        ledger.insert(effect.device, Device::new(effect.name.clone()));
+    }
+    ledger.apply(effect.device, effect.received, &effect.fact);
+}
+
+/// The rest of an effect.
+fn apply_rest(
+    effect: &Effect,
+    dict: Option<&Dictionary>,
+    heads: &Heads,
+    keys: &mut Keys,
+    quarantine: &mut Quarantine,
+) {
+    if let Some((batch, take)) = &effect.rows {
+        heads.apply((effect.device, &effect.name), batch, take, dict);
+    }
+    if let Some(key) = &effect.key {
+        keys.insert(&effect.name, key.clone());
+    }
+    if let Some(rows) = &effect.quarantined {
+        quarantine.push(rows.clone());
+    }
+    match &effect.fact {
+        Fact::LetGo { session, .. } => keys.forget(&effect.name, *session),
+        Fact::Forget => {
+            keys.forget_device(&effect.name);
+            heads.forget(effect.device, &effect.name);
+        }
+        _ => {}
+    }
+}
+
+fn disk(error: FileError) -> CommitError {
+    CommitError::Disk(error.to_string())
+}
+
+// A lock is poisoned only by a panic while it is held; what it guards is changed record by record, so it is whole.
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

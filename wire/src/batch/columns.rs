@@ -45,13 +45,16 @@ impl Columns {
     /// Notes which series differ from their references, where every cell has a value.
     pub(crate) fn mark_changed(&mut self, values: &[f64], rows: usize, bits: &[u64]) {
         if rows == 1 {
-            let differ = values
-                .iter()
-                .zip(bits)
-                .map(|(value, bits)| value.to_bits() != *bits);
-            differ
-                .enumerate()
-                .for_each(|(at, differs)| self.changed[at / 8] |= u8::from(differs) << (at % 8));
+            let eights = values.chunks(8).zip(bits.chunks(8));
+            for (byte, (values, bits)) in self.changed.iter_mut().zip(eights) {
+                let differs = values
+                    .iter()
+                    .zip(bits)
+                    .map(|(value, bits)| value.to_bits() != *bits);
+                *byte = differs
+                    .enumerate()
+                    .fold(0, |byte, (at, differs)| byte | u8::from(differs) << at);
+            }
             return;
         }
         for (at, (cells, bits)) in values.chunks_exact(rows).zip(bits).enumerate() {

@@ -182,9 +182,9 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn new(message: &'a message::Group, series: usize) -> Result<Self, BatchError> {
         let changed = &message.changed;
-        let spare = changed
-            .last()
-            .map_or(0, |byte| u32::from(*byte) >> (series + 7) % 8 >> 1);
+        // Bits after the last series.
+        let used = (series + 7) % 8 + 1;
+        let spare = changed.last().map_or(0, |byte| u32::from(*byte) >> used);
         if !changed.is_empty() && (changed.len() != series.div_ceil(8) || spare != 0) {
             return Err(BatchError::Malformed("bitmap of changes"));
         }

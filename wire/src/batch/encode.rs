@@ -67,17 +67,22 @@ impl Encoder {
     /// If a group's series do not rise, or its `values` or `present` do not have a cell for each series and row.
     pub fn encode(&mut self, batch: &Batch, how: Encoding<'_>) -> Encoded {
         let header = &batch.header;
-        let groups = || batch.groups.iter().filter(|group| !group.rows.is_empty());
-        let key = match how {
-            Encoding::Keyed(key) if key.session == header.session && key.boot == header.boot => groups()
-                .any(|group| place_in(key, group).is_some())
-                .then_some(key),
-            _ => None,
+        let groups: Vec<&Group> = batch
+            .groups
+            .iter()
+            .filter(|group| !group.rows.is_empty())
+            .collect();
+        let (key, places) = match how {
+            Encoding::Keyed(key) if key.session == header.session && key.boot == header.boot => {
+                let places: Vec<_> = groups.iter().map(|group| place_in(key, group)).collect();
+                let used = places.iter().any(Option::is_some);
+                (used.then_some(key), places)
+            }
+            _ => (None, vec![None; groups.len()]),
         };
         let mut keys = Vec::new();
         let mut written = Vec::new();
-        for group in groups() {
-            let place = key.and_then(|key| place_in(key, group));
+        for (group, place) in groups.into_iter().zip(places) {
             let reference = place.and_then(|place| key?.groups.get(place));
             let (mut message, group_key) = self.group(group, reference);
             message.key_group = place.map_or(0, |place| place as u32 + 1);

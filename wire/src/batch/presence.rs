@@ -81,7 +81,7 @@ impl Presence {
         let mut reader = Reader::new(column);
         for row in 0..rows {
             let positions = match reader.varint()? {
-                0 => vec![0..series as u64],
+                0 => std::iter::once(0..series as u64).collect(),
                 runs => runs::decode(&mut reader, runs - 1, series as u64)?,
             };
             for s in positions.into_iter().flatten() {

@@ -5,8 +5,9 @@
 //! timestamps honoured or not, duplicates dropped, stale markers for series that vanished and, when a scrape fails as a
 //! whole, for all of them; and always the five report series `up`, `scrape_duration_seconds`, `scrape_samples_scraped`,
 //! `scrape_samples_post_metric_relabeling` and `scrape_series_added`. Where Prometheus and this differ: a scraped series
-//! that is labelled like a report series is dropped as a duplicate (there, the report's is), and a page that breaks off
-//! in the middle marks every series stale (there, those before the break are missed).
+//! that is labelled like a report series is dropped as a duplicate (there, the report's is), and a page that fails in
+//! the middle or by its sample_limit leaves no trace but a stale marker for each series alive (there, series before the
+//! fault get theirs a scrape late or not at all, and count as added only the first time).
 //! [`schedule`] says when, [`http`] fetches, [`task`] ties them together.
 
 pub mod http;

@@ -54,7 +54,7 @@ pub struct InputConfig {
 /// holds the agent's own metrics. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// The HTTP client could not be made (no root certificates on this system).
+/// A target is HTTPS and this system has no root certificates.
 pub fn start(
     config: &InputConfig,
     device: &DeviceId,
@@ -105,7 +105,12 @@ pub fn start(
     if config.targets.is_empty() {
         return Ok(());
     }
-    let client = client()?;
+    let client = client(
+        config
+            .targets
+            .iter()
+            .any(|target| target.fetch.url.scheme() == "https"),
+    )?;
     let mut seen = HashSet::new();
     for target in &config.targets {
         let instance = instance_of(&target.address, device);

@@ -1,9 +1,11 @@
 //! Fetching a page over HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, HeaderValue, USER_AGENT};
 use reqwest::{Client, StatusCode, Url};
+use rustls::{ClientConfig, RootCertStore};
 
 /// Only the text format is asked for; a target that cannot give it may give anything, and fails in the parser.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("text/plain;version=0.0.4;q=1,*/*;q=0.1");
@@ -52,11 +54,22 @@ impl From<reqwest::Error> for FetchError {
     }
 }
 
-/// The client that all targets share; it keeps connections open between scrapes.
-pub(crate) fn client() -> Result<Client, FetchError> {
-    // The process's provider: whoever came first chose the same.
-    let _already = rustls::crypto::ring::default_provider().install_default();
-    Ok(Client::builder().no_proxy().pool_max_idle_per_host(1).build()?)
+/// The client that all targets share; it keeps connections open between scrapes. Only with `tls` does it need the
+/// system's root certificates, which a small device may not have.
+pub(crate) fn client(tls: bool) -> Result<Client, FetchError> {
+    let builder = Client::builder().no_proxy().pool_max_idle_per_host(1);
+    if tls {
+        // The process's provider: whoever came first chose the same.
+        let _already = rustls::crypto::ring::default_provider().install_default();
+        return Ok(builder.build()?);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let no_roots = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| FetchError::Http(error.to_string()))?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Ok(builder.tls_backend_preconfigured(no_roots).build()?)
 }
 
 /// Fetches the page into `page`, which is cleared first.

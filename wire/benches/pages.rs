@@ -41,10 +41,12 @@ impl Fleet<'_> {
             mono_ms: (page.time.ms() - 1_795_000_000_000) as u64,
         };
         let group = Group {
-            series: self.taken.iter().map(|at| self.ids[*at]).collect(),
+            series: self.ids[..self.taken.len()].to_vec(),
             rows: pages.iter().enumerate().map(row).collect(),
-            values: (0..self.taken.len())
-                .flat_map(|s| columns.iter().map(move |column| column[s]))
+            values: self
+                .taken
+                .iter()
+                .flat_map(|s| columns.iter().map(|column| column[*s]))
                 .collect(),
             ..Group::default()
         };
@@ -174,6 +176,25 @@ fn columns(sent: &Sent) {
     println!("      {}", line.join(", "));
 }
 
+/// An ack of one session whose records are settled up to a seq.
+fn ack() -> Vec<u8> {
+    let session = message::SessionAck {
+        session: 0x1234_5678_9abc_def0,
+        settled: vec![message::Range { first: 1000, more: 3 }],
+        ..message::SessionAck::default()
+    };
+    wire::ack::encode(&message::Ack {
+        version: message::VERSION,
+        epoch: 0x0f0e_0d0c_0b0a_0908,
+        nonce: 0x8070_6050_4030_2010,
+        sessions: vec![session],
+        fresh_credit: 1 << 22,
+        backlog_credit: 1 << 22,
+        wall_ms: 1_795_328_921_831,
+        ..message::Ack::default()
+    })
+}
+
 fn main() {
     let folder = std::env::args().skip(1).find(|arg| !arg.starts_with("--"));
     let committed = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages"));
@@ -186,6 +207,7 @@ fn main() {
         ids.len()
     );
     let all: Vec<usize> = (0..ids.len()).collect();
+    println!("an ack of four scrapes: {} B", ack().len());
     // Every tenth: the first fifty are all of one family.
     let few: Vec<usize> = all.iter().copied().step_by(10).take(50).collect();
     for taken in [all, few] {

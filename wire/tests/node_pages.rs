@@ -48,10 +48,8 @@ fn batch(pages: &[Page]) -> Batch {
 
 /// Decodes, compares bit for bit, and returns the key that the batch defines.
 fn check(payload: &[u8], key: Option<&Key>, batch: &Batch) -> Option<Key> {
-    let decoded = batch::peek(payload)
-        .unwrap()
-        .decode(batch.groups[0].series.len(), key)
-        .unwrap();
+    let raw = batch::peek(payload).expect("a batch");
+    let decoded = raw.decode(batch.groups[0].series.len(), key).expect("columns");
     let bits = |b: &Batch| b.groups[0].values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&decoded.batch), bits(batch));
     assert_eq!(decoded.batch.groups[0].rows, batch.groups[0].rows);

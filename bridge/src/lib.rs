@@ -1,1 +1,108 @@
 //! The fleet side: ingest, acks and grants, the query API.
+//!
+//! [`run`] is the whole bridge on sockets and a store that its caller opened. Devices' messages come through an MQTT
+//! broker (`mqtt`, `ingest`), are committed to the store's journal and only then acked; queries come over HTTP (`http`)
+//! and read the same store. Nothing but the store outlives the process.
+
+mod config;
+mod device_series;
+mod http;
+mod ingest;
+mod metrics;
+mod mqtt;
+
+use std::sync::Arc;
+
+use prometheus::Registry;
+use store::Store;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use wire::BridgeEpoch;
+
+use self::http::App;
+use self::ingest::{Core, Fleet, Limits, Worker};
+use self::metrics::Metrics;
+use self::mqtt::Link;
+
+pub use config::{BridgeError, Config, Listeners, MqttEndpoint};
+
+/// Acks that may wait for the broker's connection.
+const ACKS: usize = 16_384;
+
+/// Runs a bridge until `shutdown`: then takes in no more, commits and acks what it has, and returns.
+///
+/// # Errors
+/// The system refused what the start needs, or a part ended by itself. A lost broker is no error: it is dialled again;
+/// nor is a commit that failed: devices keep what it held.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    store: Arc<Store>,
+    mqtt: MqttEndpoint,
+    registry: Registry,
+    shutdown: CancellationToken,
+) -> Result<(), BridgeError> {
+    let io = |what| move |source| BridgeError::Io { what, source };
+    let metrics = Metrics::register(&registry)?;
+    let epoch = BridgeEpoch::new(getrandom::u64().map_err(BridgeError::Random)?);
+    let instance = listeners
+        .http
+        .local_addr()
+        .map_err(io("address of the HTTP listener"))?
+        .to_string();
+    let fleet = Arc::new(Fleet::default());
+    let limits = Limits {
+        budget: config.ingest_budget,
+        backlog_rate: config.backlog_rate,
+    };
+    let core = Core::new(epoch, limits, metrics.clone(), Arc::clone(&fleet));
+    let (acks, outgoing) = mpsc::channel(ACKS);
+    let worker = Worker::start(core, Arc::clone(&store), acks, metrics.clone())
+        .map_err(io("threads of the ingest"))?;
+    let (subscribed, watched) = watch::channel(false);
+    let link = Link {
+        endpoint: mqtt,
+        client_id: config.client_id.clone(),
+        shards: config.shards.clone(),
+        inputs: worker.inputs.clone(),
+        queue: Arc::new(Semaphore::new(mqtt::QUEUE_BYTES)),
+        subscribed,
+        metrics: metrics.clone(),
+    };
+    let app = App {
+        store: Arc::clone(&store),
+        fleet: Arc::clone(&fleet),
+        orders: worker.orders.clone(),
+        slots: Arc::new(Semaphore::new(config.query_concurrency.max(1))),
+        config: Arc::new(config),
+        registry,
+        metrics,
+        subscribed: watched,
+    };
+    let series = device_series::run(store, fleet, instance, shutdown.clone());
+    let ingest = async {
+        link.run(outgoing, shutdown.clone()).await;
+        // It also ends when the ingest thread does, and that only stops when it is told to.
+        if shutdown.is_cancelled() {
+            Ok(())
+        } else {
+            Err(BridgeError::Ended("the ingest thread"))
+        }
+    };
+    let http = async {
+        http::serve(listeners.http, app, shutdown.clone())
+            .await
+            .map_err(io("HTTP listener"))
+    };
+    let guard = shutdown.clone().drop_guard();
+    let (ingest, http, ()) = tokio::join!(guarded(ingest, &shutdown), guarded(http, &shutdown), series);
+    drop(guard);
+    ingest.and(http)
+}
+
+/// Runs a part; when it ends, for whatever reason, the others end too.
+async fn guarded<T>(part: impl Future<Output = T>, shutdown: &CancellationToken) -> T {
+    let ended = part.await;
+    shutdown.cancel();
+    ended
+}

@@ -1,0 +1,90 @@
+//! What a bridge is told at its start, and why it may end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use wire::DeviceName;
+
+/// Settings of a bridge; the default is Prometheus's where Prometheus has the setting.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// MQTT client id: the name in the bridge's certificate.
+    pub client_id: DeviceName,
+    /// Shards of devices to take in; `None`: all.
+    pub shards: Option<Vec<u8>>,
+    /// Payload bytes that devices may have been granted and that are not yet committed, in all.
+    pub ingest_budget: u64,
+    /// Backlog payload bytes per second of all devices together; 0: no limit beside the credit.
+    pub backlog_rate: u64,
+    /// How old a sample may be and still be a series' current value (`--query.lookback-delta`).
+    pub lookback_delta: Duration,
+    /// Longest evaluation of a query (`--query.timeout`).
+    pub query_timeout: Duration,
+    /// Queries evaluated at once (`--query.max-concurrency`).
+    pub query_concurrency: usize,
+    /// Samples that a query may hold at once (`--query.max-samples`).
+    pub query_max_samples: u64,
+}
+
+impl Config {
+    /// The defaults for a bridge of this name.
+    pub fn new(client_id: DeviceName) -> Self {
+        Config {
+            client_id,
+            shards: None,
+            ingest_budget: 256 << 20,
+            backlog_rate: 0,
+            lookback_delta: Duration::from_secs(300),
+            query_timeout: Duration::from_secs(120),
+            query_concurrency: 20,
+            query_max_samples: 50_000_000,
+        }
+    }
+}
+
+/// Sockets that are bound already, so that a caller knows their addresses before the bridge runs.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The HTTP API.
+    pub http: TcpListener,
+}
+
+/// Where the broker is.
+#[derive(Clone)]
+pub enum MqttEndpoint {
+    /// A front in this process or on this host, which knows the peer by its uid.
+    Unix(PathBuf),
+    /// A broker over mutual TLS.
+    Tls {
+        /// Name or address; the server's certificate must carry it.
+        host: String,
+        /// Port, 8883 by custom.
+        port: u16,
+        /// The bridge's certificate and the roots (`certs::client_config`).
+        tls: Arc<rustls::ClientConfig>,
+    },
+}
+
+/// Why a bridge ended by itself. Each ends the process: what was not acked is still in the devices.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// No random numbers for the epoch.
+    #[error("no random numbers from the system: {0}")]
+    Random(getrandom::Error),
+    /// A thread could not be started, or a socket failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A metric of the bridge is in the registry already.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// A worker ended before the shutdown.
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str),
+}

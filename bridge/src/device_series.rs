@@ -1,0 +1,109 @@
+//! The series that the bridge writes of each device it knows, every 15 s, into the device's own tenant.
+//!
+//! They are what an operator asks of a fleet: who is there, how fresh and how complete the data is, and each term of
+//! the delivery contract.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{DeviceLedger, Store};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use wire::labels::{DEVICE_ID, METRIC_NAME};
+use wire::{Labels, Timestamp};
+
+use crate::ingest::{Fleet, wall_clock};
+
+/// Time between two samples of a series.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// The value of label `job`.
+const JOB: &str = "backhaul-bridge";
+
+/// Writes the series until `shutdown`; `instance` is the bridge's listen address.
+pub(crate) async fn run(store: Arc<Store>, fleet: Arc<Fleet>, instance: String, shutdown: CancellationToken) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let instance: Arc<str> = instance.into();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        let (store, fleet, instance) = (Arc::clone(&store), Arc::clone(&fleet), Arc::clone(&instance));
+        let written =
+            tokio::task::spawn_blocking(move || write(&store, &fleet, &instance, wall_clock())).await;
+        if written.is_err() {
+            tracing::error!("the series of devices could not be written");
+        }
+    }
+}
+
+fn write(store: &Store, fleet: &Fleet, instance: &str, now: Timestamp) {
+    for ledger in store.ledger() {
+        let series = Series {
+            device: ledger.device.device().as_str(),
+            instance,
+        };
+        let samples = series.all(&ledger, fleet);
+        store.append_own(ledger.device.tenant(), now, &samples);
+    }
+}
+
+/// Builds the series of one device.
+struct Series<'a> {
+    device: &'a str,
+    instance: &'a str,
+}
+
+impl Series<'_> {
+    fn labels(&self, name: &str, more: Option<(&str, &str)>) -> Option<Labels> {
+        let name = format!("backhaul_device_{name}");
+        let own = [
+            (METRIC_NAME, name.as_str()),
+            ("job", JOB),
+            ("instance", self.instance),
+            (DEVICE_ID, self.device),
+        ];
+        // These names are distinct and not empty, so there is no error to report.
+        Labels::new(own.into_iter().chain(more)).ok()
+    }
+
+    fn all(&self, ledger: &DeviceLedger, fleet: &Fleet) -> Vec<(Labels, f64)> {
+        let live = fleet.get(&ledger.device);
+        let seconds = |at: Option<Timestamp>| at.filter(|t| t.ms() != 0).map(Timestamp::seconds);
+        let expiry = Some(ledger.seen.certificate_expiry).filter(|at| *at != 0);
+        let plain = [
+            ("up", Some(f64::from(u8::from(live.connected)))),
+            ("last_seen_timestamp_seconds", seconds(Some(ledger.last_seen))),
+            ("newest_sample_timestamp_seconds", seconds(ledger.newest_sample)),
+            (
+                "data_complete_until_timestamp_seconds",
+                seconds(live.complete_until),
+            ),
+            (
+                "clock_offset_seconds",
+                Some(ledger.seen.clock_offset_ms as f64 / 1000.0),
+            ),
+            ("samples_generated_total", Some(ledger.generated as f64)),
+            ("samples_stored_total", Some(ledger.stored as f64)),
+            ("samples_pending", Some(ledger.pending as f64)),
+            ("gaps_total", Some(ledger.gaps_total as f64)),
+            ("certificate_expiry_timestamp_seconds", expiry.map(|at| at as f64)),
+        ];
+        let plain = plain
+            .into_iter()
+            .filter_map(|(name, value)| Some((self.labels(name, None)?, value?)));
+        let dropped = ledger.dropped.iter().filter_map(|(reason, count)| {
+            Some((
+                self.labels("samples_dropped_total", Some(("reason", reason)))?,
+                *count as f64,
+            ))
+        });
+        let info = self.labels("info", Some(("version", &ledger.seen.agent_version)));
+        plain
+            .chain(dropped)
+            .chain(info.map(|labels| (labels, 1.0)))
+            .collect()
+    }
+}

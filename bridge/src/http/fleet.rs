@@ -1,0 +1,185 @@
+//! `/api/v1/fleet/…`: the devices, the equation of each, and the removal of one.
+
+use std::io::Write;
+
+use axum::extract::State;
+use store::{DeviceLedger, GapView, Reasons};
+use wire::{DeviceId, DeviceName, Tenant, Timestamp};
+
+use super::App;
+use super::envelope::{ApiError, ErrorKind, Success};
+use super::json;
+use super::params::Params;
+
+/// Which devices an answer lists.
+struct Filter {
+    tenant: Option<Tenant>,
+    device: Option<DeviceId>,
+    connected: Option<bool>,
+    limit: Option<usize>,
+}
+
+impl Filter {
+    /// The parameter `tenant` asks for another one than the request's headers; with neither, all are listed.
+    fn new(params: &Params) -> Result<Self, ApiError> {
+        let asked = params.optional("tenant", |text| Tenant::new(text).map_err(|e| e.to_string()))?;
+        let connected = params.optional("connected", |text| {
+            text.parse::<bool>()
+                .map_err(|_| format!("{text:?} is neither true nor false"))
+        })?;
+        Ok(Filter {
+            tenant: asked.or_else(|| params.named_tenant().cloned()),
+            device: params.optional("device_id", |text| DeviceId::new(text).map_err(|e| e.to_string()))?,
+            connected,
+            limit: params.limit()?,
+        })
+    }
+
+    fn devices(&self, app: &App) -> Vec<DeviceLedger> {
+        let wanted = |name: &DeviceName| {
+            self.tenant.as_ref().is_none_or(|t| t == name.tenant())
+                && self.device.as_ref().is_none_or(|d| d == name.device())
+                && self
+                    .connected
+                    .is_none_or(|yes| app.fleet.get(name).connected == yes)
+        };
+        let mut found: Vec<_> = app
+            .store
+            .ledger()
+            .into_iter()
+            .filter(|l| wanted(&l.device))
+            .collect();
+        found.sort_by(|a, b| a.device.cmp(&b.device));
+        found.truncate(self.limit.unwrap_or(usize::MAX));
+        found
+    }
+}
+
+/// GET `fleet/devices`.
+pub(crate) async fn devices(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    let filter = Filter::new(&params)?;
+    blocking(move || list(&filter.devices(&app), |out, ledger| device(out, ledger, &app))).await
+}
+
+/// GET `fleet/equation`: per device the terms of the delivery contract, with what is found by reading the store back.
+pub(crate) async fn equation(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    let filter = Filter::new(&params)?;
+    blocking(move || list(&filter.devices(&app), |out, ledger| terms(out, ledger, &app))).await
+}
+
+/// POST `fleet/forget`: the device's ledger goes, its samples stay.
+pub(crate) async fn forget(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    let device = params.optional("device_id", |text| DeviceId::new(text).map_err(|e| e.to_string()))?;
+    let device = device.ok_or_else(|| ApiError::parameter("device_id", "it must be given"))?;
+    let name = DeviceName::new(params.tenant().clone(), device);
+    if app.store.device(&name).is_none() {
+        return Err(ApiError::new(
+            ErrorKind::NotFound,
+            format!("there is no device {name}"),
+        ));
+    }
+    if app.fleet.get(&name).connected {
+        let reason = format!("device {name} is connected; revoke its certificate or switch it off first");
+        return Err(ApiError::new(ErrorKind::BadData, reason));
+    }
+    match app.orders.forget(name.clone()).await {
+        Some(Ok(())) => Ok(Success::new(|out| out.extend_from_slice(b"{}"), &[], &[])),
+        Some(Err(error)) => Err(ApiError::new(ErrorKind::Internal, error.to_string())),
+        None => Err(ApiError::new(ErrorKind::Unavailable, "the bridge is stopping")),
+    }
+}
+
+async fn blocking(work: impl FnOnce() -> Success + Send + 'static) -> Result<Success, ApiError> {
+    let outcome = tokio::task::spawn_blocking(work).await;
+    outcome.map_err(|_| ApiError::new(ErrorKind::Internal, "the lookup failed unexpectedly"))
+}
+
+fn list(devices: &[DeviceLedger], mut write: impl FnMut(&mut Vec<u8>, &DeviceLedger)) -> Success {
+    let data = |out: &mut Vec<u8>| {
+        out.extend_from_slice(b"{\"devices\":");
+        json::list(out, devices, |out, ledger| write(out, ledger));
+        out.push(b'}');
+    };
+    Success::new(data, &[], &[])
+}
+
+fn time(out: &mut Vec<u8>, at: Option<Timestamp>) {
+    match at {
+        Some(at) => json::time(out, at.ms()),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn reasons(out: &mut Vec<u8>, counts: &Reasons) {
+    out.push(b'{');
+    for (i, (reason, count)) in counts.iter().enumerate() {
+        let comma = if i > 0 { "," } else { "" };
+        let _ = write!(out, "{comma}\"{reason}\":{count}");
+    }
+    out.push(b'}');
+}
+
+fn device(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App) {
+    let live = app.fleet.get(&ledger.device);
+    let (tenant, id) = (ledger.device.tenant(), ledger.device.device());
+    let _ = write!(
+        out,
+        "{{\"tenant\":\"{tenant}\",\"device_id\":\"{id}\",\"connected\":{}",
+        live.connected
+    );
+    out.extend_from_slice(b",\"last_seen\":");
+    time(out, Some(ledger.last_seen).filter(|at| at.ms() > 0));
+    out.extend_from_slice(b",\"newest_sample\":");
+    time(out, ledger.newest_sample);
+    out.extend_from_slice(b",\"clock_offset_seconds\":");
+    json::time(out, ledger.seen.clock_offset_ms);
+    out.extend_from_slice(b",\"session\":");
+    match live
+        .session
+        .or(ledger.sessions.iter().find(|s| !s.closed).map(|s| s.session))
+    {
+        Some(session) => drop(write!(out, "\"{session}\"")),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"version\":");
+    json::text(out, &ledger.seen.agent_version);
+    let _ = write!(
+        out,
+        ",\"samples\":{{\"generated\":{},\"stored\":{},\"dropped\":",
+        ledger.generated, ledger.stored
+    );
+    reasons(out, &ledger.dropped);
+    let _ = write!(out, ",\"pending\":{}}},\"gaps\":", ledger.pending);
+    json::list(out, &ledger.gaps, gap);
+    let _ = write!(out, ",\"alerts\":{}}}", ledger.alerts);
+}
+
+fn gap(out: &mut Vec<u8>, gap: &GapView) {
+    out.extend_from_slice(b"{\"from\":");
+    time(out, gap.from);
+    out.extend_from_slice(b",\"to\":");
+    time(out, gap.to);
+    let _ = write!(
+        out,
+        ",\"samples\":{},\"reason\":\"{}\"}}",
+        gap.samples, gap.reason
+    );
+}
+
+fn terms(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App) {
+    let found = app.store.read_back(&ledger.device);
+    let (tenant, id) = (ledger.device.tenant(), ledger.device.device());
+    let _ = write!(
+        out,
+        "{{\"tenant\":\"{tenant}\",\"device_id\":\"{id}\",\"generated\":{},\"stored\":{},\"dropped\":",
+        ledger.generated, ledger.stored
+    );
+    reasons(out, &ledger.dropped);
+    let _ = write!(out, ",\"pending\":{},\"removed\":", ledger.pending);
+    reasons(out, &ledger.removed);
+    let _ = write!(
+        out,
+        ",\"quarantined\":{},\"read_back\":{},\"duplicates\":{},\"redelivered\":{},\"series\":{}}}",
+        ledger.quarantined, found.samples, found.duplicates, ledger.redelivered, found.series
+    );
+}

@@ -1,0 +1,182 @@
+//! JSON of query answers, written straight into the body: one pass, no tree.
+//!
+//! Times are seconds with up to three decimals, values are strings as Go prints them (an exponent below 1e-6 and from
+//! 1e21 on), as Prometheus's own encoder does.
+
+use std::io::Write;
+
+use promql::{InstantSample, Labels, QueryValue, RangeSeries, Samples};
+
+/// A JSON string.
+pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
+    // Writing to a Vec cannot fail, and a str is always a valid JSON string.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// A JSON array.
+pub(crate) fn list<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
+    out.push(b'[');
+    for (i, item) in items.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
+/// A label set as an object.
+pub(crate) fn labels<'a>(out: &mut Vec<u8>, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+    out.push(b'{');
+    for (i, (name, value)) in pairs.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        text(out, name);
+        out.push(b':');
+        text(out, value);
+    }
+    out.push(b'}');
+}
+
+/// Unix ms as seconds.
+pub(crate) fn time(out: &mut Vec<u8>, ms: i64) {
+    let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
+    let (whole, part) = (ms / 1000, ms % 1000);
+    let _ = match part {
+        0 => write!(out, "{sign}{whole}"),
+        _ => write!(out, "{sign}{whole}.{part:03}"),
+    };
+}
+
+/// A value as a JSON string.
+pub(crate) fn value(out: &mut Vec<u8>, value: f64) {
+    let size = value.abs();
+    let _ = if value.is_finite() && value != 0.0 && !(1e-6..1e21).contains(&size) {
+        let scientific = format!("{value:e}");
+        let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+        let (sign, digits) = match exponent.strip_prefix('-') {
+            Some(digits) => ('-', digits),
+            None => ('+', exponent),
+        };
+        write!(out, "\"{mantissa}e{sign}{digits:0>2}\"")
+    } else if value.is_finite() {
+        write!(out, "\"{value}\"")
+    } else {
+        write!(out, "\"{}\"", promql::format_value(value))
+    };
+}
+
+fn pair(out: &mut Vec<u8>, ms: i64, number: f64) {
+    out.push(b'[');
+    time(out, ms);
+    out.push(b',');
+    value(out, number);
+    out.push(b']');
+}
+
+fn metric(out: &mut Vec<u8>, set: &Labels) {
+    out.extend_from_slice(b"{\"metric\":");
+    labels(out, set.iter());
+}
+
+fn instant(out: &mut Vec<u8>, sample: &InstantSample) {
+    metric(out, &sample.labels);
+    out.extend_from_slice(b",\"value\":");
+    pair(out, sample.time_ms, sample.value);
+    out.push(b'}');
+}
+
+fn range(out: &mut Vec<u8>, series: &RangeSeries) {
+    metric(out, &series.labels);
+    out.extend_from_slice(b",\"values\":");
+    samples(out, &series.samples);
+    out.push(b'}');
+}
+
+fn samples(out: &mut Vec<u8>, samples: &Samples) {
+    let points = samples.times_ms().iter().zip(samples.values());
+    list(out, points, |out, (&ms, &number)| pair(out, ms, number));
+}
+
+/// `{"resultType":…,"result":…}`.
+pub(crate) fn result(out: &mut Vec<u8>, answer: &QueryValue) {
+    let kind = match answer {
+        QueryValue::Scalar { .. } => "scalar",
+        QueryValue::Text { .. } => "string",
+        QueryValue::Vector(_) => "vector",
+        QueryValue::Matrix(_) => "matrix",
+    };
+    out.extend_from_slice(b"{\"resultType\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"result\":");
+    match answer {
+        QueryValue::Scalar { time_ms, value } => pair(out, *time_ms, *value),
+        QueryValue::Text { time_ms, value } => {
+            out.push(b'[');
+            time(out, *time_ms);
+            out.push(b',');
+            text(out, value);
+            out.push(b']');
+        }
+        QueryValue::Vector(vector) => list(out, vector, instant),
+        QueryValue::Matrix(matrix) => list(out, matrix, range),
+    }
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn values_are_written_as_go_writes_them_in_json() {
+        for (number, expected) in [
+            (0.0, "\"0\""),
+            (-0.0, "\"-0\""),
+            (1.5, "\"1.5\""),
+            (1e-7, "\"1e-07\""),
+            (-2.5e-10, "\"-2.5e-10\""),
+            (0.000_001, "\"0.000001\""),
+            (1e21, "\"1e+21\""),
+            (999e18, "\"999000000000000000000\""),
+            (f64::NAN, "\"NaN\""),
+            (f64::INFINITY, "\"+Inf\""),
+            (f64::NEG_INFINITY, "\"-Inf\""),
+        ] {
+            assert_eq!(written(|out| value(out, number)), expected);
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_with_the_milliseconds_they_have() {
+        for (ms, expected) in [
+            (1_435_781_451_781, "1435781451.781"),
+            (1_000, "1"),
+            (1_050, "1.050"),
+            (-1_001, "-1.001"),
+            (0, "0"),
+        ] {
+            assert_eq!(written(|out| time(out, ms)), expected);
+        }
+    }
+
+    #[test]
+    fn label_values_are_escaped() {
+        let set = [("a", "\"\\\n"), ("é", "x")];
+        assert_eq!(
+            written(|out| labels(out, set.into_iter())),
+            r#"{"a":"\"\\\n","é":"x"}"#
+        );
+    }
+}

@@ -1,0 +1,167 @@
+//! `/api/v1/query` and `/api/v1/query_range`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use promql::{Answer, EvalError, Interrupt, Options, Plan, QueryValue, SeriesSource};
+use wire::Tenant;
+
+use super::App;
+use super::envelope::{ApiError, ErrorKind, Success};
+use super::evaluate::evaluate;
+use super::json;
+use super::notes::{self, Span};
+use super::params::Params;
+use super::source::TenantSource;
+use super::time::{parse_duration, parse_duration_ms};
+use crate::ingest::wall_clock;
+
+/// Most points of a series in a range answer.
+const MAX_POINTS: i64 = 11_000;
+
+/// When to evaluate, Unix ms.
+#[derive(Debug, Clone, Copy)]
+enum Times {
+    At(i64),
+    Range { start: i64, end: i64, step: i64 },
+}
+
+/// A query, ready to be evaluated.
+struct Job {
+    app: App,
+    tenant: Tenant,
+    plan: Plan,
+    times: Times,
+    lookback_ms: i64,
+    limit: Option<usize>,
+}
+
+/// GET or POST `query`.
+pub(crate) async fn instant(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    let limit = params.limit()?;
+    let at = params.time_or("time", wall_clock().ms())?;
+    let timeout = timeout(&app, &params)?;
+    run(app, &params, Times::At(at), timeout, limit).await
+}
+
+/// GET or POST `query_range`.
+pub(crate) async fn range(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    let limit = params.limit()?;
+    let (start, end) = (params.time("start")?, params.time("end")?);
+    if end < start {
+        return Err(ApiError::parameter(
+            "end",
+            "end timestamp must not be before start time",
+        ));
+    }
+    let step = parse_duration_ms(params.get("step")).map_err(|reason| ApiError::parameter("step", reason))?;
+    if step <= 0 {
+        let reason = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+        return Err(ApiError::parameter("step", reason));
+    }
+    if end.saturating_sub(start) / step > MAX_POINTS {
+        let reason = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query \
+                      resolution (?step=XX)";
+        return Err(ApiError::new(ErrorKind::BadData, reason));
+    }
+    let timeout = timeout(&app, &params)?;
+    run(app, &params, Times::Range { start, end, step }, timeout, limit).await
+}
+
+fn timeout(app: &App, params: &Params) -> Result<Duration, ApiError> {
+    let asked = params.optional("timeout", parse_duration)?;
+    Ok(asked.map_or(app.config.query_timeout, |t| t.min(app.config.query_timeout)))
+}
+
+async fn run(
+    app: App,
+    params: &Params,
+    times: Times,
+    timeout: Duration,
+    limit: Option<usize>,
+) -> Result<Success, ApiError> {
+    let lookback_ms = match params.get("lookback_delta") {
+        "" => i64::try_from(app.config.lookback_delta.as_millis()).unwrap_or(i64::MAX),
+        text => parse_duration_ms(text).map_err(|reason| {
+            ApiError::new(
+                ErrorKind::BadData,
+                format!("error parsing lookback delta duration: {reason}"),
+            )
+        })?,
+    };
+    let plan = promql::parse(params.get("query")).map_err(|e| ApiError::parameter("query", e))?;
+    let job = Job {
+        app: app.clone(),
+        tenant: params.tenant().clone(),
+        plan,
+        times,
+        lookback_ms,
+        limit,
+    };
+    evaluate(&app, timeout, move |interrupt| job.answer(interrupt)).await
+}
+
+impl Job {
+    /// Evaluates and writes the answer, all on the blocking thread.
+    fn answer(self, interrupt: &Interrupt) -> Result<Success, EvalError> {
+        let store = Arc::clone(&self.app.store);
+        let source = TenantSource::new(&store, &self.tenant, interrupt);
+        let mut answer = self.evaluate(&source, interrupt)?;
+        let devices = source.into_devices();
+        let found = notes::of(&self.app, &self.tenant, &devices, self.span());
+        answer.warnings.extend(found.warnings);
+        answer.infos.extend(found.infos);
+        if self.limit.is_some_and(|limit| truncate(&mut answer.value, limit)) {
+            answer.warnings.push("results truncated due to limit".to_owned());
+        }
+        Ok(Success::new(
+            |out| json::result(out, &answer.value),
+            &answer.warnings,
+            &answer.infos,
+        ))
+    }
+
+    fn evaluate(&self, source: &dyn SeriesSource, interrupt: &Interrupt) -> Result<Answer, EvalError> {
+        let options = Options {
+            lookback_ms: self.lookback_ms,
+            max_samples: self.app.config.query_max_samples,
+            interrupt: Some(interrupt),
+            ..Options::default()
+        };
+        match self.times {
+            Times::At(at) => promql::eval_instant(&self.plan, at, source, &options),
+            Times::Range { start, end, step } => {
+                promql::eval_range(&self.plan, start, end, step, source, &options)
+            }
+        }
+    }
+
+    fn span(&self) -> Span {
+        let (start, end) = match self.times {
+            Times::At(at) => (at, at),
+            Times::Range { start, end, .. } => (start, end),
+        };
+        Span {
+            start_ms: start.saturating_sub(self.lookback_ms),
+            end_ms: end,
+            lookback_ms: self.lookback_ms,
+        }
+    }
+}
+
+/// Cuts an answer to so many series; says whether it was longer.
+fn truncate(value: &mut QueryValue, limit: usize) -> bool {
+    let (len, cut) = match value {
+        QueryValue::Vector(vector) => (vector.len(), {
+            vector.truncate(limit);
+            vector.len()
+        }),
+        QueryValue::Matrix(matrix) => (matrix.len(), {
+            matrix.truncate(limit);
+            matrix.len()
+        }),
+        QueryValue::Scalar { .. } | QueryValue::Text { .. } => (0, 0),
+    };
+    cut < len
+}

@@ -1,0 +1,158 @@
+//! `/api/v1/series`, `labels` and `label/<name>/values`.
+
+use std::collections::BTreeSet;
+
+use axum::extract::{Path, State};
+use promql::{EvalError, Matcher};
+use wire::{Labels, Tenant};
+
+use super::App;
+use super::envelope::{ApiError, ErrorKind, Success};
+use super::evaluate::evaluate;
+use super::json;
+use super::params::Params;
+use super::source::for_store;
+use super::time::{MAX_MS, MIN_MS};
+
+/// A metadata request, ready to be looked up.
+struct Lookup {
+    app: App,
+    tenant: Tenant,
+    selectors: Vec<Vec<Matcher>>,
+    start_ms: i64,
+    end_ms: i64,
+    limit: Option<usize>,
+}
+
+impl Lookup {
+    fn new(app: App, params: &Params) -> Result<Self, ApiError> {
+        let limit = params.limit()?;
+        let start_ms = params.time_or("start", MIN_MS)?;
+        let end_ms = params.time_or("end", MAX_MS)?;
+        let selectors = params.selectors()?;
+        Ok(Lookup {
+            app,
+            tenant: params.tenant().clone(),
+            selectors,
+            start_ms,
+            end_ms,
+            limit,
+        })
+    }
+
+    /// Runs on a blocking thread under the queries' deadline.
+    async fn run(
+        self,
+        find: impl FnOnce(&Self) -> Result<BTreeSet<String>, EvalError> + Send + 'static,
+    ) -> Result<Success, ApiError> {
+        let app = self.app.clone();
+        evaluate(&app, app.config.query_timeout, move |_| {
+            Ok(self.answer(find(&self)?, |out, s| json::text(out, &s)))
+        })
+        .await
+    }
+
+    fn answer<T>(&self, found: BTreeSet<T>, write: impl FnMut(&mut Vec<u8>, T)) -> Success {
+        let truncated = self.limit.is_some_and(|limit| found.len() > limit);
+        let warning = truncated.then(|| "results truncated due to limit".to_owned());
+        let shown = found.into_iter().take(self.limit.unwrap_or(usize::MAX));
+        Success::new(|out| json::list(out, shown, write), warning.as_slice(), &[])
+    }
+
+    /// The union over all selectors, or over the one that matches everything.
+    fn union<T: Ord>(&self, find: impl Fn(&[store::Matcher]) -> Vec<T>) -> Result<BTreeSet<T>, EvalError> {
+        if self.selectors.is_empty() {
+            return Ok(find(&[]).into_iter().collect());
+        }
+        let mut found = BTreeSet::new();
+        for matchers in &self.selectors {
+            let matchers = for_store(&self.app.store, &self.tenant, matchers)
+                .map_err(|e| EvalError::Execution(e.to_string()))?;
+            found.extend(find(&matchers));
+        }
+        Ok(found)
+    }
+}
+
+/// GET or POST `series`.
+pub(crate) async fn series(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    params.limit()?;
+    if params.all("match[]").next().is_none() {
+        return Err(ApiError::new(ErrorKind::BadData, "no match[] parameter provided"));
+    }
+    let lookup = Lookup::new(app.clone(), &params)?;
+    evaluate(&app, app.config.query_timeout, move |_| {
+        let found: BTreeSet<Labels> = lookup.union(|m| {
+            lookup
+                .app
+                .store
+                .series(&lookup.tenant, m, lookup.start_ms, lookup.end_ms)
+        })?;
+        Ok(lookup.answer(found, |out, set| json::labels(out, set.iter())))
+    })
+    .await
+}
+
+/// GET or POST `labels`.
+pub(crate) async fn label_names(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    let lookup = Lookup::new(app, &params)?;
+    lookup
+        .run(|l| l.union(|m| l.app.store.label_names(&l.tenant, m)))
+        .await
+}
+
+/// GET `label/<name>/values`.
+pub(crate) async fn label_values(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<Success, ApiError> {
+    let name = match unescape(&name) {
+        name if name.is_empty() => {
+            return Err(ApiError::new(
+                ErrorKind::BadData,
+                format!("invalid label name: {name:?}"),
+            ));
+        }
+        name => name,
+    };
+    let lookup = Lookup::new(app, &params)?;
+    lookup
+        .run(move |l| l.union(|m| l.app.store.label_values(&l.tenant, &name, m)))
+        .await
+}
+
+/// `U__…` spells any UTF-8 name: `__` is an underscore, `_<hex>_` a code point.
+fn unescape(name: &str) -> String {
+    let Some(escaped) = name.strip_prefix("U__") else {
+        return name.to_owned();
+    };
+    let mut plain = String::new();
+    let mut rest = escaped;
+    while let Some((before, after)) = rest.split_once('_') {
+        plain.push_str(before);
+        let Some((hex, tail)) = after.split_once('_') else {
+            return name.to_owned();
+        };
+        match (hex, u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)) {
+            ("", _) => plain.push('_'),
+            (_, Some(c)) if hex.len() <= 6 => plain.push(c),
+            _ => return name.to_owned(),
+        }
+        rest = tail;
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape;
+
+    #[test]
+    fn escaped_label_names_are_read_and_others_left_alone() {
+        assert_eq!(unescape("job"), "job");
+        assert_eq!(unescape("U__a_2e_b__c"), "a.b_c");
+        assert_eq!(unescape("U__a_zz_b"), "U__a_zz_b");
+        assert_eq!(unescape("U__a_b"), "U__a_b");
+    }
+}

@@ -1,0 +1,145 @@
+//! The store as the engine reads it, for one tenant and one query.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use promql::{Hints, Interrupt, Labels, MatchOp, Matcher, Samples, Series, SeriesSource, SourceError};
+use regex::RegexBuilder;
+use store::{SelectError, SeriesSlice, Store};
+use wire::Tenant;
+use wire::labels::DEVICE_ID;
+
+/// Bytes that a list of values may take once compiled.
+const MAX_LIST_BYTES: usize = 64 << 20;
+
+/// Reads series of a tenant, and notes whose they are.
+pub(crate) struct TenantSource<'a> {
+    store: &'a Store,
+    tenant: &'a Tenant,
+    interrupt: &'a Interrupt,
+    devices: Mutex<BTreeSet<String>>,
+}
+
+impl<'a> TenantSource<'a> {
+    /// A source for one query.
+    pub(crate) fn new(store: &'a Store, tenant: &'a Tenant, interrupt: &'a Interrupt) -> Self {
+        TenantSource {
+            store,
+            tenant,
+            interrupt,
+            devices: Mutex::default(),
+        }
+    }
+
+    /// Devices that the query has read.
+    pub(crate) fn into_devices(self) -> BTreeSet<String> {
+        self.devices.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, slices: &[SeriesSlice]) {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in slices.iter().filter_map(|s| s.labels.get(DEVICE_ID)) {
+            if !devices.contains(id) {
+                devices.insert(id.to_owned());
+            }
+        }
+    }
+}
+
+impl SeriesSource for TenantSource<'_> {
+    fn select(&self, matchers: &[Matcher], hints: &Hints) -> Result<Vec<Series>, SourceError> {
+        if self.interrupt.is_raised() {
+            return Err(SourceError::Interrupted);
+        }
+        let most = usize::try_from(hints.max_samples).unwrap_or(usize::MAX);
+        let slices = self
+            .store
+            .select(
+                self.tenant,
+                &for_store(self.store, self.tenant, matchers)?,
+                hints.start_ms,
+                hints.end_ms,
+                most,
+            )
+            .map_err(|SelectError::TooManySamples { .. }| SourceError::TooManySamples)?;
+        self.note(&slices);
+        slices.into_iter().map(series).collect()
+    }
+}
+
+fn series(slice: SeriesSlice) -> Result<Series, SourceError> {
+    let labels = labels(&slice.labels);
+    match Samples::from_floats(slice.times_ms, slice.values) {
+        Some(samples) => Ok(Series { labels, samples }),
+        None => Err(SourceError::Storage(format!(
+            "samples of {} are out of order",
+            slice.labels
+        ))),
+    }
+}
+
+/// Labels of the store as the engine's.
+pub(crate) fn labels(set: &wire::Labels) -> Labels {
+    set.iter().collect()
+}
+
+/// The engine's matchers as the store's. A regular expression becomes the list of the values that it accepts: what Go's
+/// syntax means is the engine's knowledge, and an index of values is faster to look up than to scan.
+///
+/// # Errors
+/// An expression accepts more values than a list may take.
+pub(crate) fn for_store(
+    store: &Store,
+    tenant: &Tenant,
+    matchers: &[Matcher],
+) -> Result<Vec<store::Matcher>, SourceError> {
+    let mut plain: Vec<store::Matcher> = Vec::with_capacity(matchers.len());
+    let mut patterns = Vec::new();
+    for m in matchers {
+        let test = match m.op() {
+            MatchOp::Equal => store::Test::Equal(m.value().to_owned()),
+            MatchOp::NotEqual => store::Test::NotEqual(m.value().to_owned()),
+            MatchOp::Regex | MatchOp::NotRegex => {
+                patterns.push(m);
+                continue;
+            }
+        };
+        plain.push(store::Matcher {
+            name: m.name().to_owned(),
+            test,
+        });
+    }
+    for m in patterns {
+        let values = store.label_values(tenant, m.name(), &plain);
+        plain.push(store::Matcher {
+            name: m.name().to_owned(),
+            test: one_of(m, values)?,
+        });
+    }
+    Ok(plain)
+}
+
+/// A test for the values, and for an absent label, that a matcher accepts.
+fn one_of(matcher: &Matcher, values: Vec<String>) -> Result<store::Test, SourceError> {
+    let absent = matcher.matches("").then(String::new);
+    let accepted: Vec<String> = values
+        .into_iter()
+        .filter(|v| matcher.matches(v))
+        .chain(absent)
+        .map(|v| regex::escape(&v))
+        .collect();
+    // Without a value, one that no label can have: the empty class.
+    let list = if accepted.is_empty() {
+        "[^\\s\\S]".to_owned()
+    } else {
+        accepted.join("|")
+    };
+    let compiled = RegexBuilder::new(&format!("^(?:{list})$"))
+        .size_limit(MAX_LIST_BYTES)
+        .build();
+    compiled.map(store::Test::Regex).map_err(|_| {
+        SourceError::Storage(format!(
+            "{matcher} accepts too many values; narrow the selector by another label"
+        ))
+    })
+}

@@ -1,0 +1,181 @@
+//! Times and durations of parameters, as Prometheus reads them.
+
+use std::time::Duration;
+
+/// The texts that stand for the least and the greatest time Prometheus can hold.
+const LEAST: &str = "-292273086-05-16T16:47:06Z";
+const GREATEST: &str = "292277025-08-18T07:12:54.999999999Z";
+
+/// Times that mean "all": half of what an i64 holds, so that sums with offsets and lookback cannot overflow.
+pub(crate) const MIN_MS: i64 = i64::MIN / 2;
+/// The other end of [`MIN_MS`].
+pub(crate) const MAX_MS: i64 = i64::MAX / 2;
+
+/// Unix ms of float seconds or an RFC 3339 text.
+pub(crate) fn parse_time(text: &str) -> Result<i64, String> {
+    let unreadable = || format!("cannot parse {text:?} to a valid timestamp");
+    if let Ok(seconds) = text.parse::<f64>() {
+        if !seconds.is_finite() {
+            return Err(unreadable());
+        }
+        // A cast of floats saturates.
+        return Ok(((seconds * 1000.0).round() as i64).clamp(MIN_MS, MAX_MS));
+    }
+    match text {
+        LEAST => Ok(MIN_MS),
+        GREATEST => Ok(MAX_MS),
+        _ => rfc3339(text).ok_or_else(unreadable),
+    }
+}
+
+/// A duration of float seconds or of Prometheus's form, in ms; it may be negative.
+pub(crate) fn parse_duration_ms(text: &str) -> Result<i64, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        let nanos = seconds * 1e9;
+        if !(i64::MIN as f64..=i64::MAX as f64).contains(&nanos) {
+            return Err(format!(
+                "cannot parse {text:?} to a valid duration. It overflows int64"
+            ));
+        }
+        return Ok((seconds * 1000.0) as i64);
+    }
+    promql::parse_duration(text).map_err(|_| format!("cannot parse {text:?} to a valid duration"))
+}
+
+/// As [`parse_duration_ms`], for what cannot be negative.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    parse_duration_ms(text).map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+}
+
+fn digits(text: &str, count: usize) -> Option<(i64, &str)> {
+    let (head, rest) = text.split_at_checked(count)?;
+    let number = head
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| head.parse().ok())??;
+    Some((number, rest))
+}
+
+fn rfc3339(text: &str) -> Option<i64> {
+    let (year, rest) = digits(text, 4)?;
+    let (month, rest) = digits(rest.strip_prefix('-')?, 2)?;
+    let (day, rest) = digits(rest.strip_prefix('-')?, 2)?;
+    let (hour, rest) = digits(rest.strip_prefix(['T', 't'])?, 2)?;
+    let (minute, rest) = digits(rest.strip_prefix(':')?, 2)?;
+    let (second, rest) = digits(rest.strip_prefix(':')?, 2)?;
+    let (millis, rest) = fraction(rest)?;
+    let valid = (1..=12).contains(&month)
+        && (1..=days_in(year, month)).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    let offset_minutes = zone(rest)?;
+    let seconds = days_from_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    valid.then_some((seconds - offset_minutes * 60) * 1000 + millis)
+}
+
+fn fraction(text: &str) -> Option<(i64, &str)> {
+    let Some(rest) = text.strip_prefix(['.', ',']) else {
+        return Some((0, text));
+    };
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (part, rest) = rest.split_at(end);
+    let millis = part
+        .bytes()
+        .chain(*b"000")
+        .take(3)
+        .fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    (!part.is_empty()).then_some((millis, rest))
+}
+
+fn zone(text: &str) -> Option<i64> {
+    if matches!(text, "Z" | "z") {
+        return Some(0);
+    }
+    let sign = match text.chars().next()? {
+        '+' => 1,
+        '-' => -1,
+        _ => return None,
+    };
+    let (hours, rest) = digits(&text[1..], 2)?;
+    let (minutes, rest) = digits(rest.strip_prefix(':')?, 2)?;
+    (rest.is_empty() && hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes))
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 => 28 + i64::from(is_leap(year)),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days since 1970-01-01, counted in 400-year cycles of years that begin in March.
+fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (cycle, of_cycle) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    cycle * 146_097 + of_cycle * 365 + of_cycle / 4 - of_cycle / 100 + of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_prometheus_reads_them() {
+        for (text, ms) in [
+            ("0", 0),
+            ("1435781451.781", 1_435_781_451_781),
+            ("-1.5", -1_500),
+            ("1e9", 1_000_000_000_000),
+            ("2015-07-01T20:10:51.781Z", 1_435_781_451_781),
+            ("2015-07-01T20:10:51.7819Z", 1_435_781_451_781),
+            ("2015-07-01T22:10:51+02:00", 1_435_781_451_000),
+            ("2024-02-29T00:00:00Z", 1_709_164_800_000),
+            ("1969-12-31T23:59:59Z", -1_000),
+            (LEAST, MIN_MS),
+            (GREATEST, MAX_MS),
+        ] {
+            assert_eq!(parse_time(text), Ok(ms), "{text}");
+        }
+        for bad in [
+            "",
+            "abc",
+            "NaN",
+            "inf",
+            "2015-07-01",
+            "2023-02-29T00:00:00Z",
+            "2015-07-01T20:10:51",
+            "é",
+        ] {
+            assert_eq!(
+                parse_time(bad),
+                Err(format!("cannot parse {bad:?} to a valid timestamp"))
+            );
+        }
+    }
+
+    #[test]
+    fn durations_read_as_seconds_or_units() {
+        for (text, ms) in [
+            ("15", 15_000),
+            ("0.5", 500),
+            ("1m30s", 90_000),
+            ("-2", -2_000),
+            ("5ms", 5),
+        ] {
+            assert_eq!(parse_duration_ms(text), Ok(ms), "{text}");
+        }
+        assert_eq!(
+            parse_duration_ms("x"),
+            Err("cannot parse \"x\" to a valid duration".to_owned())
+        );
+        assert!(parse_duration_ms("1e300").is_err());
+        assert!(parse_duration_ms("NaN").is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! What only the running bridge knows of each device; the rest is in the store's ledger.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use wire::{DeviceName, SessionId, Timestamp};
+
+use super::device::Device;
+
+/// The present of one device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Live {
+    /// It is connected to the broker.
+    pub(crate) connected: bool,
+    /// The session that it adds to.
+    pub(crate) session: Option<SessionId>,
+    /// Nothing before this time is missing; `None`: not known since the bridge's start.
+    pub(crate) complete_until: Option<Timestamp>,
+}
+
+/// The present of all devices; written by the ingest thread, read by queries.
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    devices: RwLock<HashMap<DeviceName, Live>>,
+}
+
+impl Fleet {
+    pub(super) fn note(&self, name: &DeviceName, device: &Device) {
+        let live = Live {
+            connected: device.connection.is_some(),
+            session: device.session,
+            complete_until: device.complete_until(),
+        };
+        // A panic elsewhere cannot leave a map of plain values half written.
+        self.devices
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.clone(), live);
+    }
+
+    /// The present of a device; the default for one not heard of since the start.
+    pub(crate) fn get(&self, name: &DeviceName) -> Live {
+        self.devices
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .copied()
+            .unwrap_or_default()
+    }
+}

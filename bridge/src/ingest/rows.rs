@@ -1,0 +1,269 @@
+//! Batches, dictionaries and alerts: decoded within limits, then into the commit group, or answered at once.
+
+use std::sync::Arc;
+
+use store::{BatchEntry, Entry, Lane, RefusedReason, Store};
+use wire::alert::AlertError;
+use wire::batch::{BatchError, Decoded, Key, KeyId, Raw};
+use wire::dict::{DictError, DictHash, Dictionary};
+use wire::topic::Up;
+use wire::{DeviceName, SeqSet, SessionId};
+
+use super::group::Finish;
+use super::lane::LaneKind;
+use super::{Core, Message, Now};
+
+/// What a batch lacks.
+enum Lack {
+    /// Its key, or a dictionary of this hash.
+    Wanting(Option<DictHash>),
+    /// Nothing can be made of it.
+    Refused(RefusedReason),
+}
+
+impl Core {
+    /// A message of `batch` or `backlog`.
+    pub(super) fn rows(&mut self, store: &Store, message: Message, now: Now) {
+        let (kind, lane) = match message.channel {
+            Up::Backlog => (LaneKind::Backlog, Lane::Backlog),
+            _ => (LaneKind::Fresh, Lane::Fresh),
+        };
+        let finish = self.receive(&message.device, kind, message.payload.len());
+        let queued = match wire::batch::peek(&message.payload) {
+            Ok(raw) => self.batch(store, &message, lane, &raw, now),
+            Err(BatchError::Version(newer)) => self.hold(&message, &newer, now),
+            Err(BatchError::Limit(_)) => self.refuse_unread(&message, RefusedReason::Limit),
+            Err(_) => self.refuse_unread(&message, RefusedReason::Malformed),
+        };
+        self.finish_or_queue(finish, queued);
+    }
+
+    /// A message whose bytes are in the group is finished with it, any other at once.
+    fn finish_or_queue(&mut self, finish: Option<Finish>, queued: bool) {
+        match finish {
+            Some(finish) if queued => self.filling.finishes.push(finish),
+            Some(finish) => self.finish(&finish),
+            None => {}
+        }
+    }
+
+    fn batch(&mut self, store: &Store, message: &Message, lane: Lane, raw: &Raw, now: Now) -> bool {
+        let device = &message.device;
+        let (session, seqs) = (raw.session(), raw.seqs());
+        match self.decoded(store, device, raw) {
+            Ok(Decoded { batch, key }) => {
+                // The key of a batch whose rows are all known already is not journaled, so nothing may rest on it.
+                let key = key.map(Arc::new);
+                let reliable = key.clone().filter(|_| self.has_new(store, device, session, seqs));
+                let entry = BatchEntry {
+                    device: device.clone(),
+                    lane,
+                    received: now.wall,
+                    payload: message.payload.clone(),
+                    batch,
+                    keyed: raw.key(),
+                    defines: key,
+                };
+                if let Some((seq, time)) = Core::last_row(&entry.batch) {
+                    self.devices
+                        .entry(device.clone())
+                        .or_default()
+                        .frontier(session)
+                        .row(seq, time);
+                }
+                self.filling.add_batch(entry, seqs, reliable, now.mono_ms);
+                true
+            }
+            Err(Lack::Wanting(dict)) => {
+                self.want(store, device, session, dict, seqs, now);
+                false
+            }
+            Err(Lack::Refused(reason)) => {
+                self.refuse(message, session, seqs.clone(), reason, now);
+                true
+            }
+        }
+    }
+
+    fn decoded(&self, store: &Store, device: &DeviceName, raw: &Raw) -> Result<Decoded, Lack> {
+        let key = match raw.key() {
+            Some(id) => Some(
+                self.defined(store, device, raw.session(), id)
+                    .ok_or(Lack::Wanting(None))?,
+            ),
+            None => None,
+        };
+        let hash = match &key {
+            Some(key) => key.dict(),
+            None => raw.dict().ok_or(Lack::Refused(RefusedReason::Malformed))?,
+        };
+        let dictionary = self.known(store, device, hash).ok_or(Lack::Wanting(Some(hash)))?;
+        raw.decode(dictionary.len(), key.as_deref())
+            .map_err(|error| match error {
+                BatchError::KeyMissing(_) => Lack::Wanting(None),
+                BatchError::Limit(_) => Lack::Refused(RefusedReason::Limit),
+                _ => Lack::Refused(RefusedReason::Malformed),
+            })
+    }
+
+    fn defined(&self, store: &Store, device: &DeviceName, session: SessionId, id: KeyId) -> Option<Arc<Key>> {
+        let groups = [Some(&self.filling), self.committing.as_ref()];
+        let in_group = groups
+            .into_iter()
+            .flatten()
+            .find_map(|g| g.key(device, session, id).cloned());
+        in_group.or_else(|| store.key(device, session, id))
+    }
+
+    fn known(&self, store: &Store, device: &DeviceName, hash: DictHash) -> Option<Arc<Dictionary>> {
+        let groups = [Some(&self.filling), self.committing.as_ref()];
+        let in_group = groups
+            .into_iter()
+            .flatten()
+            .find_map(|g| g.dictionary(device, hash).cloned());
+        in_group.or_else(|| store.dictionary(device, hash))
+    }
+
+    /// Whether a row is neither settled nor in a group.
+    fn has_new(&self, store: &Store, device: &DeviceName, session: SessionId, seqs: &SeqSet) -> bool {
+        let mut new = seqs.clone();
+        new.remove_all(&store.settled(device, session));
+        for group in [Some(&self.filling), self.committing.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            if let Some(rows) = group.rows(device, session) {
+                new.remove_all(rows);
+            }
+        }
+        !new.is_empty()
+    }
+
+    fn want(
+        &mut self,
+        store: &Store,
+        device: &DeviceName,
+        session: SessionId,
+        dict: Option<DictHash>,
+        seqs: &SeqSet,
+        now: Now,
+    ) {
+        let mut missing = seqs.clone();
+        missing.remove_all(&store.settled(device, session));
+        self.metrics.wanting_rows.inc_by(missing.len());
+        let pending = &mut self.devices.entry(device.clone()).or_default().pending;
+        if missing.is_empty() {
+            // Redelivered, and settled without what it lacks: the device only has to be told again.
+            pending.settled_before(session, seqs, now.mono_ms);
+        } else {
+            let hash = dict.map_or_else(Vec::new, |h| h.as_bytes().to_vec());
+            pending.wants(session, hash, &missing, now.mono_ms);
+        }
+        self.schedule(device);
+    }
+
+    fn hold(&mut self, message: &Message, newer: &wire::batch::Newer, now: Now) -> bool {
+        self.metrics.held_messages.inc();
+        tracing::debug!(device = %message.device, version = newer.version, "held: a later format version");
+        if !newer.seqs.is_empty() {
+            let pending = &mut self.devices.entry(message.device.clone()).or_default().pending;
+            pending.holds(newer.session, &newer.seqs, now.mono_ms);
+            self.schedule(&message.device);
+        }
+        false
+    }
+
+    /// Refused before its seqs could be read: it is counted, and the device drops what stays unsettled by its own rules.
+    fn refuse_unread(&mut self, message: &Message, reason: RefusedReason) -> bool {
+        self.metrics
+            .refused_messages
+            .with_label_values(&[reason.as_str()])
+            .inc();
+        tracing::debug!(device = %message.device, reason = reason.as_str(), "refused: no record in it can be told");
+        false
+    }
+
+    fn refuse(
+        &mut self,
+        message: &Message,
+        session: SessionId,
+        seqs: SeqSet,
+        reason: RefusedReason,
+        now: Now,
+    ) {
+        self.metrics
+            .refused_messages
+            .with_label_values(&[reason.as_str()])
+            .inc();
+        self.metrics
+            .refused_rows
+            .with_label_values(&[reason.as_str()])
+            .inc_by(seqs.len());
+        let entry = Entry::Refused {
+            device: message.device.clone(),
+            received: now.wall,
+            session,
+            seqs,
+            samples: 0,
+            reason,
+            payload: message.payload.clone(),
+        };
+        self.filling.add(entry, message.payload.len() as u64, now.mono_ms);
+    }
+
+    /// A message of `dict`. One that extends a list not at hand is dropped: the batch that needs it will ask.
+    pub(super) fn dictionary(&mut self, store: &Store, message: &Message, now: Now) {
+        let finish = self.receive(&message.device, LaneKind::Fresh, message.payload.len());
+        let queued = match self.extended(store, message) {
+            Ok(Some(dictionary)) => {
+                self.filling
+                    .add_dictionary(message.device.clone(), Arc::new(dictionary), now.mono_ms);
+                true
+            }
+            Ok(None) => false,
+            Err(reason) => {
+                self.metrics.ignored.with_label_values(&[reason]).inc();
+                false
+            }
+        };
+        self.finish_or_queue(finish, queued);
+    }
+
+    fn extended(&self, store: &Store, message: &Message) -> Result<Option<Dictionary>, &'static str> {
+        let why = |error: &DictError| match error {
+            DictError::Version(_) => "dict_version",
+            DictError::Base { .. } => "dict_base",
+            DictError::Hash { .. } => "dict_hash",
+            DictError::Limit(_) => "dict_limit",
+            DictError::Malformed(_) => "dict_malformed",
+        };
+        let dict = wire::dict::decode(&message.payload).map_err(|e| why(&e))?;
+        if self.known(store, &message.device, dict.hash()).is_some() {
+            return Ok(None);
+        }
+        let base = match dict.base() {
+            Some(hash) => self.known(store, &message.device, hash).ok_or("dict_base")?,
+            None => Arc::default(),
+        };
+        dict.apply(&base).map(Some).map_err(|e| why(&e))
+    }
+
+    /// A message of `alert`: outside credit, committed at once.
+    pub(super) fn alert(&mut self, message: &Message, now: Now) {
+        let reason = match wire::alert::decode(&message.payload) {
+            Ok(alert) => {
+                let entry = Entry::Alert {
+                    device: message.device.clone(),
+                    received: now.wall,
+                    alert,
+                };
+                self.filling.add(entry, message.payload.len() as u64, now.mono_ms);
+                return self.filling.hurry();
+            }
+            Err(AlertError::Version(_)) => "alert_version",
+            Err(AlertError::Limit(_)) => "alert_limit",
+            Err(AlertError::Malformed(_)) => "alert_malformed",
+        };
+        self.metrics.ignored.with_label_values(&[reason]).inc();
+    }
+}

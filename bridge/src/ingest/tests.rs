@@ -1,0 +1,287 @@
+//! The core against a real store: what it answers to each kind of message.
+
+mod bench;
+
+use proptest::prelude::*;
+use wire::message::{Gap, SessionState};
+use wire::topic::Up;
+
+use self::bench::{Bench, Rig, SESSION, ranges};
+
+#[test]
+fn a_batch_is_acked_once_it_is_committed_and_not_before() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    let batch = rig.batch(1..=3);
+    bench.send(&rig, Up::Batch, batch);
+    assert!(bench.acks(&rig).is_empty());
+    bench.pass_ms(1000);
+    assert_eq!(bench.store.settled(&rig.name, SESSION).len(), 0);
+    bench.commit();
+    bench.pass_ms(3000);
+    let acks = bench.acks(&rig);
+    assert_eq!(acks.len(), 1);
+    assert_eq!(ranges(&acks[0].sessions[0].settled), [(1, 3)]);
+    assert_eq!(acks[0].answers, 0);
+    let ledger = bench.store.device(&rig.name).unwrap();
+    assert_eq!((ledger.stored, ledger.redelivered), (6, 0));
+}
+
+#[test]
+fn a_duplicate_is_acked_again_and_stored_once() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    let batch = rig.batch(1..=2);
+    for _ in 0..3 {
+        bench.send(&rig, Up::Batch, batch.clone());
+        bench.pass_ms(1000);
+        bench.commit();
+    }
+    bench.pass_ms(5000);
+    let acks = bench.acks(&rig);
+    assert!(!acks.is_empty());
+    assert!(
+        acks.iter()
+            .all(|ack| ranges(&ack.sessions[0].settled) == [(1, 2)])
+    );
+    let ledger = bench.store.device(&rig.name).unwrap();
+    assert_eq!((ledger.stored, ledger.redelivered), (4, 4));
+}
+
+#[test]
+fn a_batch_without_its_dictionary_is_wanting_and_not_journaled() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    let batch = rig.batch(1..=2);
+    bench.send(&rig, Up::Batch, batch.clone());
+    bench.settle();
+    let acks = bench.acks(&rig);
+    let wanting = &acks[0].sessions[0].wanting[0];
+    assert_eq!(
+        (wanting.dict.to_vec(), ranges(&wanting.ranges)),
+        (rig.hash(), vec![(1, 2)])
+    );
+    assert_eq!(bench.store.settled(&rig.name, SESSION).len(), 0);
+
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    bench.send(&rig, Up::Batch, batch);
+    bench.settle();
+    assert_eq!(ranges(&bench.acks(&rig)[0].sessions[0].settled), [(1, 2)]);
+}
+
+#[test]
+fn a_keyed_batch_needs_its_key_and_may_follow_it_in_the_same_commit() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    let (defining, keyed) = rig.key_and_keyed();
+    bench.send(&rig, Up::Batch, keyed.clone());
+    bench.settle();
+    let acks = bench.acks(&rig);
+    assert!(acks[0].sessions[0].wanting[0].dict.is_empty());
+
+    bench.send(&rig, Up::Batch, defining);
+    bench.send(&rig, Up::Batch, keyed);
+    bench.settle();
+    assert_eq!(ranges(&bench.acks(&rig)[0].sessions[0].settled), [(1, 2)]);
+}
+
+#[test]
+fn a_failed_commit_acks_nothing_and_takes_along_what_rests_on_it() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    let (defining, keyed) = rig.key_and_keyed();
+    bench.send(&rig, Up::Batch, defining);
+    bench.pass_ms(1000);
+    bench.send(&rig, Up::Batch, keyed);
+    bench.fail_commit();
+    bench.settle();
+    assert!(bench.acks(&rig).is_empty());
+    assert!(bench.store.settled(&rig.name, SESSION).is_empty());
+}
+
+#[test]
+fn a_batch_of_a_later_version_is_held_and_blocks_nobody() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    let newer = rig.newer_batch(1..=2);
+    bench.send(&rig, Up::Batch, newer);
+    let batch = rig.batch(3..=4);
+    bench.send(&rig, Up::Batch, batch);
+    bench.settle();
+    let acks = bench.acks(&rig);
+    let sessions: Vec<_> = acks.iter().flat_map(|ack| &ack.sessions).collect();
+    assert!(sessions.iter().any(|s| ranges(&s.held) == [(1, 2)]));
+    assert!(sessions.iter().any(|s| ranges(&s.settled) == [(3, 4)]));
+}
+
+#[test]
+fn a_malformed_batch_with_readable_seqs_is_refused_into_the_dead_letters() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    let broken = rig.broken_batch(1..=2);
+    bench.send(&rig, Up::Batch, broken);
+    bench.settle();
+    let acks = bench.acks(&rig);
+    let refused = &acks[0].sessions[0].refused[0];
+    assert_eq!(
+        (refused.reason.as_str(), ranges(&refused.ranges)),
+        ("malformed", vec![(1, 2)])
+    );
+    assert_eq!(bench.store.dead_letters().len(), 1);
+}
+
+#[test]
+fn every_state_is_answered_in_full_with_what_is_really_settled() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    let batch = rig.batch(4..=5);
+    bench.send(&rig, Up::Batch, batch);
+    let gap = Gap {
+        session: SESSION.get(),
+        first: 1,
+        last: 3,
+        samples: 6,
+        reason: "wal_bytes".into(),
+        ..Gap::default()
+    };
+    let mut state = rig.state();
+    state.gaps = vec![gap];
+    state.sessions = vec![SessionState {
+        session: SESSION.get(),
+        oldest: 4,
+        total_before: 6,
+        last: 5,
+        total: 10,
+        ..SessionState::default()
+    }];
+    bench.send(&rig, Up::State, wire::state::encode(&state));
+    bench.settle();
+    let full: Vec<_> = bench
+        .acks(&rig)
+        .into_iter()
+        .filter(|ack| ack.answers == state.number)
+        .collect();
+    assert_eq!(full.len(), 1);
+    assert_eq!(ranges(&full[0].sessions[0].settled), [(1, 5)]);
+    let ledger = bench.store.device(&rig.name).unwrap();
+    assert_eq!((ledger.generated, ledger.stored, ledger.pending), (10, 4, 0));
+    assert_eq!(ledger.dropped.get("wal_bytes"), Some(&6));
+}
+
+#[test]
+fn a_store_that_lost_its_data_answers_so_that_the_device_sends_it_again() {
+    let mut bench = Bench::new();
+    let rig = Rig::connect(&mut bench, "gw-1");
+    let mut state = rig.state();
+    // The device believes 1..=9 acked: it lists no unacked record.
+    state.sessions = vec![SessionState {
+        session: SESSION.get(),
+        oldest: 1,
+        last: 9,
+        total: 18,
+        ..SessionState::default()
+    }];
+    bench.send(&rig, Up::State, wire::state::encode(&state));
+    bench.settle();
+    let acks = bench.acks(&rig);
+    let full = acks.iter().find(|ack| ack.answers == state.number).unwrap();
+    assert_eq!(full.sessions[0].session, SESSION.get());
+    assert!(full.sessions[0].settled.is_empty());
+}
+
+#[test]
+fn the_will_of_an_earlier_connection_is_ignored() {
+    let mut bench = Bench::new();
+    let old = Rig::connect(&mut bench, "gw-1");
+    let new = Rig::reconnect(&mut bench, "gw-1", 2);
+    bench.send(&old, Up::State, old.will());
+    assert!(bench.fleet.get(&new.name).connected);
+    bench.send(&new, Up::State, new.will());
+    assert!(!bench.fleet.get(&new.name).connected);
+    assert_eq!(bench.core.pool.outstanding(), 0);
+}
+
+#[test]
+fn lanes_beyond_the_budget_wait_their_turn_and_are_served_when_it_frees() {
+    let mut bench = Bench::with_budget(4 * 65_536);
+    let rigs: Vec<Rig> = (0..6)
+        .map(|n| Rig::connect(&mut bench, &format!("gw-{n}")))
+        .collect();
+    let credit = |bench: &mut Bench, rig: &Rig| bench.last_credit(rig);
+    let granted: Vec<u64> = rigs.iter().map(|rig| credit(&mut bench, rig)).collect();
+    assert!(granted.contains(&0), "six devices do not fit: {granted:?}");
+    assert!(granted.iter().all(|g| *g == 0 || *g >= 65_536), "{granted:?}");
+    assert!(bench.core.pool.outstanding() <= 4 * 65_536);
+    let waiting = granted.iter().position(|g| *g == 0).unwrap();
+    for rig in &rigs[..waiting] {
+        bench.send(rig, Up::State, rig.will());
+    }
+    bench.settle();
+    assert!(credit(&mut bench, &rigs[waiting]) >= 65_536);
+}
+
+#[test]
+fn a_lane_s_credit_rises_with_what_it_sends() {
+    let mut bench = Bench::with_budget(4 * 65_536);
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    let before = bench.last_credit(&rig);
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    for n in 0..2_000 {
+        let batch = rig.batch(n * 2 + 1..=n * 2 + 2);
+        bench.send(&rig, Up::Batch, batch);
+        bench.commit();
+    }
+    bench.settle();
+    let sent = rig.sent(&bench);
+    let after = bench.last_credit(&rig);
+    assert!(
+        after >= sent + 32_768 && after > before,
+        "sent {sent}, granted {after}"
+    );
+}
+
+#[test]
+fn a_state_gives_back_credit_for_what_was_lost_under_way() {
+    let mut bench = Bench::new();
+    let rig = Rig::connect(&mut bench, "gw-1");
+    let before = bench.core.pool.outstanding();
+    let mut state = rig.state();
+    state.number = 2;
+    state.fresh_bytes = 10_000;
+    bench.send(&rig, Up::State, wire::state::encode(&state));
+    assert_eq!(bench.core.pool.outstanding(), before - 10_000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_payloads_harm_nobody_and_the_budget_holds(
+        messages in proptest::collection::vec(
+            (0usize..6, any::<bool>(), proptest::collection::vec(any::<u8>(), 0..200)), 1..40),
+    ) {
+        let mut bench = Bench::with_budget(3 * 65_536);
+        let rig = Rig::connect(&mut bench, "gw-1");
+        let mut healthy = Rig::connect(&mut bench, "gw-2");
+        for (channel, plausible, bytes) in messages {
+            let payload = if plausible { [&[0, 8, 1][..], &bytes].concat() } else { bytes };
+            bench.send(&rig, Up::ALL[channel], payload);
+            prop_assert!(bench.core.pool.outstanding() <= 3 * 65_536);
+        }
+        bench.settle();
+        // A healthy device is served as before.
+        let dictionary = healthy.dictionary();
+        bench.send(&healthy, Up::Dict, dictionary);
+        let batch = healthy.batch(1..=1);
+        bench.send(&healthy, Up::Batch, batch);
+        bench.settle();
+        prop_assert_eq!(bench.store.settled(&healthy.name, SESSION).len(), 1);
+    }
+}

@@ -1,0 +1,118 @@
+//! The bridge's own metrics, `backhaul_bridge_…`. They have no device_id: what concerns one device is a series in that
+//! device's tenant (`device_series`).
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+};
+
+/// Handles of every metric.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    pub(crate) messages: IntCounterVec,
+    pub(crate) message_bytes: IntCounterVec,
+    pub(crate) ignored: IntCounterVec,
+    pub(crate) refused_messages: IntCounterVec,
+    pub(crate) refused_rows: IntCounterVec,
+    pub(crate) wanting_rows: IntCounter,
+    pub(crate) held_messages: IntCounter,
+    pub(crate) stored_rows: IntCounter,
+    pub(crate) stored_samples: IntCounter,
+    pub(crate) redelivered_rows: IntCounter,
+    pub(crate) commits: IntCounter,
+    pub(crate) commit_failures: IntCounter,
+    pub(crate) commit_bytes: IntCounter,
+    pub(crate) commit_seconds: Histogram,
+    pub(crate) acks: IntCounter,
+    pub(crate) acks_dropped: IntCounter,
+    pub(crate) credit_outstanding: IntGauge,
+    pub(crate) credit_waiting: IntGauge,
+    pub(crate) devices_connected: IntGauge,
+    pub(crate) store_full: IntGauge,
+    pub(crate) mqtt_connected: IntGauge,
+    pub(crate) mqtt_connections: IntCounter,
+    pub(crate) queries: IntCounterVec,
+    pub(crate) queries_running: IntGauge,
+    pub(crate) query_seconds: Histogram,
+}
+
+/// Registers as it makes, so that none is forgotten.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn put<C: prometheus::core::Collector + Clone + 'static>(&self, made: C) -> prometheus::Result<C> {
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.put(IntCounter::new(format!("backhaul_bridge_{name}"), help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
+        self.put(IntCounterVec::new(
+            Opts::new(format!("backhaul_bridge_{name}"), help),
+            &[label],
+        )?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.put(IntGauge::new(format!("backhaul_bridge_{name}"), help)?)
+    }
+
+    fn seconds(&self, name: &str, help: &str, first: f64) -> prometheus::Result<Histogram> {
+        let buckets = exponential_buckets(first, 2.0, 16)?;
+        let opts = HistogramOpts::new(format!("backhaul_bridge_{name}"), help).buckets(buckets);
+        self.put(Histogram::with_opts(opts)?)
+    }
+}
+
+impl Metrics {
+    /// Makes and registers all of them.
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let make = Maker(registry);
+        Ok(Metrics {
+            messages: make.counters("messages_total", "Messages of devices taken in.", "channel")?,
+            message_bytes: make.counters("message_bytes_total", "Payload bytes taken in.", "channel")?,
+            ignored: make.counters("messages_ignored_total", "Messages without effect.", "reason")?,
+            refused_messages: make.counters(
+                "messages_refused_total",
+                "Messages refused for good, also those whose records could not be told.",
+                "reason",
+            )?,
+            refused_rows: make.counters("rows_refused_total", "Records refused for good.", "reason")?,
+            wanting_rows: make.counter(
+                "rows_wanting_total",
+                "Records that lacked a dictionary or key when they came.",
+            )?,
+            held_messages: make.counter("messages_held_total", "Messages of a later format version.")?,
+            stored_rows: make.counter("rows_stored_total", "Records committed to the journal.")?,
+            stored_samples: make.counter("samples_stored_total", "Samples committed to the journal.")?,
+            redelivered_rows: make
+                .counter("rows_redelivered_total", "Records that had been settled before.")?,
+            commits: make.counter("commits_total", "Journal commits.")?,
+            commit_failures: make.counter("commit_failures_total", "Journal commits that failed.")?,
+            commit_bytes: make.counter("commit_bytes_total", "Bytes of records committed.")?,
+            commit_seconds: make.seconds("commit_duration_seconds", "Duration of a commit.", 0.000_5)?,
+            acks: make.counter("acks_total", "Acks published.")?,
+            acks_dropped: make.counter("acks_dropped_total", "Acks not published for want of a broker.")?,
+            credit_outstanding: make.gauge(
+                "credit_outstanding_bytes",
+                "Bytes granted to devices and not committed.",
+            )?,
+            credit_waiting: make.gauge("credit_waiting_lanes", "Lanes of devices that wait for credit.")?,
+            devices_connected: make.gauge("devices_connected", "Devices connected to the broker.")?,
+            store_full: make.gauge(
+                "store_full",
+                "1 while the store is at its size limit and nothing is granted.",
+            )?,
+            mqtt_connected: make.gauge(
+                "mqtt_connected",
+                "1 while the bridge is subscribed at the broker.",
+            )?,
+            mqtt_connections: make.counter("mqtt_connections_total", "Connections made to the broker.")?,
+            queries: make.counters("queries_total", "Queries answered, by outcome.", "outcome")?,
+            queries_running: make.gauge("queries_running", "Queries being evaluated.")?,
+            query_seconds: make.seconds("query_duration_seconds", "Duration of an evaluation.", 0.001)?,
+        })
+    }
+}

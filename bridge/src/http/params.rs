@@ -2,7 +2,7 @@
 
 use axum::extract::{Form, FromRequest, Query, Request};
 use axum::http::Method;
-use promql::Matcher;
+use promql::{Matcher, ParseError};
 use wire::Tenant;
 
 use super::envelope::{ApiError, ErrorKind};
@@ -128,16 +128,19 @@ impl Params {
         Ok(self.optional("limit", read)?.filter(|n| *n > 0))
     }
 
-    /// `match[]`: selectors, each with at least one matcher that the empty string fails.
+    /// `match[]`: selectors.
     pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
-        let read = |text: &str| {
-            let matchers = promql::parse_selector(text).map_err(|e| ApiError::parameter("match[]", e))?;
-            if matchers.iter().all(|m| m.matches("")) {
-                let reason = "match[] must contain at least one non-empty matcher";
-                return Err(ApiError::parameter("match[]", reason));
-            }
-            Ok(matchers)
-        };
+        let read = |text: &str| promql::parse_selector(text).map_err(|e| selector_error(&e));
         self.all("match[]").map(read).collect()
+    }
+}
+
+/// The parser says of a selector that would match everything what a query is told; here it has words of its own.
+fn selector_error(error: &ParseError) -> ApiError {
+    match error {
+        ParseError::Syntax(text) if text.ends_with("must contain at least one non-empty matcher") => {
+            ApiError::parameter("match[]", "match[] must contain at least one non-empty matcher")
+        }
+        _ => ApiError::parameter("match[]", error),
     }
 }

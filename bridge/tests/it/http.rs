@@ -125,18 +125,20 @@ async fn series_and_labels_are_listed_and_limited() {
         (200, format!(r#"{{"status":"success","data":{both}}}"#))
     );
     assert_eq!(
-        api.get("/api/v1/labels").await,
+        api.get("/api/v1/labels?match[]=up").await,
         (
             200,
             r#"{"status":"success","data":["__name__","device_id","job"]}"#.to_owned()
         )
     );
     assert_eq!(
-        api.get("/api/v1/label/__name__/values").await,
+        api.get("/api/v1/label/__name__/values?match[]=%7Bjob%3D%22node%22%7D")
+            .await,
         (200, r#"{"status":"success","data":["load1","up"]}"#.to_owned())
     );
     assert_eq!(
-        api.get("/api/v1/label/__name__/values?limit=1").await,
+        api.get("/api/v1/label/__name__/values?limit=1&match[]=%7Bjob%3D~%22no.e%22%7D")
+            .await,
         (
             200,
             r#"{"status":"success","data":["load1"],"warnings":["results truncated due to limit"]}"#

@@ -37,6 +37,7 @@ pub(super) struct Bench {
     pub(super) core: Core,
     pub(super) store: Store,
     pub(super) fleet: Arc<Fleet>,
+    pub(super) metrics: Metrics,
     now: Now,
     job: Option<Job>,
     acks: Vec<(DeviceName, Ack)>,
@@ -59,7 +60,7 @@ impl Bench {
             budget,
             backlog_rate: 0,
         };
-        let core = Core::new(BridgeEpoch::new(5), limits, metrics, Arc::clone(&fleet));
+        let core = Core::new(BridgeEpoch::new(5), limits, metrics.clone(), Arc::clone(&fleet));
         let now = Now {
             wall: Timestamp::from_ms(START_MS),
             mono_ms: 0,
@@ -68,6 +69,7 @@ impl Bench {
             core,
             store,
             fleet,
+            metrics,
             now,
             job: None,
             acks: Vec::new(),

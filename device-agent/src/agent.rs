@@ -3,19 +3,25 @@
 //! [`run`] opens the WAL, appends what the inputs hand over, and drives the delivery state machine against a broker
 //! until it is told to stop. `backhaul-agent`, `demo` and `simulate` all call it; a thousand of them fit a process.
 
+mod books;
+mod turn;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wire::DeviceName;
+use wire::{BootId, DeviceName, SessionId};
 
-use crate::delivery::DeliveryConfig;
-use crate::input::RowReceiver;
+use crate::delivery::{Delivery, DeliveryConfig};
+use crate::input::{Moment, RowReceiver};
 use crate::metrics::Metrics;
-use crate::uplink::{Backoff, BrokerAddress};
-use crate::wal::{OpenError, WalConfig};
+use crate::uplink::{self, Backoff, BrokerAddress, UplinkConfig};
+use crate::wal::{OpenError, Storage, Wal, WalConfig};
+use books::Books;
+use turn::{Agent, Next};
 
 /// What an agent needs to know.
 #[derive(Debug, Clone)]
@@ -38,24 +44,26 @@ pub struct AgentConfig {
     pub drain: Duration,
 }
 
-/// Counters of one agent since its start, in samples unless said otherwise.
+/// Counters of one agent, in samples unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Status {
-    /// Samples logged or dropped by this run.
+    /// Samples logged in the log's life.
     pub generated: u64,
-    /// Samples that the bridge has settled, of this run and of earlier ones still in the WAL.
+    /// Samples that the bridge has settled since this start.
     pub acked: u64,
-    /// Samples given up, all reasons, in the device's life.
+    /// Samples given up in the log's life, all reasons.
     pub dropped: u64,
-    /// Samples in the WAL that the bridge has not settled, of all sessions; zero with `pending_records` zero: all acked.
+    /// Samples in the WAL that the bridge has not settled, of all sessions.
     pub pending: u64,
-    /// Records of `pending`.
+    /// Records of `pending`; zero: all acked.
     pub pending_records: u64,
+    /// Gaps that the bridge has not settled; zero together with `pending_records`: the bridge knows everything.
+    pub gaps: u64,
     /// The bridge has answered on the connection of now.
     pub connected: bool,
     /// MQTT payload bytes published since the start, all channels.
     pub published_bytes: u64,
-    /// Records appended by this run.
+    /// Records logged since the start.
     pub records: u64,
 }
 
@@ -68,24 +76,86 @@ pub enum RunError {
     /// No broker is named.
     #[error("no broker to connect to")]
     NoBroker,
+    /// The runtime is shutting down, or a thread of it died.
+    #[error("the WAL's thread ended")]
+    WalThread,
 }
 
+/// How long the goodbye to the bridge may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// Runs until `shutdown`, then logs what the channel still holds, waits up to `drain` for acks, says goodbye and
-/// returns the last status. Status changes are published on `status`, at most a few per second.
+/// returns the last status. Every change of the status is published on `status`. When all senders of `input` are gone,
+/// rows that wait for a whole batch are sent as they are.
 ///
 /// # Errors
 /// Only at the start; a broken log, disk or link is counted and lived with.
 pub async fn run(
     config: AgentConfig,
-    mut input: RowReceiver,
-    _metrics: Metrics,
+    input: RowReceiver,
+    metrics: Metrics,
     status: watch::Sender<Status>,
     shutdown: CancellationToken,
 ) -> Result<Status, RunError> {
     if config.brokers.is_empty() {
         return Err(RunError::NoBroker);
     }
-    while let Some(Some(_)) = shutdown.run_until_cancelled(input.recv()).await {}
-    let last = *status.borrow();
-    Ok(last)
+    let mut wal = open(config.wal.clone()).await?;
+    let delivery = Delivery::new(
+        config.delivery.clone(),
+        config.certificate_expiry,
+        &wal.ledger,
+        fastrand::u64(..),
+    );
+    let uplink_config = UplinkConfig {
+        name: config.name.clone(),
+        brokers: config.brokers.clone(),
+        tls: config.tls.clone(),
+        backoff: config.backoff,
+        agent_version: config.delivery.agent_version.clone(),
+    };
+    let stop_uplink = CancellationToken::new();
+    let _stop_on_return = stop_uplink.clone().drop_guard();
+    let (uplink, task) = uplink::start(uplink_config, stop_uplink.clone());
+    let mut agent = Agent::new(delivery, uplink, input, Books::new(metrics, status));
+    loop {
+        let (back, next) = agent.turn(wal, &shutdown).await?;
+        wal = back;
+        if next == Next::Stop {
+            break;
+        }
+    }
+    wal = agent.drain(wal, Instant::now() + config.drain).await?;
+    wal = agent.goodbye(wal, Instant::now() + GOODBYE).await?;
+    stop_uplink.cancel();
+    task.await.ok();
+    let (mut wal, ()) = turn::off_loop(wal, Wal::close).await?;
+    Ok(agent.last_status(&mut wal))
+}
+
+async fn open(config: WalConfig) -> Result<Wal, RunError> {
+    let session = SessionId::new(random());
+    let open = move || Wal::open(config, session, boot(), Moment::now());
+    let opened = tokio::task::spawn_blocking(open).await;
+    Ok(opened.map_err(|_| RunError::WalThread)??)
+}
+
+/// 64 random bits; of the second-best generator where the system has none at early boot.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| fastrand::u64(..))
+}
+
+/// This boot, as the kernel names it; without /proc, a number of this start.
+fn boot() -> BootId {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    match u128::from_str_radix(&digits, 16) {
+        Ok(id) => BootId::new((id >> 64) as u64 ^ id as u64),
+        Err(_) => BootId::new(random()),
+    }
+}
+
+/// Whether calls into the log may block.
+fn blocks(wal: &Wal) -> bool {
+    matches!(wal.config.storage, Storage::Folder(_))
 }

@@ -18,6 +18,7 @@ pub struct Metrics {
     pub(crate) published_bytes: IntCounterVec,
     pub(crate) resent_records: IntCounter,
     pub(crate) refused_records: IntCounter,
+    pub(crate) held_records: IntCounter,
     pub(crate) malformed_acks: IntCounter,
 }
 
@@ -54,7 +55,7 @@ impl Metrics {
             wal_bytes: gauge("wal_bytes", "Bytes of the WAL's segments.")?,
             wal_errors: counters(
                 "wal_errors_total",
-                "Faults of the WAL: append, sync, meta, read, torn_tail, corrupt.",
+                "Faults of the WAL: append, meta, read, torn_tail, corrupt; and values of series over the limit.",
                 "kind",
             )?,
             connected: gauge("uplink_connected", "Connections that a bridge has answered on.")?,
@@ -65,7 +66,11 @@ impl Metrics {
                 "channel",
             )?,
             resent_records: counter("uplink_resent_records_total", "Records published again.")?,
-            refused_records: counter("records_refused_total", "Records that the bridge refused for good.")?,
+            refused_records: counter(
+                "records_refused_total",
+                "Records that the bridge refused for good.",
+            )?,
+            held_records: counter("records_held_total", "Records that wait for a newer bridge.")?,
             malformed_acks: counter("uplink_malformed_acks_total", "Acks that could not be read.")?,
         })
     }

@@ -65,7 +65,13 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER);
         out.extend_from_slice(MAGIC);
-        for word in [self.session.get(), self.number, self.boot.get(), self.first.get(), self.total_before] {
+        for word in [
+            self.session.get(),
+            self.number,
+            self.boot.get(),
+            self.first.get(),
+            self.total_before,
+        ] {
             out.extend_from_slice(&word.to_le_bytes());
         }
         out.extend_from_slice(&self.stamp.wall.ms().to_le_bytes());
@@ -178,11 +184,6 @@ pub(crate) fn walk(bytes: &[u8], session: SessionId) -> impl Iterator<Item = Fou
             }
         }
     })
-}
-
-/// One record at a known offset.
-pub(crate) fn record_at(bytes: &[u8], offset: usize, session: SessionId) -> Option<(RecordHeader, &[u8])> {
-    record(bytes.get(offset..)?, session)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

@@ -7,7 +7,7 @@ use wire::{Seq, SeqSet, SessionId, Timestamp};
 
 /// Why records were given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The byte budget, or a full or failing disk.
     WalBytes,
     /// The age budget.
@@ -24,7 +24,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 6] = [
+    pub(crate) const ALL: [Reason; 6] = [
         Reason::WalBytes,
         Reason::WalAge,
         Reason::WalCorrupt,
@@ -34,7 +34,7 @@ impl Reason {
     ];
 
     /// As it stands in messages, labels and files.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Reason::WalBytes => "wal_bytes",
             Reason::WalAge => "wal_age",
@@ -46,7 +46,7 @@ impl Reason {
     }
 
     /// The reverse of [`Reason::as_str`].
-    pub fn from_text(text: &str) -> Option<Reason> {
+    pub(crate) fn from_text(text: &str) -> Option<Reason> {
         Reason::ALL.into_iter().find(|r| r.as_str() == text)
     }
 }
@@ -67,6 +67,8 @@ pub(crate) struct Gap {
     pub(crate) reason: Reason,
     /// A full ack has trimmed it.
     pub(crate) confirmed: bool,
+    /// A state of this process has shown it.
+    pub(crate) told: bool,
     /// Rises from gap to gap of this process.
     pub(crate) id: u64,
 }
@@ -94,7 +96,9 @@ impl Gaps {
             gap.each = Vec::new();
         }
         match self.list.last_mut() {
-            Some(last) if last.adjoins(&gap) && last.each.is_empty() == gap.each.is_empty() => last.absorb(gap),
+            Some(last) if last.adjoins(&gap) && last.each.is_empty() == gap.each.is_empty() => {
+                last.absorb(gap)
+            }
             _ => self.list.push(gap),
         }
         if self.list.len() > MAX_GAPS {
@@ -109,7 +113,10 @@ impl Gaps {
         if let Some(at) = pair {
             let later = self.list.remove(at + 1);
             self.list[at].each = Vec::new();
-            self.list[at].absorb(Gap { each: Vec::new(), ..later });
+            self.list[at].absorb(Gap {
+                each: Vec::new(),
+                ..later
+            });
         } else {
             self.list.remove(0);
         }
@@ -122,7 +129,12 @@ impl Gaps {
 
     /// Takes what is settled out of the unconfirmed gaps of a session that are older than a mark, and confirms them.
     /// Returns seqs that turned out to be stored, and the confirmed gaps' samples by reason.
-    pub(crate) fn confirm(&mut self, session: SessionId, settled: &SeqSet, mark: u64) -> (SeqSet, Vec<(Reason, u64)>) {
+    pub(crate) fn confirm(
+        &mut self,
+        session: SessionId,
+        settled: &SeqSet,
+        mark: u64,
+    ) -> (SeqSet, Vec<(Reason, u64)>) {
         let mut stored = SeqSet::new();
         let mut dropped = Vec::new();
         let mut kept = Vec::with_capacity(self.list.len());
@@ -142,10 +154,19 @@ impl Gaps {
         (stored, dropped)
     }
 
+    /// A state shows what is confirmed.
+    pub(crate) fn tell(&mut self) {
+        self.list
+            .iter_mut()
+            .filter(|gap| gap.confirmed)
+            .for_each(|gap| gap.told = true);
+    }
+
     /// Forgets the confirmed gaps of a session that are wholly settled.
     pub(crate) fn settle(&mut self, session: SessionId, settled: &SeqSet) {
-        self.list
-            .retain(|gap| gap.session != session || !gap.confirmed || !settled.contains_range(gap.first, gap.last));
+        self.list.retain(|gap| {
+            gap.session != session || !gap.confirmed || !settled.contains_range(gap.first, gap.last)
+        });
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Gap> {
@@ -154,11 +175,6 @@ impl Gaps {
 
     pub(crate) fn of(&self, session: SessionId) -> impl Iterator<Item = &Gap> {
         self.list.iter().filter(move |gap| gap.session == session)
-    }
-
-    /// Whether a seq lies in a gap.
-    pub(crate) fn contains(&self, session: SessionId, seq: Seq) -> bool {
-        self.of(session).any(|gap| gap.first <= seq && seq <= gap.last)
     }
 }
 
@@ -175,6 +191,7 @@ impl Gap {
         self.to = next.to;
         self.id = next.id;
         self.confirmed &= next.confirmed;
+        self.told &= next.told;
     }
 
     /// What is left of the gap outside of a set; what the set has is added to `stored`.

@@ -1,13 +1,15 @@
 //! Housekeeping of the log: budgets, syncs by interval, the meta file.
 
+use wire::limits::MAX_RANGES;
 use wire::message::{self, ReasonCount};
+use wire::seqs::to_ranges;
 
 use crate::input::Moment;
 use crate::wal::SyncPolicy;
 use crate::wal::folder::{Folder, SegmentName};
 use crate::wal::gaps::{Gap, Reason};
 use crate::wal::log::Wal;
-use crate::wal::meta::{AnchorMeta, GapMeta, Meta, SessionMeta, to_ranges};
+use crate::wal::meta::{AnchorMeta, GapMeta, Meta, SessionMeta};
 use crate::wal::session::{Anchor, Session};
 
 /// How often changes of acks reach the disk, ms.
@@ -78,7 +80,13 @@ impl Wal {
     /// Sets the anchor of a boot's clock, durably.
     pub(crate) fn anchor(&mut self, anchor: Anchor) {
         let boot = self.boot();
-        for id in self.ledger.sessions().iter().map(|s| (s.id, s.boot)).collect::<Vec<_>>() {
+        for id in self
+            .ledger
+            .sessions()
+            .iter()
+            .map(|s| (s.id, s.boot))
+            .collect::<Vec<_>>()
+        {
             if id.1 == boot
                 && let Some(session) = self.ledger.session_mut(id.0)
             {
@@ -91,7 +99,9 @@ impl Wal {
     /// Frees segments until this many bytes more are within the budget.
     pub(crate) fn make_room(&mut self, bytes: u64) {
         while self.ledger.bytes() + bytes > self.config.max_bytes {
-            let Some(id) = self.ledger.next_to_free() else { return };
+            let Some(id) = self.ledger.next_to_free() else {
+                return;
+            };
             self.free(id, Reason::WalBytes);
         }
     }
@@ -119,7 +129,9 @@ impl Wal {
     pub(crate) fn drop_old_sessions(&mut self) {
         loop {
             let sessions = self.ledger.sessions();
-            let settled = sessions.iter().find(|s| s.closed && s.pending_records == 0 && !s.segments.is_empty());
+            let settled = sessions
+                .iter()
+                .find(|s| s.closed && s.pending_records == 0 && !s.segments.is_empty());
             let surplus = match sessions.len() {
                 n if n > KEEP_SESSIONS => sessions.iter().find(|s| s.closed && !s.segments.is_empty()),
                 n if n > KEEP_SETTLED => settled,
@@ -132,7 +144,9 @@ impl Wal {
 
     /// Frees a session's oldest segment: books, meta, then the file.
     fn free(&mut self, id: wire::SessionId, reason: Reason) {
-        let Some(segment) = self.ledger.free_oldest(id, reason) else { return };
+        let Some(segment) = self.ledger.free_oldest(id, reason) else {
+            return;
+        };
         self.write_meta();
         let name = SegmentName {
             number: segment.number,
@@ -171,7 +185,12 @@ impl Wal {
                     samples,
                 })
                 .collect(),
-            sessions: self.ledger.sessions().iter().map(|s| session_meta(s, durable)).collect(),
+            sessions: self
+                .ledger
+                .sessions()
+                .iter()
+                .map(|s| session_meta(s, durable))
+                .collect(),
             gaps: self.ledger.gaps().iter().map(gap_meta).collect(),
             let_go: self.ledger.let_go.iter().map(|id| id.get()).collect(),
             epoch: known.map_or(0, |k| k.epoch.get()),
@@ -189,8 +208,8 @@ fn session_meta(session: &Session, durable: bool) -> SessionMeta {
         freed_total: session.freed_total,
         last: if known { session.last } else { session.freed },
         total: if known { session.total } else { session.freed_total },
-        settled: to_ranges(&session.settled),
-        dropped: to_ranges(&session.dropped),
+        settled: to_ranges(&session.settled, MAX_RANGES),
+        dropped: to_ranges(&session.dropped, MAX_RANGES),
         dropped_samples: session.dropped_samples,
         anchor: session.anchor.map(|a| AnchorMeta {
             offset_ms: a.offset_ms,

@@ -17,7 +17,10 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn new(epoch: BridgeEpoch) -> Known {
-        Known { epoch, list: Vec::new() }
+        Known {
+            epoch,
+            list: Vec::new(),
+        }
     }
 
     /// The bridge has a dictionary of this length.
@@ -27,11 +30,6 @@ impl Known {
             self.list.remove(0);
         }
         self.list.push((hash, len));
-    }
-
-    /// The bridge asks for it.
-    pub(crate) fn remove(&mut self, hash: DictHash) {
-        self.list.retain(|&(known, _)| known != hash);
     }
 
     /// The bridge asks for one that may be an extension of any.

@@ -102,7 +102,9 @@ impl Ledger {
 
     /// The bridge has settled a range.
     pub(crate) fn settle(&mut self, id: SessionId, first: Seq, last: Seq) -> u64 {
-        let Some(session) = self.session_mut(id) else { return 0 };
+        let Some(session) = self.session_mut(id) else {
+            return 0;
+        };
         let samples = session.settle(first, last);
         self.changed = true;
         samples
@@ -174,7 +176,13 @@ impl Ledger {
         for range in given_up.ranges() {
             let times = session.segment_of(*range.start()).and_then(|s| s.times);
             let at = session.newest.wall;
-            let gap = gap_of(session, *range.start(), *range.end(), times.unwrap_or((at, at)), reason);
+            let gap = gap_of(
+                session,
+                *range.start(),
+                *range.end(),
+                times.unwrap_or((at, at)),
+                reason,
+            );
             self.gaps.push(gap);
         }
         self.changed = true;
@@ -209,6 +217,7 @@ impl Ledger {
             to: times.1,
             reason,
             confirmed: false,
+            told: false,
             id: 0,
         });
         self.changed = true;
@@ -277,6 +286,7 @@ fn gap_of(session: &Session, first: Seq, last: Seq, times: (Timestamp, Timestamp
         to: times.1,
         reason,
         confirmed: false,
+        told: false,
         id: 0,
     }
 }

@@ -100,9 +100,9 @@ impl Wal {
         self.boot
     }
 
-    /// The label sets of this run's rows.
-    pub(crate) fn dictionary(&self) -> &Dictionary {
-        self.writer.dictionary()
+    /// The books, and the label sets of this run's rows with their lineage, which rises when ids change their meaning.
+    pub(crate) fn books(&mut self) -> (&mut Ledger, &Dictionary, u32) {
+        (&mut self.ledger, self.writer.dictionary(), self.writer.lineage)
     }
 
     /// Series that found no place in the dictionary, counted row by row.
@@ -144,7 +144,10 @@ impl Wal {
         let dictionary = self.writer.dictionary_records();
         let Some(payload) = self.writer.payload(&part) else {
             self.buffer_dictionary(dictionary, last, total, &stamp);
-            return part.halves().into_iter().for_each(|half| self.put(half, trusted, logged));
+            return part
+                .halves()
+                .into_iter()
+                .for_each(|half| self.put(half, trusted, logged));
         };
         self.buffer_dictionary(dictionary, last, total, &stamp);
         let samples = part.group.samples();
@@ -161,6 +164,7 @@ impl Wal {
             total: header.total,
             stamp: header.stamp,
             trusted,
+            lineage: self.writer.lineage,
             group: part.group,
         };
         let offset = self.buffer_record(&header, &payload);
@@ -225,7 +229,9 @@ impl Wal {
                     if let Some(segment) = session.segments.back_mut() {
                         segment.bytes += buffer.len() as u64;
                     }
-                    buffered.iter().for_each(|(header, offset, _)| session.enter(header, *offset));
+                    buffered
+                        .iter()
+                        .for_each(|(header, offset, _)| session.enter(header, *offset));
                 }
                 logged.extend(buffered.into_iter().map(|(.., row)| row));
             }
@@ -267,7 +273,8 @@ impl Wal {
             stamp: first.stamp,
         };
         self.next_number += 1;
-        self.folder.create(name, &header.encode(), self.config.sync != SyncPolicy::Never)?;
+        self.folder
+            .create(name, &header.encode(), self.config.sync != SyncPolicy::Never)?;
         self.made = true;
         self.damaged = false;
         if let Some(session) = self.ledger.current() {
@@ -294,32 +301,43 @@ impl Wal {
         };
         let samples = last.total - (first.total - u64::from(first.samples));
         let times = (first.stamp.wall, last.stamp.wall);
-        self.ledger.enter_hole(self.session, last.seq.get(), samples, times, Reason::WalBytes);
+        self.ledger
+            .enter_hole(self.session, last.seq.get(), samples, times, Reason::WalBytes);
     }
 
-    /// The first wanted rows of a session, out of one segment. What cannot be read is given up.
-    pub(crate) fn read(&mut self, id: SessionId, wanted: &SeqSet, limit: ReadLimit) -> Option<ReadRows> {
-        let session = self.ledger.session(id)?;
-        let segment = session.segment_of(wanted.first()?)?;
+    /// The first wanted rows of a session, out of one segment. What is there and cannot be read is given up; what is no
+    /// longer pending is among the unreadable.
+    pub(crate) fn read(&mut self, id: SessionId, wanted: &SeqSet, limit: ReadLimit) -> ReadRows {
+        let pending = self.ledger.session(id).map(Session::pending).unwrap_or_default();
+        let mut gone = wanted.clone();
+        gone.remove_all(&pending);
         let mut here = wanted.clone();
-        here.remove_range(Seq::new(segment.last() + 1), Seq::new(u64::MAX));
-        let name = SegmentName {
-            number: segment.number,
-            session: id,
-        };
-        let read = match self.folder.read(name, MAX_SEGMENT) {
-            Ok(bytes) => read_rows(&bytes, id, &here, limit),
-            Err(e) => {
-                self.faults.read += 1;
-                tracing::warn!(segment = name.number, error = %e, "a WAL segment cannot be read");
-                read_rows(&[], id, &here, limit)
-            }
-        };
+        here.remove_all(&gone);
+        let mut bytes = Vec::new();
+        if let Some((number, last)) = self.segment_of(id, &here) {
+            here.remove_range(last.next(), Seq::new(u64::MAX));
+            bytes = self
+                .folder
+                .read(SegmentName { number, session: id }, MAX_SEGMENT)
+                .unwrap_or_else(|error| {
+                    self.faults.read += 1;
+                    tracing::warn!(segment = number, %error, "a WAL segment cannot be read");
+                    Vec::new()
+                });
+        }
+        let mut read = read_rows(&bytes, id, &here, limit);
         if !read.unreadable.is_empty() {
             self.faults.corrupt += 1;
             self.ledger.give_up(id, &read.unreadable, Reason::WalCorrupt);
         }
-        Some(read)
+        read.unreadable.insert_all(&gone);
+        read
+    }
+
+    /// Number and last seq of the segment that has the first of some records.
+    fn segment_of(&self, id: SessionId, seqs: &SeqSet) -> Option<(u64, Seq)> {
+        let segment = self.ledger.session(id)?.segment_of(seqs.first()?)?;
+        Some((segment.number, Seq::new(segment.last())))
     }
 }
 

@@ -4,12 +4,8 @@
 
 use prost::Message;
 use wire::message::{self, Range, ReasonCount};
-use wire::{Seq, SeqSet};
 
 const MAGIC: &[u8; 8] = b"BHMETA01";
-
-/// Most ranges of a set that are kept; the oldest are left out, which costs redelivery.
-const MAX_RANGES: usize = 4096;
 
 /// The file's content.
 #[derive(Clone, PartialEq, Message)]
@@ -107,28 +103,4 @@ impl Meta {
         let intact = crc32c::crc32c(body).to_le_bytes() == crc;
         intact.then(|| Meta::decode(body).ok()).flatten()
     }
-}
-
-/// The newest intervals of a set.
-pub(crate) fn to_ranges(set: &SeqSet) -> Vec<Range> {
-    let mut ranges: Vec<Range> = set
-        .ranges()
-        .rev()
-        .take(MAX_RANGES)
-        .map(|r| Range {
-            first: r.start().get(),
-            more: r.end().get() - r.start().get(),
-        })
-        .collect();
-    ranges.reverse();
-    ranges
-}
-
-/// The reverse of [`to_ranges`].
-pub(crate) fn from_ranges(ranges: &[Range]) -> SeqSet {
-    let mut set = SeqSet::new();
-    for range in ranges {
-        set.insert_range(Seq::new(range.first), Seq::new(range.first.saturating_add(range.more)));
-    }
-    set
 }

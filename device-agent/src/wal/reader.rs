@@ -22,6 +22,8 @@ pub(crate) struct LoggedRow {
     pub(crate) stamp: Moment,
     /// The wall clock was trusted when this was logged.
     pub(crate) trusted: bool,
+    /// Of the dictionary that the ids of `group` belong to; 0 for rows that were read back.
+    pub(crate) lineage: u32,
     /// One row.
     pub(crate) group: Group,
 }
@@ -51,7 +53,9 @@ pub(crate) fn read_rows(bytes: &[u8], session: SessionId, wanted: &SeqSet, limit
     let mut seen = SeqSet::new();
     let mut values = 0;
     for found in walk(bytes, session) {
-        let Found::Record(_, header, payload) = found else { continue };
+        let Found::Record(_, header, payload) = found else {
+            continue;
+        };
         if header.kind == Kind::Dictionary {
             apply(&mut dictionary, payload);
             continue;
@@ -69,6 +73,7 @@ pub(crate) fn read_rows(bytes: &[u8], session: SessionId, wanted: &SeqSet, limit
                 total: header.total,
                 stamp: header.stamp,
                 trusted: header.trusted,
+                lineage: 0,
                 group,
             });
         }

@@ -1,5 +1,6 @@
 //! The books out of whatever the folder holds. Never fails: what cannot be read becomes a gap or never was.
 
+use wire::seqs::from_ranges;
 use wire::{BootId, Seq, SessionId, Timestamp};
 
 use crate::wal::Faults;
@@ -8,7 +9,7 @@ use crate::wal::format::{Found, Kind, RecordHeader, SegmentHeader, walk};
 use crate::wal::gaps::{Gap, Reason};
 use crate::wal::known::Known;
 use crate::wal::ledger::Ledger;
-use crate::wal::meta::{Meta, SessionMeta, from_ranges};
+use crate::wal::meta::{Meta, SessionMeta};
 use crate::wal::session::{Anchor, Segment, Session};
 
 /// Largest segment that is read, bytes; this program writes none over a MiB and a scrape.
@@ -57,8 +58,8 @@ fn session_of(meta: &SessionMeta) -> Session {
     session.freed_total = meta.freed_total;
     session.last = meta.freed;
     session.total = meta.freed_total;
-    session.settled = from_ranges(&meta.settled);
-    session.dropped = from_ranges(&meta.dropped);
+    session.settled = from_ranges(&meta.settled).unwrap_or_default();
+    session.dropped = from_ranges(&meta.dropped).unwrap_or_default();
     session.dropped_samples = meta.dropped_samples;
     session.anchor = meta.anchor.map(|a| Anchor {
         offset_ms: a.offset_ms,
@@ -80,6 +81,7 @@ fn gap_of(meta: &crate::wal::meta::GapMeta) -> Option<Gap> {
         to: Timestamp::from_ms(gap.to_ms),
         reason: Reason::from_text(&gap.reason)?,
         confirmed: meta.confirmed,
+        told: false,
         id: 0,
     })
 }
@@ -110,7 +112,9 @@ fn segment(
         }
         return;
     }
-    let Some(session) = ledger.session_mut(name.session) else { return };
+    let Some(session) = ledger.session_mut(name.session) else {
+        return;
+    };
     if let Some(boot) = boot {
         session.boot = boot;
     }
@@ -148,7 +152,9 @@ fn rows<'a>(
 }
 
 fn enter(ledger: &mut Ledger, id: SessionId, header: &RecordHeader, offset: usize, whole: bool) {
-    let Some(session) = ledger.session_mut(id) else { return };
+    let Some(session) = ledger.session_mut(id) else {
+        return;
+    };
     let seq = header.seq.get();
     let before = header.total.saturating_sub(u64::from(header.samples));
     // Nothing repeats within a session; an intact record that does is of no file of ours.
@@ -166,7 +172,11 @@ fn enter(ledger: &mut Ledger, id: SessionId, header: &RecordHeader, offset: usiz
     if seq > session.last + 1 || before > session.total {
         let at = (session.newest.wall, header.stamp.wall);
         let samples = before - session.total;
-        let reason = if whole { Reason::WalLost } else { Reason::WalCorrupt };
+        let reason = if whole {
+            Reason::WalLost
+        } else {
+            Reason::WalCorrupt
+        };
         ledger.enter_hole(id, seq - 1, samples, at, reason);
     }
     if let (Some(session), Ok(offset)) = (ledger.session_mut(id), u32::try_from(offset)) {
@@ -176,7 +186,9 @@ fn enter(ledger: &mut Ledger, id: SessionId, header: &RecordHeader, offset: usiz
 
 /// Records that meta knew to be durable and that no segment has.
 fn lost_end(ledger: &mut Ledger, id: SessionId, durable: Option<&SessionMeta>) {
-    let (Some(meta), Some(session)) = (durable, ledger.session(id)) else { return };
+    let (Some(meta), Some(session)) = (durable, ledger.session(id)) else {
+        return;
+    };
     if meta.last > session.last && meta.total >= session.total {
         let at = session.newest.wall;
         let samples = meta.total - session.total;

@@ -33,11 +33,11 @@ pub(crate) struct Segment {
 
 /// How a boot's wall clock relates to its monotonic one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Anchor {
+pub(crate) struct Anchor {
     /// True time minus monotonic time, ms.
-    pub offset_ms: i64,
+    pub(crate) offset_ms: i64,
     /// Bound of the error, ms.
-    pub error_ms: u64,
+    pub(crate) error_ms: u64,
 }
 
 /// One session.
@@ -134,7 +134,9 @@ impl Session {
     /// Samples of the records of a set that are in the log.
     pub(crate) fn samples_of(&self, seqs: &SeqSet) -> u64 {
         let ranges = seqs.ranges();
-        ranges.map(|r| self.samples_between(r.start().get(), r.end().get())).sum()
+        ranges
+            .map(|r| self.samples_between(r.start().get(), r.end().get()))
+            .sum()
     }
 
     fn samples_between(&self, first: u64, last: u64) -> u64 {
@@ -144,13 +146,17 @@ impl Session {
 
     fn overlapping(&self, first: u64, last: u64) -> impl Iterator<Item = &Segment> {
         let from = self.segments.partition_point(|s| s.last() < first);
-        self.segments.range(from..).take_while(move |s| s.first.get() <= last)
+        self.segments
+            .range(from..)
+            .take_while(move |s| s.first.get() <= last)
     }
 
     /// The running total before a record of the index.
     pub(crate) fn total_before(&self, seq: Seq) -> u64 {
         let segment = self.segment_of(seq);
-        segment.map_or(self.freed_total, |s| s.total.saturating_sub(sum(s.entries(seq.get(), s.last()))))
+        segment.map_or(self.freed_total, |s| {
+            s.total.saturating_sub(sum(s.entries(seq.get(), s.last())))
+        })
     }
 
     /// The segment that has a record.
@@ -161,7 +167,9 @@ impl Session {
     /// Samples of each record between two, both inclusive, as far as they are in the log.
     pub(crate) fn each_between(&self, first: u64, last: u64) -> Vec<u32> {
         let overlapping = self.overlapping(first, last);
-        overlapping.flat_map(|s| s.entries(first, last).iter().map(|r| r.samples)).collect()
+        overlapping
+            .flat_map(|s| s.entries(first, last).iter().map(|r| r.samples))
+            .collect()
     }
 
     /// Enters a record that was appended, or found at the start; the seqs that it skips must have been entered as a hole.
@@ -171,7 +179,10 @@ impl Session {
         self.newest = header.stamp;
         self.doubtful |= !header.trusted;
         if header.trusted {
-            self.trusted = Some(self.trusted.map_or(header.stamp.wall, |t| t.max(header.stamp.wall)));
+            self.trusted = Some(
+                self.trusted
+                    .map_or(header.stamp.wall, |t| t.max(header.stamp.wall)),
+            );
         }
         if let Some(segment) = self.segments.back_mut() {
             if segment.records.is_empty() {
@@ -183,7 +194,11 @@ impl Session {
             });
             segment.total = header.total;
             let time = header.stamp.wall;
-            segment.times = Some(segment.times.map_or((time, time), |(from, to)| (from, to.max(time))));
+            segment.times = Some(
+                segment
+                    .times
+                    .map_or((time, time), |(from, to)| (from, to.max(time))),
+            );
         }
         if !self.settled.contains(header.seq) && !self.dropped.contains(header.seq) {
             self.pending_records += 1;
@@ -265,7 +280,10 @@ impl Session {
     /// Whether the oldest segment holds nothing that is pending.
     pub(crate) fn oldest_is_done(&self) -> bool {
         let oldest = self.segments.front();
-        oldest.is_some_and(|s| self.open_between(s.first.get().max(self.freed + 1), s.last()).is_empty())
+        oldest.is_some_and(|s| {
+            self.open_between(s.first.get().max(self.freed + 1), s.last())
+                .is_empty()
+        })
     }
 
     /// Takes the oldest segment out of the index.

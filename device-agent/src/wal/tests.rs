@@ -28,7 +28,9 @@ fn scrape(n: u64, series: u32, first: bool) -> ScrapeRow {
         target: TargetId::new(0),
         time: moment(n * 1000).wall,
         mono_ms: n * 1000,
-        new_series: (0..if first { series } else { 0 }).map(|s| (Slot::new(s), labels(s))).collect(),
+        new_series: (0..if first { series } else { 0 })
+            .map(|s| (Slot::new(s), labels(s)))
+            .collect(),
         values: (0..series).map(|s| (Slot::new(s), value(n, s))).collect(),
         metadata: Vec::new(),
     }
@@ -63,8 +65,13 @@ fn read_all(wal: &mut Wal, id: SessionId) -> Vec<LoggedRow> {
     let mut wanted = wal.ledger.session(id).map(Session::pending).unwrap_or_default();
     let mut rows = Vec::new();
     while let Some(first) = wanted.first() {
-        let read = wal.read(id, &wanted, ALL).unwrap();
-        let done = read.rows.iter().map(|r| r.seq).chain(read.unreadable.last()).max();
+        let read = wal.read(id, &wanted, ALL);
+        let done = read
+            .rows
+            .iter()
+            .map(|r| r.seq)
+            .chain(read.unreadable.last())
+            .max();
         wanted.remove_range(first, done.unwrap());
         rows.extend(read.rows);
     }
@@ -86,7 +93,10 @@ fn check(wal: &mut Wal, id: SessionId, series: u32) {
         return;
     };
     assert_eq!(session.total, session.last * u64::from(series));
-    assert_eq!(session.pending_samples, session.pending_records * u64::from(series));
+    assert_eq!(
+        session.pending_samples,
+        session.pending_records * u64::from(series)
+    );
     assert_eq!(session.pending().len(), session.pending_records);
     let settled = session.settled.len() * u64::from(series);
     assert_eq!(session.pending_samples + settled + gaps, session.total);
@@ -94,7 +104,9 @@ fn check(wal: &mut Wal, id: SessionId, series: u32) {
 
 fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     let files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    let mut files: Vec<_> = files.filter(|p| p.extension().is_some_and(|e| e == "wal")).collect();
+    let mut files: Vec<_> = files
+        .filter(|p| p.extension().is_some_and(|e| e == "wal"))
+        .collect();
     files.sort();
     files
 }
@@ -112,7 +124,7 @@ fn records_survive_a_restart() {
     check(&mut wal, id, 20);
     assert_eq!(wal.ledger.generated(), 1000);
     // The dictionary goes on, so the bridge has it already.
-    assert_eq!(wal.dictionary().len(), 20);
+    assert_eq!(wal.books().1.len(), 20);
 }
 
 #[test]
@@ -213,7 +225,12 @@ fn a_gap_leaves_out_what_turns_out_to_be_stored() {
     wal.ledger.give_up(id, &all, Reason::WalAge);
     let mark = wal.ledger.gaps().mark();
     wal.ledger.replace(id, &[Seq::new(4)].into_iter().collect(), mark);
-    let gaps: Vec<_> = wal.ledger.gaps().iter().map(|g| (g.first.get(), g.last.get(), g.samples)).collect();
+    let gaps: Vec<_> = wal
+        .ledger
+        .gaps()
+        .iter()
+        .map(|g| (g.first.get(), g.last.get(), g.samples))
+        .collect();
     assert_eq!(gaps, [(1, 3, 15), (5, 10, 30)]);
     assert_eq!(wal.ledger.dropped()[&Reason::WalAge], 45);
     wal.ledger.replace(id, &all, mark);
@@ -235,7 +252,11 @@ fn scrapes_of_many_series_are_split_and_keep_their_values() {
     drop(wal);
     let mut wal = open(dir.path(), 2, 16 << 20);
     let rows = read_all(&mut wal, SessionId::new(1));
-    let read: Vec<u64> = rows.iter().flat_map(|r| &r.group.values).map(|v| v.to_bits()).collect();
+    let read: Vec<u64> = rows
+        .iter()
+        .flat_map(|r| &r.group.values)
+        .map(|v| v.to_bits())
+        .collect();
     assert_eq!(read, bits);
 }
 
@@ -249,7 +270,12 @@ fn rows_that_cannot_be_written_are_a_gap_and_the_log_goes_on() {
     wal.append(vec![scrape(1, 5, true)], true);
     fs::create_dir(&inner).unwrap();
     wal.append(vec![scrape(2, 5, false)], true);
-    let gaps: Vec<_> = wal.ledger.gaps().iter().map(|g| (g.first.get(), g.samples, g.reason)).collect();
+    let gaps: Vec<_> = wal
+        .ledger
+        .gaps()
+        .iter()
+        .map(|g| (g.first.get(), g.samples, g.reason))
+        .collect();
     assert_eq!(gaps, [(1, 5, Reason::WalBytes)]);
     check(&mut wal, id, 5);
     assert_eq!(read_all(&mut wal, id).len(), 1);

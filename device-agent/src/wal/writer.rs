@@ -34,6 +34,8 @@ pub(crate) struct Writer {
     /// Of the open segment: sets of the dictionary that it has.
     written: Option<(DictHash, usize)>,
     references: HashMap<(TargetId, usize), (Seq, GroupKey)>,
+    /// Rises when the dictionary is rebuilt: ids mean the same only within one lineage.
+    pub(crate) lineage: u32,
     /// Series that found no place in the dictionary, rows counted.
     pub(crate) refused: u64,
 }
@@ -68,20 +70,19 @@ impl Writer {
         &self.dictionary
     }
 
-    /// A segment was opened: nothing of it can be referred to yet. Says whether the dictionary was rebuilt.
-    pub(crate) fn new_segment(&mut self) -> bool {
+    /// A segment is opened: nothing of it can be referred to yet. A dictionary that is mostly unused is rebuilt.
+    pub(crate) fn new_segment(&mut self) {
         self.written = None;
         self.references.clear();
         let live = self.targets.values().flat_map(|t| &t.slots).flatten().count();
-        let rebuild = self.dictionary.len() > REBUILD_FROM && live > 0 && live * 2 < self.dictionary.len();
-        if rebuild {
+        if self.dictionary.len() > REBUILD_FROM && live > 0 && live * 2 < self.dictionary.len() {
             self.rebuild();
         }
-        rebuild
     }
 
     fn rebuild(&mut self) {
         let old = std::mem::take(&mut self.dictionary);
+        self.lineage += 1;
         self.ids.clear();
         self.encoder = Encoder::new();
         let mut targets = std::mem::take(&mut self.targets);
@@ -136,7 +137,9 @@ impl Writer {
             mono_ms: row.mono_ms,
         };
         let chunks = cells.chunks(MAX_SERIES_OF_RECORD).enumerate();
-        let mut parts: Vec<Part> = chunks.map(|(place, cells)| part(row.target, place, cells, stamp)).collect();
+        let mut parts: Vec<Part> = chunks
+            .map(|(place, cells)| part(row.target, place, cells, stamp))
+            .collect();
         if let Some(first) = parts.first_mut() {
             first.group.metadata = take_metadata(&mut target.metadata);
         }
@@ -161,7 +164,9 @@ impl Writer {
         let reference = reference.filter(|(_, key)| key.series() == part.group.series);
         let mut payload = Vec::new();
         put_varint(&mut payload, reference.map_or(0, |(at, _)| seq.get() - at.get()));
-        let encoded = self.encoder.encode_group(&part.group, reference.map(|(_, key)| key));
+        let encoded = self
+            .encoder
+            .encode_group(&part.group, reference.map(|(_, key)| key));
         payload.extend_from_slice(&encoded.bytes);
         if payload.len() > MAX_RECORD_BODY {
             return None;
@@ -176,7 +181,13 @@ impl Writer {
 impl Part {
     /// Two parts with half of the series each.
     pub(crate) fn halves(self) -> [Part; 2] {
-        let Group { series, rows, values, metadata, .. } = self.group;
+        let Group {
+            series,
+            rows,
+            values,
+            metadata,
+            ..
+        } = self.group;
         let middle = series.len() / 2;
         let half = |series: &[SeriesId], values: &[f64], metadata| Group {
             series: series.to_vec(),

@@ -1,0 +1,57 @@
+//! The delivery against a simulated bridge: whatever is lost, cut, restarted or wiped, the equation holds.
+
+mod bridge;
+mod world;
+
+use world::{Weather, World};
+
+#[test]
+fn rows_are_stored_and_acked_over_a_good_link() {
+    let mut world = World::new(1, Weather::GOOD);
+    for _ in 0..200 {
+        world.log(1);
+        world.settle_down();
+    }
+    world.finish();
+    world.check();
+    // Rows of other targets that a new key repeats.
+    assert!(world.bridge.redelivered < 10);
+    assert_eq!(world.bridge.stored_rows(), 200);
+}
+
+#[test]
+fn a_slow_bridge_s_credit_is_never_exceeded_and_nothing_is_lost() {
+    let mut world = World::new(2, Weather::with_credit(3000));
+    for _ in 0..100 {
+        world.log(3);
+        world.turn();
+    }
+    world.finish();
+    world.check();
+    assert_eq!(world.bridge.stored_rows(), 300);
+}
+
+#[test]
+fn a_bridge_that_lost_its_disk_gets_again_what_the_log_has() {
+    let mut world = World::new(3, Weather::GOOD);
+    for _ in 0..50 {
+        world.log(1);
+        world.settle_down();
+    }
+    world.wipe_bridge();
+    world.finish();
+    world.check();
+    assert_eq!(world.bridge.stored_rows(), 50);
+}
+
+#[test]
+fn the_equation_holds_through_any_weather() {
+    for seed in 0..150 {
+        let mut world = World::new(seed, Weather::storm(seed));
+        for _ in 0..250 {
+            world.step();
+        }
+        world.finish();
+        world.check();
+    }
+}

@@ -1,11 +1,15 @@
-//! The bridge's HTTP API as a test uses it: blocking, JSON in hand.
+//! The HTTP interfaces of bridge and broker as a test uses them: blocking, JSON in hand.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use reqwest::{Client, Url};
+use serde::Deserialize;
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
-/// A bridge on loopback.
+/// An HTTP server on loopback.
 #[derive(Debug, Clone)]
 pub struct Api {
     base: String,
@@ -20,10 +24,86 @@ pub struct Series {
     pub samples: Vec<(f64, f64)>,
 }
 
+/// A device of `fleet/devices`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Device {
+    /// Whether the bridge hears it.
+    pub connected: bool,
+    /// The terms of the equation.
+    pub samples: Samples,
+    /// What is missing.
+    pub gaps: Vec<Gap>,
+}
+
+/// The terms of the equation as the bridge's ledger has them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Samples {
+    /// Made by the device.
+    pub generated: u64,
+    /// Committed, each once.
+    pub stored: u64,
+    /// Given up, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// In the device and nowhere else.
+    pub pending: u64,
+}
+
+/// Samples that are declared lost.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Gap {
+    /// How many.
+    pub samples: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// A device of `fleet/equation`: what reading the store back finds.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Equation {
+    /// Samples found.
+    pub read_back: u64,
+    /// Samples found twice.
+    pub duplicates: u64,
+    /// Samples that left the store, by reason.
+    pub removed: BTreeMap<String, u64>,
+    /// Samples kept out of queries because their time is ahead.
+    pub quarantined: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Devices<T> {
+    devices: Vec<T>,
+}
+
+impl Samples {
+    /// All that was given up.
+    pub fn lost(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+}
+
+/// One runtime and one client for all tests of a process.
+fn client() -> &'static (Runtime, Client) {
+    static CLIENT: OnceLock<(Runtime, Client)> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let _already = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(0);
+        (
+            Runtime::new().expect("the system gives threads to a test"),
+            client.build().expect("a client without options of its own"),
+        )
+    })
+}
+
 impl Api {
-    /// The API on a port.
+    /// The server on a port.
     pub fn new(port: u16) -> Api {
-        Api { base: format!("http://127.0.0.1:{port}") }
+        Api {
+            base: format!("http://127.0.0.1:{port}"),
+        }
     }
 
     /// Where it is.
@@ -36,15 +116,14 @@ impl Api {
     /// # Errors
     /// The client's, as text.
     pub fn get(&self, path: &str, params: &[(&str, &str)]) -> Result<(u16, String), String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        let (runtime, client) = client();
+        let mut url = Url::parse(&self.base)
+            .and_then(|base| base.join(path))
+            .map_err(|e| e.to_string())?;
+        if !params.is_empty() {
+            url.query_pairs_mut().extend_pairs(params);
+        }
         runtime.block_on(async {
-            let mut url = reqwest::Url::parse(&self.base)
-                .and_then(|base| base.join(path))
-                .map_err(|e| e.to_string())?;
-            if !params.is_empty() {
-                url.query_pairs_mut().extend_pairs(params);
-            }
-            let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().map_err(|e| e.to_string())?;
             let response = client.get(url).send().await.map_err(|e| e.to_string())?;
             let status = response.status().as_u16();
             Ok((status, response.text().await.map_err(|e| e.to_string())?))
@@ -58,7 +137,11 @@ impl Api {
     pub fn data(&self, path: &str, params: &[(&str, &str)]) -> Result<Value, String> {
         let (status, body) = self.get(&format!("/api/v1/{path}"), params)?;
         let mut json: Value = serde_json::from_str(&body).map_err(|e| format!("{status} {e}: {body}"))?;
-        if status == 200 && json["status"] == "success" { Ok(json["data"].take()) } else { Err(body) }
+        if status == 200 && json["status"] == "success" {
+            Ok(json["data"].take())
+        } else {
+            Err(body)
+        }
     }
 
     /// An instant query's series.
@@ -80,7 +163,43 @@ impl Api {
         }
     }
 
-    /// Whether the bridge is ready.
+    /// What the bridge's ledger says of a device of tenant `default`.
+    ///
+    /// # Errors
+    /// As [`Api::data`], and when the bridge does not know it.
+    pub fn device(&self, id: &str) -> Result<Device, String> {
+        self.fleet("fleet/devices", id)
+    }
+
+    /// What reading the store back finds of a device of tenant `default`.
+    ///
+    /// # Errors
+    /// As [`Api::data`], and when the bridge does not know it.
+    pub fn equation(&self, id: &str) -> Result<Equation, String> {
+        self.fleet("fleet/equation", id)
+    }
+
+    fn fleet<T: serde::de::DeserializeOwned>(&self, path: &str, id: &str) -> Result<T, String> {
+        let data = self.data(path, &[("tenant", "default"), ("device_id", id)])?;
+        let mut found: Devices<T> = serde_json::from_value(data).map_err(|e| e.to_string())?;
+        found.devices.pop().ok_or_else(|| format!("no device {id}"))
+    }
+
+    /// A sample of /metrics, 0 if it is not there; `series` as it stands in the page: `name` or `name{label="value"}`.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub fn metric(&self, series: &str) -> Result<f64, String> {
+        let (_, page) = self.get("/metrics", &[])?;
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(Ok(0.0), |text| {
+            text.parse().map_err(|_| format!("{series} {text}"))
+        })
+    }
+
+    /// Whether the server is ready.
     pub fn is_ready(&self) -> bool {
         self.get("/-/ready", &[]).is_ok_and(|(status, _)| status == 200)
     }
@@ -95,7 +214,11 @@ fn series(data: &Value) -> Result<Vec<Series>, String> {
                 Value::Array(values) => values.clone(),
                 _ => vec![one["value"].clone()],
             };
-            let samples = pairs.iter().map(sample).collect::<Option<Vec<_>>>().ok_or("a sample is no pair")?;
+            let samples = pairs
+                .iter()
+                .map(sample)
+                .collect::<Option<Vec<_>>>()
+                .ok_or("a sample is no pair")?;
             Ok(Series { metric, samples })
         })
         .collect()

@@ -6,10 +6,18 @@ use wire::{Labels, Timestamp};
 pub const METRIC: &str = "oracle_value";
 
 /// The labels of a series of the device.
+///
+/// # Panics
+/// Never: the names are distinct.
 pub fn labels(series: u32, instance: &str) -> Labels {
     let n = series.to_string();
-    Labels::new([("__name__", METRIC), ("n", &n), ("job", "oracle"), ("instance", instance)])
-        .expect("four distinct names")
+    Labels::new([
+        ("__name__", METRIC),
+        ("n", &n),
+        ("job", "oracle"),
+        ("instance", instance),
+    ])
+    .expect("four distinct names")
 }
 
 /// The value of a series at a time: an integer that differs from that of its neighbours in both.

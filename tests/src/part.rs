@@ -17,15 +17,23 @@ impl Part {
     /// # Panics
     /// If it cannot be started: the harness is for tests.
     pub fn start(name: &str, program: &Path, args: &[String], log: &Path) -> Part {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file in the site's folder");
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .expect("a log file in the site's folder");
         let child = Command::new(program)
             .args(args)
-            .stdin(Stdio::null())
+            // Its end tells the process that the test is gone (`part_main::follow`).
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
-        Part { child, name: name.to_owned() }
+        Part {
+            child,
+            name: name.to_owned(),
+        }
     }
 
     /// What it is called in messages.
@@ -58,7 +66,11 @@ impl Part {
                 assert!(status.success(), "{} ended with {status}", self.name);
                 return;
             }
-            assert!(Instant::now() < until, "{} did not end in {patience:?}", self.name);
+            assert!(
+                Instant::now() < until,
+                "{} did not end in {patience:?}",
+                self.name
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -71,7 +83,12 @@ impl Part {
     /// Resident memory, bytes.
     pub fn resident_bytes(&self) -> u64 {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap_or_default();
-        statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+        statm
+            .split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok())
+            .unwrap_or(0)
+            * 4096
     }
 }
 

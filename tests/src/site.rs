@@ -1,14 +1,18 @@
 //! A site: certificates, ports and the processes of one test, in a temporary folder.
 
+use std::collections::HashSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
 use certs::{CertsFolder, DEVICE_DAYS, InitOptions};
+use device_agent::input::Moment;
 use wire::{DeviceName, Timestamp};
 
 use crate::api::Api;
 use crate::part::Part;
+use crate::plan::{AgentPlan, AgentStatus};
 
 /// Paths of the thin binaries, as cargo tells them to an integration test.
 #[derive(Debug, Clone)]
@@ -19,6 +23,8 @@ pub struct Programs {
     pub bridge: PathBuf,
     /// `test-agent`.
     pub agent: PathBuf,
+    /// `test-daemon`.
+    pub daemon: PathBuf,
 }
 
 /// The paths of this crate's binaries.
@@ -29,53 +35,9 @@ macro_rules! programs {
             broker: env!("CARGO_BIN_EXE_test-broker").into(),
             bridge: env!("CARGO_BIN_EXE_test-bridge").into(),
             agent: env!("CARGO_BIN_EXE_test-agent").into(),
+            daemon: env!("CARGO_BIN_EXE_test-daemon").into(),
         }
     };
-}
-
-/// What a test agent does.
-#[derive(Debug, Clone)]
-pub struct AgentPlan {
-    /// Who it is.
-    pub name: DeviceName,
-    /// Series.
-    pub series: u32,
-    /// Between two rows, ms.
-    pub interval_ms: u64,
-    /// Where the broker is, if not at the site's own port (a proxy, say).
-    pub port: Option<u16>,
-}
-
-impl AgentPlan {
-    /// A device of tenant `default` with 20 series every 100 ms.
-    ///
-    /// # Panics
-    /// If the id is none.
-    pub fn new(id: &str) -> Self {
-        AgentPlan {
-            name: format!("default.{id}").parse().expect("a device id"),
-            series: 20,
-            interval_ms: 100,
-            port: None,
-        }
-    }
-}
-
-/// What an agent writes into its status file.
-#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
-pub struct AgentStatus {
-    /// Samples since its start.
-    pub generated: u64,
-    /// Samples settled by the bridge.
-    pub acked: u64,
-    /// Samples given up in its life.
-    pub dropped: u64,
-    /// Records not settled yet, of all sessions.
-    pub pending_records: u64,
-    /// The bridge has answered on this connection.
-    pub connected: bool,
-    /// Its input has stopped and everything it made is in the WAL.
-    pub quiet: bool,
 }
 
 /// The folder, the ports and the programs.
@@ -85,16 +47,30 @@ pub struct Site {
     programs: Programs,
     mqtt: u16,
     http: u16,
+    broker_http: u16,
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+/// A port that nothing listens on and no other site of this process has.
+///
+/// # Panics
+/// If none is found.
+pub fn free_port() -> u16 {
+    static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+    let mut taken = TAKEN.lock().expect("no one panics with this lock");
+    // Below what the system hands out to outgoing connections, so that a killed process finds its port again.
+    let candidates = std::iter::repeat_with(|| fastrand::u16(12_000..32_000)).take(1000);
+    let is_free = |port: &u16| !taken.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let port = candidates
+        .into_iter()
+        .find(is_free)
+        .expect("one of many ports is free");
+    taken.insert(port);
+    port
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+/// The time of this machine.
+pub fn now() -> Timestamp {
+    Moment::now().wall
 }
 
 impl Site {
@@ -103,10 +79,21 @@ impl Site {
     /// # Panics
     /// If that fails.
     pub fn new(programs: Programs) -> Site {
-        let dir = tempfile::Builder::new().prefix("backhaul-test-").tempdir().expect("a temporary folder");
-        let certs = CertsFolder::new(dir.path().join("certs"));
-        certs.init(&InitOptions::default(), now()).expect("certificates");
-        Site { dir, programs, mqtt: free_port(), http: free_port() }
+        let dir = tempfile::Builder::new()
+            .prefix("backhaul-test-")
+            .tempdir()
+            .expect("a temporary folder");
+        let site = Site {
+            dir,
+            programs,
+            mqtt: free_port(),
+            http: free_port(),
+            broker_http: free_port(),
+        };
+        site.certs()
+            .init(&InitOptions::default(), now())
+            .expect("certificates");
+        site
     }
 
     /// The folder.
@@ -124,41 +111,73 @@ impl Site {
         Api::new(self.http)
     }
 
-    /// Issues certificates for devices.
+    /// The broker's own HTTP interface.
+    pub fn broker_api(&self) -> Api {
+        Api::new(self.broker_http)
+    }
+
+    /// The certificates.
+    pub fn certs(&self) -> CertsFolder {
+        CertsFolder::new(self.path().join("certs"))
+    }
+
+    /// Issues certificates for the devices of a plan.
     ///
     /// # Panics
     /// If that fails.
-    pub fn issue(&self, names: &[DeviceName]) {
-        let certs = CertsFolder::new(self.path().join("certs"));
-        certs.issue_devices(names, DEVICE_DAYS, None, now()).expect("device certificates");
+    pub fn issue(&self, plan: &AgentPlan) {
+        self.certs()
+            .issue_devices(&plan.names(), DEVICE_DAYS, None, now())
+            .expect("device certificates");
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    /// Where a part's stderr goes.
+    pub fn log(&self, name: &str) -> PathBuf {
         self.path().join(format!("{name}.log"))
+    }
+
+    fn dir_arg(&self) -> String {
+        self.path().display().to_string()
     }
 
     /// Starts the broker.
     pub fn start_broker(&self) -> Part {
-        let args = [self.path().display().to_string(), self.mqtt.to_string()];
+        let args = [
+            self.dir_arg(),
+            self.mqtt.to_string(),
+            self.broker_http.to_string(),
+        ];
         Part::start("broker", &self.programs.broker, &args, &self.log("broker"))
     }
 
     /// Starts the bridge.
     pub fn start_bridge(&self) -> Part {
-        let args = [self.path().display().to_string(), self.mqtt.to_string(), self.http.to_string()];
+        let args = [self.dir_arg(), self.mqtt.to_string(), self.http.to_string()];
         Part::start("bridge", &self.programs.bridge, &args, &self.log("bridge"))
     }
 
-    /// Starts an agent; its certificate must be issued.
+    /// Starts an agent; its certificates must be issued.
+    ///
+    /// # Panics
+    /// If it cannot be started.
     pub fn start_agent(&self, plan: &AgentPlan) -> Part {
-        let args = [
-            self.path().display().to_string(),
-            plan.name.to_string(),
-            plan.port.unwrap_or(self.mqtt).to_string(),
-            plan.series.to_string(),
-            plan.interval_ms.to_string(),
-        ];
-        Part::start(&plan.name.to_string(), &self.programs.agent, &args, &self.log(plan.name.device().as_str()))
+        let plan = AgentPlan {
+            port: Some(plan.port.unwrap_or(self.mqtt)),
+            ..plan.clone()
+        };
+        let text = serde_json::to_string(&plan).expect("a plan has no map with odd keys");
+        Part::start(
+            &plan.id,
+            &self.programs.agent,
+            &[self.dir_arg(), text],
+            &self.log(&plan.id),
+        )
+    }
+
+    /// Starts the daemon as `backhaul-agent` is, from a config file.
+    pub fn start_daemon(&self, config: &Path) -> Part {
+        let args = [config.display().to_string()];
+        Part::start("daemon", &self.programs.daemon, &args, &self.log("daemon"))
     }
 
     /// Agents make no more samples from here on, however often they are restarted.
@@ -169,34 +188,63 @@ impl Site {
         std::fs::write(self.path().join("quiet"), b"").expect("a file in the site's folder");
     }
 
-    /// What an agent last wrote of itself.
+    /// What a device last wrote of itself.
     pub fn status(&self, name: &DeviceName) -> AgentStatus {
-        let file = self.path().join("agents").join(format!("{}.status", name.device()));
-        std::fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+        let file = self
+            .path()
+            .join("agents")
+            .join(format!("{}.status", name.device()));
+        std::fs::read(file)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default()
     }
 
     /// Waits until a condition holds.
     ///
     /// # Panics
-    /// If it does not in time; the logs of the site are printed.
+    /// If it does not in time.
     pub fn wait_until(&self, what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
         let until = Instant::now() + patience;
         while !holds() {
-            if Instant::now() > until {
-                self.print_logs();
-                panic!("waited {patience:?} in vain: {what}");
-            }
+            assert!(Instant::now() < until, "waited {patience:?} in vain: {what}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Prints the ends of all logs.
-    pub fn print_logs(&self) {
-        let Ok(entries) = std::fs::read_dir(self.path()) else { return };
-        for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|x| x == "log")) {
+    /// The end of each log and status file.
+    fn last_words(&self) -> String {
+        let agents = std::fs::read_dir(self.path().join("agents"))
+            .into_iter()
+            .flatten();
+        let files = std::fs::read_dir(self.path())
+            .into_iter()
+            .flatten()
+            .chain(agents)
+            .flatten()
+            .map(|e| e.path());
+        let shown = files.filter(|p| p.extension().is_some_and(|x| x == "log" || x == "status"));
+        let end = |path: PathBuf| {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
-            println!("--- {}\n{}", path.display(), lines[lines.len().saturating_sub(30)..].join("\n"));
+            format!(
+                "--- {}\n{}\n",
+                path.display(),
+                lines[lines.len().saturating_sub(30)..].join("\n")
+            )
+        };
+        shown.map(end).collect()
+    }
+}
+
+impl Drop for Site {
+    /// A failing test tells what its parts said; with `BACKHAUL_KEEP` set, the folder stays.
+    #[expect(clippy::print_stdout, reason = "the words of a failing test")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.last_words());
+            let keep = std::env::var_os("BACKHAUL_KEEP").is_some();
+            self.dir.disable_cleanup(keep);
         }
     }
 }

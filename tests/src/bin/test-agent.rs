@@ -1,6 +1,6 @@
-//! An agent by itself: `test-agent DIR NAME MQTT_PORT SERIES INTERVAL_MS`.
+//! Agents by themselves: `test-agent DIR PLAN`, the plan as JSON of [`tests::AgentPlan`].
 //!
-//! It measures what the oracle says until the file DIR/quiet is there, and writes its status to
+//! Each device measures what the oracle says until the file DIR/quiet is there, and writes its status to
 //! DIR/agents/<id>.status.
 
 use std::path::{Path, PathBuf};
@@ -15,68 +15,81 @@ use device_agent::uplink::{Backoff, BrokerAddress};
 use device_agent::wal::{Storage, SyncPolicy, WalConfig};
 use device_agent::{AgentConfig, Status};
 use prometheus::Registry;
-use tests::oracle;
-use tests::site::AgentStatus;
+use tests::{AgentPlan, AgentStatus, oracle};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use wire::DeviceName;
 
-struct Args {
-    dir: PathBuf,
-    name: DeviceName,
-    port: u16,
-    series: u32,
-    interval: Duration,
-}
-
-fn args() -> Result<Args> {
-    let mut args = std::env::args().skip(1);
-    Ok(Args {
-        dir: args.next().context("DIR")?.into(),
-        name: args.next().context("NAME")?.parse()?,
-        port: args.next().context("MQTT_PORT")?.parse()?,
-        series: args.next().context("SERIES")?.parse()?,
-        interval: Duration::from_millis(args.next().context("INTERVAL_MS")?.parse()?),
-    })
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
-    let args = args()?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let id = args.name.device().as_str().to_owned();
-    let cert = format!("devices/{}/{id}", args.name.tenant());
-    let config = AgentConfig {
-        name: args.name.clone(),
-        brokers: vec![BrokerAddress { host: "127.0.0.1".to_owned(), port: args.port }],
-        tls: client_config(&ClientFiles::in_folder(&args.dir.join("certs"), &cert))?,
+    let mut args = std::env::args().skip(1);
+    let dir: PathBuf = args.next().context("DIR")?.into();
+    let plan: AgentPlan = serde_json::from_str(&args.next().context("PLAN")?)?;
+    let shutdown = CancellationToken::new();
+    tests::part_main::follow(shutdown.clone());
+    let metrics = Metrics::new(&Registry::new())?;
+    let mut agents = JoinSet::new();
+    for name in plan.names() {
+        let (rows, inlet) = input::channel(4);
+        let (tell, status) = watch::channel(Status::default());
+        let id = name.device().as_str().to_owned();
+        let feeder = Feeder {
+            plan: plan.clone(),
+            quiet: dir.join("quiet"),
+            instance: id.clone(),
+            rows,
+        };
+        let feeder = tokio::spawn(feeder.run());
+        let file = dir.join("agents").join(format!("{id}.status"));
+        tokio::spawn(async move {
+            loop {
+                let quiet = feeder.is_finished();
+                // A status that cannot be written is seen by the test as one that does not change.
+                let _ = write_status(&file, *status.borrow(), quiet);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let config = config(&dir, &plan, &name)?;
+        agents.spawn(device_agent::run(
+            config,
+            inlet,
+            metrics.clone(),
+            tell,
+            shutdown.clone(),
+        ));
+    }
+    while let Some(ended) = agents.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+fn config(dir: &Path, plan: &AgentPlan, name: &DeviceName) -> Result<AgentConfig> {
+    let id = name.device().as_str();
+    let cert = format!("devices/{}/{id}", name.tenant());
+    Ok(AgentConfig {
+        name: name.clone(),
+        brokers: vec![BrokerAddress {
+            host: "127.0.0.1".to_owned(),
+            port: plan.port.context("a port")?,
+        }],
+        tls: client_config(&ClientFiles::in_folder(&dir.join("certs"), &cert))?,
         certificate_expiry: 0,
         wal: WalConfig {
-            storage: Storage::Folder(args.dir.join("agents").join(&id)),
-            max_bytes: 64 << 20,
+            storage: Storage::Folder(dir.join("agents").join(id)),
+            max_bytes: plan.wal_bytes,
             max_age: Duration::from_secs(86_400),
             sync: SyncPolicy::Always,
         },
         delivery: DeliveryConfig::default(),
-        backoff: Backoff { first: Duration::from_millis(200), most: Duration::from_secs(2) },
+        backoff: Backoff {
+            first: Duration::from_millis(200),
+            most: Duration::from_secs(2),
+        },
         drain: Duration::ZERO,
-    };
-    let shutdown = CancellationToken::new();
-    tests::part_main::stop_on_term(shutdown.clone());
-    let (rows, inlet) = input::channel(4);
-    let (tell, status) = watch::channel(Status::default());
-    let feeder = tokio::spawn(feed(rows, args.dir.join("quiet"), id.clone(), args.series, args.interval));
-    let file = args.dir.join("agents").join(format!("{id}.status"));
-    tokio::spawn(async move {
-        loop {
-            let quiet = feeder.is_finished();
-            // A status that cannot be written is seen by the test as one that does not change.
-            let _ = write_status(&file, *status.borrow(), quiet);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-    device_agent::run(config, inlet, Metrics::new(&Registry::new())?, tell, shutdown).await?;
-    Ok(())
+    })
 }
 
 fn write_status(file: &Path, status: Status, quiet: bool) -> Result<()> {
@@ -93,26 +106,65 @@ fn write_status(file: &Path, status: Status, quiet: bool) -> Result<()> {
     Ok(std::fs::rename(new, file)?)
 }
 
-async fn feed(rows: RowSender, quiet: PathBuf, instance: String, series: u32, interval: Duration) {
-    let mut new_series: Vec<_> = (0..series).map(|s| (Slot::new(s), oracle::labels(s, &instance))).collect();
-    let mut tick = tokio::time::interval(interval);
-    while !quiet.exists() {
-        tick.tick().await;
+/// What a device measures.
+struct Feeder {
+    plan: AgentPlan,
+    quiet: PathBuf,
+    instance: String,
+    rows: RowSender,
+}
+
+impl Feeder {
+    /// Ends when all rows are in the log.
+    async fn run(self) {
+        self.feed().await;
+        // The channel stays open: its end is the shutdown's to say.
+        let rows = self.rows.clone();
+        tokio::spawn(async move { rows.closed().await });
+        // What is in the channel reaches the WAL within a moment.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+
+    async fn feed(&self) {
         let now = Moment::now();
-        let row = ScrapeRow {
-            target: TargetId::new(0),
-            time: now.wall,
-            mono_ms: now.mono_ms,
-            new_series: std::mem::take(&mut new_series),
-            values: (0..series).map(|s| (Slot::new(s), oracle::value(s, now.wall))).collect(),
-            metadata: Vec::new(),
-        };
-        if rows.send(row).await.is_err() {
-            return;
+        let mut first = true;
+        for back in (1..=self.plan.past_rows).rev() {
+            let ago = Duration::from_millis(self.plan.past_interval_ms) * back;
+            if self
+                .send(now.at_wall(now.wall.minus(ago)), &mut first)
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+        let mut tick = tokio::time::interval(Duration::from_millis(self.plan.interval_ms));
+        // Two rows of one millisecond would be one sample twice.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.quiet.exists() {
+            tick.tick().await;
+            if self.send(Moment::now(), &mut first).await.is_none() {
+                return;
+            }
         }
     }
-    // The channel stays open: its end is the shutdown's to say.
-    tokio::spawn(async move { rows.closed().await });
-    // What is in the channel reaches the WAL within a moment.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    /// `None`: the agent has ended.
+    async fn send(&self, at: Moment, first: &mut bool) -> Option<()> {
+        let slots = 0..self.plan.series;
+        let labels = |s: u32| (Slot::new(s), oracle::labels(s, &self.instance));
+        let row = ScrapeRow {
+            target: TargetId::new(0),
+            time: at.wall,
+            mono_ms: at.mono_ms,
+            new_series: if std::mem::take(first) {
+                slots.clone().map(labels).collect()
+            } else {
+                Vec::new()
+            },
+            values: slots.map(|s| (Slot::new(s), oracle::value(s, at.wall))).collect(),
+            metadata: Vec::new(),
+        };
+        self.rows.send(row).await.ok()
+    }
 }

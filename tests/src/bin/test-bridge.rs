@@ -16,13 +16,28 @@ async fn main() -> Result<()> {
     let dir: std::path::PathBuf = args.next().context("DIR")?.into();
     let port: u16 = args.next().context("MQTT_PORT")?.parse()?;
     let http: u16 = args.next().context("HTTP_PORT")?.parse()?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let store = Arc::new(Store::open(&dir.join("data"), store::Config::default(), &mut |_| {})?);
+    let shutdown = CancellationToken::new();
+    tests::part_main::follow(shutdown.clone());
+    let store = Arc::new(Store::open(
+        &dir.join("data"),
+        store::Config::default(),
+        &mut |_| {},
+    )?);
     let http = TcpListener::bind(("127.0.0.1", http)).await?;
     let tls = client_config(&ClientFiles::in_folder(&dir.join("certs"), "bridge"))?;
-    let shutdown = CancellationToken::new();
-    tests::part_main::stop_on_term(shutdown.clone());
-    let endpoint = MqttEndpoint::Tls { host: "127.0.0.1".to_owned(), port, tls };
+    let endpoint = MqttEndpoint::Tls {
+        host: "127.0.0.1".to_owned(),
+        port,
+        tls,
+    };
     let config = bridge::Config::new("_backhaul.bridge".parse()?);
-    Ok(bridge::run(config, bridge::Listeners { http }, store, endpoint, Registry::new(), shutdown).await?)
+    Ok(bridge::run(
+        config,
+        bridge::Listeners { http },
+        store,
+        endpoint,
+        Registry::new(),
+        shutdown,
+    )
+    .await?)
 }

@@ -1,5 +1,13 @@
 //! End-to-end tests over real processes; each file one behaviour.
 
+#![cfg(test)]
+
+mod absent_bridge;
+mod flapping_link;
+mod identity;
 mod kill;
+mod mosquitto;
+mod page;
 mod promtool;
+mod slow_link;
 mod wiped;

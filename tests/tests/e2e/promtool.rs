@@ -3,8 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use tests::site::AgentPlan;
-use tests::{Site, programs};
+use tests::{AgentPlan, Site, programs};
 
 fn promtool(args: &[&str]) -> Option<String> {
     let output = match Command::new("promtool").args(args).output() {
@@ -27,24 +26,35 @@ fn promtool_queries_instants_ranges_series_and_labels() {
     }
     let site = Site::new(programs!());
     let plan = AgentPlan::new("promtool-1");
-    site.issue(std::slice::from_ref(&plan.name));
+    site.issue(&plan);
     let _parts = (site.start_broker(), site.start_bridge(), site.start_agent(&plan));
     let api = site.api();
     site.wait_until("samples are stored", Duration::from_secs(30), || {
-        api.query("oracle_value").is_ok_and(|series| series.len() == plan.series as usize)
+        api.query("oracle_value")
+            .is_ok_and(|series| series.len() == plan.series as usize)
     });
 
     let ask = |args: &[&str]| promtool(args).expect("promtool was there a moment ago");
     let instant = ask(&["query", "instant", api.base(), "count(oracle_value)"]);
     assert!(instant.contains(&format!("=> {} @", plan.series)), "{instant}");
-    let range = ask(&["query", "range", "--step=1s", api.base(), "count by (device_id) (oracle_value)"]);
+    let range = ask(&[
+        "query",
+        "range",
+        "--step=1s",
+        api.base(),
+        "count by (device_id) (oracle_value)",
+    ]);
     assert!(range.contains("{device_id=\"promtool-1\"} =>"), "{range}");
     let series = ask(&["query", "series", "--match=oracle_value{n=\"3\"}", api.base()]);
-    assert!(series.contains("n=\"3\"") && series.contains("device_id=\"promtool-1\""), "{series}");
+    assert!(
+        series.contains("n=\"3\"") && series.contains("device_id=\"promtool-1\""),
+        "{series}"
+    );
     let labels = ask(&["query", "labels", api.base(), "n"]);
     assert!(labels.lines().count() >= plan.series as usize, "{labels}");
-    let metrics = api.get("/metrics", &[]).unwrap().1;
-    check_metrics(&metrics);
+    for server in [site.api(), site.broker_api()] {
+        check_metrics(&server.get("/metrics", &[]).unwrap().1);
+    }
 }
 
 /// `promtool check metrics` finds nothing to complain about.

@@ -1,0 +1,3 @@
+//! `backhaul-agent` by itself: `test-daemon CONFIG_FILE`.
+
+fn main() {}

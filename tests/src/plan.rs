@@ -1,0 +1,97 @@
+//! What a test agent does, and what it tells of itself: the two JSON texts between a test and its `test-agent`.
+
+use serde::{Deserialize, Serialize};
+use wire::DeviceName;
+
+/// What a test agent does. All of its devices do the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentPlan {
+    /// Device id of tenant `default`; with several devices, its stem.
+    pub id: String,
+    /// Devices in the process.
+    pub devices: u32,
+    /// Series of each device.
+    pub series: u32,
+    /// Between two rows, ms.
+    pub interval_ms: u64,
+    /// Where the broker is, if not at the site's own port (behind a link, say).
+    pub port: Option<u16>,
+    /// Most bytes of a device's WAL.
+    pub wal_bytes: u64,
+    /// Rows logged at once at the start, as of an hour that is over.
+    pub past_rows: u32,
+    /// Between two of these, ms.
+    pub past_interval_ms: u64,
+}
+
+impl AgentPlan {
+    /// One device with 20 series every 100 ms.
+    pub fn new(id: &str) -> Self {
+        AgentPlan {
+            id: id.to_owned(),
+            devices: 1,
+            series: 20,
+            interval_ms: 100,
+            port: None,
+            wal_bytes: 64 << 20,
+            past_rows: 0,
+            past_interval_ms: 15_000,
+        }
+    }
+
+    /// The same, `<id>-0` and so on in one process.
+    #[must_use]
+    pub fn times(self, devices: u32) -> Self {
+        AgentPlan { devices, ..self }
+    }
+
+    /// The same, with the broker behind another port.
+    #[must_use]
+    pub fn through(self, port: u16) -> Self {
+        AgentPlan {
+            port: Some(port),
+            ..self
+        }
+    }
+
+    /// Who the devices are.
+    ///
+    /// # Panics
+    /// If the id is none.
+    pub fn names(&self) -> Vec<DeviceName> {
+        let name = |id: String| {
+            format!("default.{id}")
+                .parse()
+                .expect("the id of a plan is a device id")
+        };
+        match self.devices {
+            1 => vec![name(self.id.clone())],
+            several => (0..several).map(|n| name(format!("{}-{n}", self.id))).collect(),
+        }
+    }
+
+    /// Who the only device is.
+    ///
+    /// # Panics
+    /// If the id is none.
+    pub fn name(&self) -> DeviceName {
+        self.names().swap_remove(0)
+    }
+}
+
+/// What a device of a test agent writes into its status file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Samples since its start.
+    pub generated: u64,
+    /// Samples settled by the bridge.
+    pub acked: u64,
+    /// Samples given up in its life.
+    pub dropped: u64,
+    /// Records not settled yet, of all sessions.
+    pub pending_records: u64,
+    /// The bridge has answered on this connection.
+    pub connected: bool,
+    /// Its input has stopped and everything it made is in the WAL.
+    pub quiet: bool,
+}

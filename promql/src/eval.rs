@@ -1,9 +1,11 @@
 //! Evaluation: a plan, one or more times, a source of series; an answer or an error.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::ast::{Expr, Plan};
 use crate::error::EvalError;
+use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::series::{Samples, SeriesSource};
 
@@ -22,8 +24,8 @@ mod window;
 
 use evaluator::{Evaluator, Value};
 use grid::Grid;
-use rows::{Column, Row, reject_duplicates};
-use window::Ranges;
+use rows::{Cell, Column, Row, reject_duplicates};
+use window::{Ranges, row_as_samples};
 
 /// Default lookback in ms: how old a sample may be and still be a series' current value.
 const DEFAULT_LOOKBACK_MS: i64 = 5 * 60_000;
@@ -99,8 +101,10 @@ pub struct InstantSample {
     pub labels: Labels,
     /// The evaluation's time, Unix ms.
     pub time_ms: i64,
-    /// The value.
+    /// The value; NaN where it is a native histogram.
     pub value: f64,
+    /// The native histogram, if it is one.
+    pub histogram: Option<Arc<Histogram>>,
 }
 
 /// One series of a range answer, or of a range selector in an instant one.
@@ -214,11 +218,11 @@ impl Evaluator<'_> {
             Value::Vector(rows) => {
                 let rows = self.finish_names(rows)?;
                 let sample = |row: Row| {
-                    row.cells.get(0).map(|value| InstantSample {
-                        labels: row.labels,
-                        time_ms,
-                        value,
-                    })
+                    let (value, histogram) = match row.cells.cell(0)? {
+                        Cell::Float(value) => (value, None),
+                        Cell::Histogram(histogram) => (f64::NAN, Some(histogram)),
+                    };
+                    Some(InstantSample { labels: row.labels, time_ms, value, histogram })
                 };
                 QueryValue::Vector(rows.into_iter().filter_map(sample).collect())
             }
@@ -239,14 +243,8 @@ impl Evaluator<'_> {
         };
         let mut series = Vec::with_capacity(rows.len());
         for row in rows.into_iter().filter(|row| !row.cells.is_blank()) {
-            let mut samples = Samples::default();
-            row.cells
-                .present()
-                .for_each(|(index, value)| samples.push(grid.time_ms(index), value));
-            series.push(RangeSeries {
-                labels: row.labels,
-                samples,
-            });
+            let (labels, samples) = (row.labels.clone(), row_as_samples(row, grid).samples);
+            series.push(RangeSeries { labels, samples });
         }
         Ok(QueryValue::Matrix(sorted_by_labels(series)))
     }
@@ -267,6 +265,8 @@ impl Evaluator<'_> {
                     .iter()
                     .zip(window.values)
                     .for_each(|(time, value)| samples.push(*time, *value));
+                let histograms = window.histogram_times.iter().zip(window.histograms);
+                histograms.for_each(|(time, histogram)| samples.push_histogram(*time, histogram.clone()));
             });
             if !samples.is_empty() {
                 series.push(RangeSeries { labels, samples });

@@ -20,6 +20,7 @@ mod ast;
 mod duration;
 mod error;
 mod eval;
+mod histogram;
 mod labels;
 mod matcher;
 mod number;
@@ -35,6 +36,7 @@ pub use error::{EvalError, ParseError, SourceError};
 pub use eval::{
     Answer, InstantSample, Interrupt, Options, QueryValue, RangeSeries, eval_instant, eval_range,
 };
+pub use histogram::{Bucket, Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, LayoutError};
 pub use labels::{Labels, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use number::format_value;

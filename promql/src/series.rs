@@ -3,7 +3,10 @@
 //! Samples are columns (times in one, values in the other) in ascending time. A value may be any f64 bit for bit;
 //! one NaN, [`STALE_NAN_BITS`], marks the end of a series and is never returned to a user.
 
+use std::sync::Arc;
+
 use crate::error::SourceError;
+use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
 
@@ -20,59 +23,92 @@ pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_NAN_BITS
 }
 
-/// Samples of one series, ascending in time. Fields are private so that a histogram column can join them.
+/// Samples of one series: floats and native histograms in columns of their own, each ascending in time, no time in both.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Samples {
     times_ms: Vec<i64>,
     values: Vec<f64>,
+    histogram_times_ms: Vec<i64>,
+    histograms: Vec<Arc<Histogram>>,
 }
 
 impl Samples {
     /// Float samples: Unix times in ms, strictly ascending, and as many values. `None` if lengths or order are wrong.
     pub fn from_floats(times_ms: Vec<i64>, values: Vec<f64>) -> Option<Self> {
-        let ordered = times_ms.windows(2).all(|w| w[0] < w[1]);
-        (ordered && times_ms.len() == values.len()).then_some(Self { times_ms, values })
+        let good = is_ascending(&times_ms) && times_ms.len() == values.len();
+        good.then(|| Self { times_ms, values, ..Self::default() })
     }
 
-    /// Unix times in ms.
+    /// Adds native histograms to a series that has none: Unix times in ms, strictly ascending, none of them that of a
+    /// float. `None` if lengths or times are wrong.
+    pub fn with_histograms(self, times_ms: Vec<i64>, histograms: Vec<Arc<Histogram>>) -> Option<Self> {
+        let fresh = times_ms.iter().all(|time| self.times_ms.binary_search(time).is_err());
+        let good = fresh && is_ascending(&times_ms) && times_ms.len() == histograms.len();
+        good.then(|| Self { histogram_times_ms: times_ms, histograms, ..self })
+    }
+
+    /// Unix times of the floats in ms.
     pub fn times_ms(&self) -> &[i64] {
         &self.times_ms
     }
 
-    /// Values, one per time.
+    /// Floats, one per time.
     pub fn values(&self) -> &[f64] {
         &self.values
     }
 
+    /// Unix times of the native histograms in ms.
+    pub fn histogram_times_ms(&self) -> &[i64] {
+        &self.histogram_times_ms
+    }
+
+    /// Native histograms, one per time.
+    pub fn histograms(&self) -> &[Arc<Histogram>] {
+        &self.histograms
+    }
+
     /// How many samples there are.
     pub fn len(&self) -> usize {
-        self.times_ms.len()
+        self.times_ms.len() + self.histogram_times_ms.len()
     }
 
     /// Whether there is no sample.
     pub fn is_empty(&self) -> bool {
-        self.times_ms.is_empty()
+        self.times_ms.is_empty() && self.histogram_times_ms.is_empty()
     }
 
-    /// Adds a sample later than all others; the caller's loop ascends in time.
+    /// What the samples count for against a query's limit.
+    pub(crate) fn weight(&self) -> u64 {
+        self.times_ms.len() as u64 + self.histograms.iter().map(|h| h.weight()).sum::<u64>()
+    }
+
+    /// Adds a float later than all others; the caller's loop ascends in time.
     pub(crate) fn push(&mut self, time_ms: i64, value: f64) {
         self.times_ms.push(time_ms);
         self.values.push(value);
     }
 
+    /// Adds a histogram later than all others; the caller's loop ascends in time.
+    pub(crate) fn push_histogram(&mut self, time_ms: i64, histogram: Arc<Histogram>) {
+        self.histogram_times_ms.push(time_ms);
+        self.histograms.push(histogram);
+    }
+
     /// Without stale markers, as range selectors see a series.
     pub(crate) fn drop_stale(&mut self) {
-        if !self.values.iter().any(|v| is_stale(*v)) {
-            return;
+        if self.values.iter().any(|v| is_stale(*v)) {
+            let floats = self.times_ms.iter().zip(&self.values).filter(|(_, value)| !is_stale(**value));
+            (self.times_ms, self.values) = floats.map(|(time, value)| (*time, *value)).unzip();
         }
-        let mut fresh = Self::default();
-        for (time, value) in self.times_ms.iter().zip(&self.values) {
-            if !is_stale(*value) {
-                fresh.push(*time, *value);
-            }
+        if self.histograms.iter().any(|h| h.is_stale()) {
+            let kept = self.histogram_times_ms.iter().zip(&self.histograms).filter(|(_, h)| !h.is_stale());
+            (self.histogram_times_ms, self.histograms) = kept.map(|(time, h)| (*time, h.clone())).unzip();
         }
-        *self = fresh;
     }
+}
+
+fn is_ascending(times_ms: &[i64]) -> bool {
+    times_ms.windows(2).all(|w| w[0] < w[1])
 }
 
 /// One series: its labels and some of its samples.

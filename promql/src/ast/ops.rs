@@ -36,6 +36,28 @@ impl BinaryOp {
         matches!(self, Self::And | Self::Or | Self::Unless)
     }
 
+    /// The operator in PromQL.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Eq => "==",
+            Self::Ne => "!=",
+            Self::Gt => ">",
+            Self::Lt => "<",
+            Self::Ge => ">=",
+            Self::Le => "<=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+        }
+    }
+
     /// The result of an arithmetic operator, or 1 and 0 for a comparison. Set operators have no value (NaN).
     pub(crate) fn apply(self, lhs: f64, rhs: f64) -> f64 {
         let truth = |yes: bool| if yes { 1.0 } else { 0.0 };
@@ -76,4 +98,26 @@ pub enum AggregateOp {
     CountValues,
     Limitk,
     LimitRatio,
+}
+
+impl AggregateOp {
+    /// The operator in PromQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::Topk => "topk",
+            Self::Bottomk => "bottomk",
+            Self::Quantile => "quantile",
+            Self::CountValues => "count_values",
+            Self::Limitk => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
 }

@@ -12,6 +12,7 @@ use super::rows::{Column, Row};
 
 mod count_values;
 mod fold;
+mod histograms;
 mod select;
 
 pub(super) use select::{ascending, descending};
@@ -72,7 +73,14 @@ impl Evaluator<'_> {
             Some(param) => self.scalar(param, grid)?,
             None => Vec::new(),
         };
-        let rows = self.vector(&aggregate.expr, grid)?;
+        let mut rows = self.vector(&aggregate.expr, grid)?;
+        let mixed = rows.iter().any(|row| row.cells.has_histograms());
+        if mixed && matches!(aggregate.op, AggregateOp::Sum | AggregateOp::Avg) {
+            return self.fold_histograms(aggregate, &rows, grid);
+        }
+        if mixed {
+            self.without_histograms(aggregate.op, &mut rows);
+        }
         let groups = Groups::of(aggregate, &rows);
         self.hold(groups.labels.len() as u64 * grid.len() as u64)?;
         match aggregate.op {

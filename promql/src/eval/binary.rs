@@ -5,8 +5,10 @@ use crate::error::EvalError;
 
 use super::evaluator::{Evaluator, Value};
 use super::grid::Grid;
-use super::rows::Row;
+use super::notes::Notes;
+use super::rows::{Cell, Row};
 
+mod cells;
 mod sets;
 mod vectors;
 
@@ -22,10 +24,10 @@ impl Evaluator<'_> {
                 Ok(Value::Scalar(left))
             }
             (Value::Vector(rows), Value::Scalar(scalars)) => self
-                .with_scalar(binary, rows, &scalars, |value, scalar| (value, scalar))
+                .with_scalar(binary, rows, &scalars, false)
                 .map(Value::Vector),
             (Value::Scalar(scalars), Value::Vector(rows)) => self
-                .with_scalar(binary, rows, &scalars, |value, scalar| (scalar, value))
+                .with_scalar(binary, rows, &scalars, true)
                 .map(Value::Vector),
             (Value::Vector(left), Value::Vector(right)) if binary.op.is_set() => {
                 self.set_operator(binary, left, right, grid).map(Value::Vector)
@@ -37,20 +39,29 @@ impl Evaluator<'_> {
         }
     }
 
-    /// A vector and a scalar; `sides` puts a cell's value and the scalar in the order of the operator.
+    /// A vector and a scalar, which is on the left if `scalar_first`.
     fn with_scalar(
         &mut self,
         binary: &Binary,
         rows: Vec<Row>,
         scalars: &[f64],
-        sides: impl Fn(f64, f64) -> (f64, f64),
+        scalar_first: bool,
     ) -> Result<Vec<Row>, EvalError> {
         let mut results = Vec::with_capacity(rows.len());
         for mut row in rows {
-            row.cells.update(|index, value| {
-                let (left, right) = sides(value, scalars[index]);
-                result_of(binary, left, right, value)
-            });
+            if row.cells.has_histograms() {
+                row.cells.update_cells(|index, cell| {
+                    let scalar = Cell::Float(scalars[index]);
+                    let (left, right) = if scalar_first { (&scalar, &cell) } else { (&cell, &scalar) };
+                    noted(binary, cells::operate(binary, left, right, &cell), &mut self.notes)
+                });
+            } else {
+                row.cells.update(|index, value| {
+                    let scalar = scalars[index];
+                    let (left, right) = if scalar_first { (scalar, value) } else { (value, scalar) };
+                    result_of(binary, left, right, value)
+                });
+            }
             if row.cells.is_blank() {
                 continue;
             }
@@ -63,6 +74,21 @@ impl Evaluator<'_> {
             self.merge_after_name_drop(results)
         } else {
             Ok(results)
+        }
+    }
+}
+
+/// Notes why an operator has no value for histograms.
+fn noted(binary: &Binary, outcome: Result<Option<Cell>, cells::Refusal>, notes: &mut Notes) -> Option<Cell> {
+    match outcome {
+        Ok(cell) => cell,
+        Err(cells::Refusal::Layout) => {
+            notes.layouts_in_operator(binary.op.symbol());
+            None
+        }
+        Err(cells::Refusal::Types(left, right)) => {
+            notes.types_in_operator(left, binary.op.symbol(), right);
+            None
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Samples held are counted against the query's limit: operands while their operator runs, the result afterwards. The
 //! interrupt is looked at on every node and every series.
 
+use std::sync::Arc;
+
 use crate::ast::{At, Call, Expr, Function, Plan, Selector};
 use crate::error::{EvalError, SourceError};
 use crate::labels::Labels;
@@ -11,7 +13,7 @@ use crate::series::{Hints, Series, SeriesSource};
 use super::Options;
 use super::grid::Grid;
 use super::notes::Notes;
-use super::rows::{Row, merge, reject_duplicates};
+use super::rows::{Cell, Row, merge, reject_duplicates};
 
 /// What a node gives over a grid.
 pub(crate) enum Value {
@@ -102,6 +104,9 @@ impl<'a> Evaluator<'a> {
             Value::Vector(mut rows) => {
                 for row in &mut rows {
                     row.cells.update(|_, value| Some(-value));
+                    if row.cells.has_histograms() {
+                        row.cells.update_cells(|_, cell| Some(negated(cell)));
+                    }
                     self.drop_name(row);
                 }
                 self.reject_after_name_drop(&rows)?;
@@ -174,7 +179,7 @@ impl<'a> Evaluator<'a> {
                 },
             )
             .map_err(|error| self.source_error(error))?;
-        self.hold(series.iter().map(|s| s.samples.len() as u64).sum())?;
+        self.hold(series.iter().map(|s| s.samples.weight()).sum())?;
         Ok(series)
     }
 
@@ -243,6 +248,14 @@ impl<'a> Evaluator<'a> {
         } else {
             merge(rows)
         }
+    }
+}
+
+/// A histogram with its sign changed; floats were changed before.
+fn negated(cell: Cell) -> Cell {
+    match cell {
+        Cell::Histogram(histogram) => Cell::Histogram(Arc::new(histogram.times(-1.0))),
+        float @ Cell::Float(_) => float,
     }
 }
 

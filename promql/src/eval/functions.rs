@@ -6,7 +6,7 @@ use crate::labels::Labels;
 
 use super::evaluator::{Evaluator, Value};
 use super::grid::Grid;
-use super::rows::{Column, Row};
+use super::rows::{Cell, Column, Row};
 
 mod absent;
 mod dates;
@@ -51,14 +51,8 @@ impl Evaluator<'_> {
             F::SortByLabel | F::SortByLabelDesc => self.sort_by_label(call, grid).map(Value::Vector),
             F::HistogramQuantile => self.histogram_quantile(call, grid).map(Value::Vector),
             F::HistogramFraction => self.histogram_fraction(call, grid).map(Value::Vector),
-            F::HistogramAvg
-            | F::HistogramCount
-            | F::HistogramSum
-            | F::HistogramStddev
-            | F::HistogramStdvar => {
-                // These read native histograms only and pass over floats.
-                self.vector(argument(call, 0)?, grid)?;
-                Ok(Value::Vector(Vec::new()))
+            F::HistogramAvg | F::HistogramCount | F::HistogramSum | F::HistogramStddev | F::HistogramStdvar => {
+                self.histogram_figure(call, grid).map(Value::Vector)
             }
             F::Info => Err(EvalError::Execution("info() is not supported".to_owned())),
             _ => self.range_function(call, grid).map(Value::Vector),
@@ -73,6 +67,7 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Row>, EvalError> {
         let mut results = Vec::with_capacity(rows.len());
         for mut row in rows {
+            row.cells.drop_histograms();
             row.cells.update(&change);
             if !row.cells.is_blank() {
                 self.drop_name(&mut row);
@@ -116,7 +111,9 @@ impl Evaluator<'_> {
             let rows = self.sample_times(selector, grid)?;
             return self.map_rows(rows, |_, value| Some(value));
         }
-        let rows = self.vector(argument(call, 0)?, grid)?;
-        self.map_rows(rows, |index, _| Some(grid.time_ms(index) as f64 / 1000.0))
+        let mut rows = self.vector(argument(call, 0)?, grid)?;
+        let seconds = |index: usize| Cell::Float(grid.time_ms(index) as f64 / 1000.0);
+        rows.iter_mut().for_each(|row| row.cells.update_cells(|index, _| Some(seconds(index))));
+        self.map_rows(rows, |_, value| Some(value))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::histogram::LayoutError;
 use crate::number::format_g;
 
 /// More different notes than this are not kept; the API shows ten.
@@ -56,6 +57,60 @@ impl Notes {
         self.warn(&format!(
             "bucket label \"le\" is missing or has a malformed value of {le:?} for metric name {metric:?}"
         ));
+    }
+
+    pub(crate) fn mixed_samples(&mut self, metric: &str) {
+        self.warn(&format!("encountered a mix of histograms and floats for metric name {metric:?}"));
+    }
+
+    pub(crate) fn mixed_aggregation(&mut self) {
+        self.warn("encountered a mix of histograms and floats for aggregation");
+    }
+
+    pub(crate) fn histogram_layouts(&mut self, error: LayoutError, metric: &str) {
+        let mix = match error {
+            LayoutError::Mixed => "histograms with exponential and custom buckets schemas",
+            LayoutError::Bounds => "histograms with incompatible custom buckets",
+        };
+        self.warn(&format!("vector contains {mix} for metric name {metric:?}"));
+    }
+
+    pub(crate) fn layouts_in_operator(&mut self, operator: &str) {
+        self.warn(&format!("incompatible bucket layout encountered for binary operator {operator}"));
+    }
+
+    pub(crate) fn types_in_operator(&mut self, left: &str, operator: &str, right: &str) {
+        self.info(&format!(
+            "incompatible sample types encountered for binary operator {operator:?}: {left} {operator} {right}"
+        ));
+    }
+
+    pub(crate) fn ignored_in_aggregation(&mut self, operator: &str) {
+        self.info(&format!("ignored histogram in {operator} aggregation"));
+    }
+
+    pub(crate) fn ignored_in_range(&mut self, metric: &str) {
+        self.info(&format!(
+            "ignored histograms in a range containing both floats and histograms for metric name {metric:?}"
+        ));
+    }
+
+    pub(crate) fn not_a_counter(&mut self, metric: &str) {
+        self.warn(&format!("this native histogram metric is not a counter: {metric:?}"));
+    }
+
+    pub(crate) fn not_a_gauge(&mut self, metric: &str) {
+        self.warn(&format!("this native histogram metric is not a gauge: {metric:?}"));
+    }
+
+    pub(crate) fn classic_and_native(&mut self, metric: &str) {
+        self.warn(&format!(
+            "vector contains a mix of classic and native histograms for metric name {metric:?}"
+        ));
+    }
+
+    pub(crate) fn nan_observations(&mut self, function: &str, effect: &str, metric: &str) {
+        self.info(&format!("input to {function} has NaN observations, {effect} for metric name {metric:?}"));
     }
 
     pub(crate) fn possible_non_counter(&mut self, metric: &str) {

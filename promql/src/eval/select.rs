@@ -6,7 +6,7 @@ use crate::series::{Series, is_stale};
 
 use super::evaluator::Evaluator;
 use super::grid::Grid;
-use super::rows::{Column, Row};
+use super::rows::{Cell, Column, Row};
 
 /// What an instant selector puts into its cells.
 #[derive(Clone, Copy)]
@@ -38,22 +38,26 @@ impl Evaluator<'_> {
         for Series { labels, samples } in series {
             self.check_interrupt()?;
             let mut cells = Column::empty(grid.len());
-            let mut until = 0;
+            let (mut floats, mut histograms) = (0, 0);
             for (index, time_ms) in grid.times_ms().map(shift).enumerate() {
-                let times = samples.times_ms();
-                until += times[until..].partition_point(|t| *t <= time_ms);
-                let Some(newest) = until.checked_sub(1) else {
-                    continue;
+                let oldest = time_ms.saturating_sub(self.options.lookback_ms);
+                let float = newest(samples.times_ms(), &mut floats, oldest, time_ms);
+                let histogram = newest(samples.histogram_times_ms(), &mut histograms, oldest, time_ms);
+                let cell = match (float, histogram) {
+                    (Some((at, time)), other) if other.is_none_or(|(_, later)| later < time) => {
+                        let value = samples.values()[at];
+                        (!is_stale(value)).then_some((time, Cell::Float(value)))
+                    }
+                    (_, Some((at, time))) => {
+                        let histogram = &samples.histograms()[at];
+                        (!histogram.is_stale()).then(|| (time, Cell::Histogram(histogram.clone())))
+                    }
+                    _ => None,
                 };
-                let value = samples.values()[newest];
-                if times[newest] > time_ms.saturating_sub(self.options.lookback_ms) && !is_stale(value) {
-                    cells.set(
-                        index,
-                        match reading {
-                            Reading::Values => value,
-                            Reading::Times => times[newest] as f64 / 1000.0,
-                        },
-                    );
+                match (cell, reading) {
+                    (Some((_, cell)), Reading::Values) => cells.set_cell(index, cell),
+                    (Some((time, _)), Reading::Times) => cells.set(index, time as f64 / 1000.0),
+                    (None, _) => {}
                 }
             }
             if !cells.is_blank() {
@@ -67,4 +71,11 @@ impl Evaluator<'_> {
         }
         Ok(rows)
     }
+}
+
+/// Index and time of the newest sample in `(oldest, time_ms]`. `until` is a cursor that only moves forward.
+fn newest(times: &[i64], until: &mut usize, oldest: i64, time_ms: i64) -> Option<(usize, i64)> {
+    *until += times[*until..].partition_point(|t| *t <= time_ms);
+    let at = until.checked_sub(1)?;
+    (times[at] > oldest).then(|| (at, times[at]))
 }

@@ -3,16 +3,20 @@
 //! A window is `(end - range, end]`. Both its ends only move forward, so two cursors per series find all windows in
 //! one pass; what a kernel reads again is its own affair.
 
-use crate::ast::{Expr, Matrix, Subquery};
+use std::sync::Arc;
+
+use crate::ast::{Expr, Function, Matrix, Subquery};
 use crate::error::EvalError;
+use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::series::{Samples, Series};
 
 use super::evaluator::{Evaluator, Value};
 use super::grid::Grid;
-use super::rows::{Column, Row};
+use super::rows::{Cell, Column, Row};
 
 pub(super) mod counter;
+pub(super) mod mixed;
 pub(super) mod over_time;
 pub(super) mod regression;
 pub(super) mod sliding;
@@ -43,6 +47,9 @@ pub(crate) struct Window<'s> {
     pub(crate) values: &'s [f64],
     /// Index of the first of them in the series.
     pub(crate) from: usize,
+    /// Unix ms of the native histograms, and these.
+    pub(crate) histogram_times: &'s [i64],
+    pub(crate) histograms: &'s [Arc<Histogram>],
     /// The window's left end (excluded), right end, and the evaluation time, Unix ms.
     pub(crate) start_ms: i64,
     pub(crate) end_ms: i64,
@@ -70,16 +77,22 @@ impl Ranges {
         mut visit: impl FnMut(Window<'s>),
     ) {
         let times = samples.times_ms();
+        let histogram_times = samples.histogram_times_ms();
         let (mut from, mut until) = (0, 0);
+        let (mut h_from, mut h_until) = (0, 0);
         for (index, eval_ms) in grid.times_ms().enumerate() {
             let end_ms = self.end_ms(eval_ms);
             let start_ms = end_ms.saturating_sub(self.range_ms);
             until += times[until..].partition_point(|t| *t <= end_ms);
             from += times[from..until].partition_point(|t| *t <= start_ms);
+            h_until += histogram_times[h_until..].partition_point(|t| *t <= end_ms);
+            h_from += histogram_times[h_from..h_until].partition_point(|t| *t <= start_ms);
             visit(Window {
                 times: &times[from..until],
                 values: &samples.values()[from..until],
                 from,
+                histogram_times: &histogram_times[h_from..h_until],
+                histograms: &samples.histograms()[h_from..h_until],
                 start_ms,
                 end_ms,
                 eval_ms,
@@ -154,19 +167,22 @@ impl Evaluator<'_> {
         Ok(ranges)
     }
 
-    /// Runs a kernel over every window that has samples; a row for every series that gave a value.
+    /// Runs a kernel over every window that has floats, and the function's own rules where there are histograms; a row
+    /// for every series that gave a value.
     pub(super) fn over_windows(
         &mut self,
+        function: Function,
         ranges: &Ranges,
         grid: Grid,
         kernel: impl Fn(&Window<'_>) -> Option<f64>,
     ) -> Result<Vec<Row>, EvalError> {
-        self.over_series(ranges, grid, |_| &kernel)
+        self.over_series(function, ranges, grid, |_| &kernel)
     }
 
     /// As `over_windows`, with a kernel of its own for each series, made from its values.
     pub(super) fn over_series<'r, K: FnMut(&Window<'_>) -> Option<f64>>(
         &mut self,
+        function: Function,
         ranges: &'r Ranges,
         grid: Grid,
         kernel_for: impl Fn(&'r [f64]) -> K,
@@ -176,10 +192,15 @@ impl Evaluator<'_> {
             self.check_interrupt()?;
             let mut cells = Column::empty(grid.len());
             let mut kernel = kernel_for(input.samples.values());
+            let notes = &mut self.notes;
             ranges.each_window(&input.samples, grid, |window| {
-                if let Some(value) = Some(window)
-                    .filter(|w| !w.times.is_empty())
-                    .and_then(|w| kernel(&w))
+                if !window.histograms.is_empty() {
+                    let name = input.labels.metric_name();
+                    if let Some(cell) = mixed::value(function, &window, name, notes, &mut kernel) {
+                        cells.set_cell(window.index, cell);
+                    }
+                } else if !window.times.is_empty()
+                    && let Some(value) = kernel(&window)
                 {
                     cells.set(window.index, value);
                 }
@@ -198,10 +219,13 @@ impl Evaluator<'_> {
 }
 
 /// A subquery's row as samples at the times of its grid.
-fn row_as_samples(row: Row, grid: Grid) -> RangeInput {
+pub(super) fn row_as_samples(row: Row, grid: Grid) -> RangeInput {
     let mut samples = Samples::default();
-    for (index, value) in row.cells.present() {
-        samples.push(grid.time_ms(index), value);
+    for (index, cell) in row.cells.cells() {
+        match cell {
+            Cell::Float(value) => samples.push(grid.time_ms(index), value),
+            Cell::Histogram(histogram) => samples.push_histogram(grid.time_ms(index), histogram),
+        }
     }
     RangeInput {
         labels: row.labels,

@@ -1,6 +1,8 @@
 //! Whether an answer is the expected one: labels exactly, values within Prometheus's tolerance.
 
-use promql::{Answer, Labels, QueryValue, is_stale};
+use promql::{
+    Answer, Buckets, CounterReset, Histogram, InstantSample, Labels, QueryValue, Samples, is_stale,
+};
 
 use crate::script::{Annotations, Eval, Item, Line, When};
 
@@ -46,28 +48,60 @@ fn kind_of_annotations(kind: &str, expected: &Annotations, got: &[String]) -> Re
     }
 }
 
-/// An answer as series of (time, value), whatever its type.
-pub(crate) fn as_series(value: &QueryValue) -> Vec<(Labels, Vec<(i64, f64)>)> {
+/// A series and what it has at which time.
+pub(crate) type Points = (Labels, Vec<(i64, Item)>);
+
+/// An answer as series, whatever its type.
+pub(crate) fn as_series(value: &QueryValue) -> Vec<Points> {
     match value {
-        QueryValue::Scalar { time_ms, value } => vec![(Labels::default(), vec![(*time_ms, *value)])],
+        QueryValue::Scalar { time_ms, value } => {
+            vec![(Labels::default(), vec![(*time_ms, Item::Float(*value))])]
+        }
         QueryValue::Text { .. } => Vec::new(),
-        QueryValue::Vector(samples) => samples
-            .iter()
-            .map(|s| (s.labels.clone(), vec![(s.time_ms, s.value)]))
-            .collect(),
-        QueryValue::Matrix(series) => series
-            .iter()
-            .map(|s| {
-                let points = s
-                    .samples
-                    .times_ms()
-                    .iter()
-                    .copied()
-                    .zip(s.samples.values().iter().copied());
-                (s.labels.clone(), points.collect())
-            })
-            .collect(),
+        QueryValue::Vector(samples) => {
+            let item = |s: &InstantSample| s.histogram.clone().map_or(Item::Float(s.value), Item::Histogram);
+            samples.iter().map(|s| (s.labels.clone(), vec![(s.time_ms, item(s))])).collect()
+        }
+        QueryValue::Matrix(series) => series.iter().map(|s| (s.labels.clone(), items(&s.samples))).collect(),
     }
+}
+
+/// All samples in order of time.
+fn items(samples: &Samples) -> Vec<(i64, Item)> {
+    let floats = samples.times_ms().iter().zip(samples.values());
+    let histograms = samples.histogram_times_ms().iter().zip(samples.histograms());
+    let mut items: Vec<(i64, Item)> = floats
+        .map(|(time, value)| (*time, Item::Float(*value)))
+        .chain(histograms.map(|(time, histogram)| (*time, Item::Histogram(histogram.clone()))))
+        .collect();
+    items.sort_by_key(|(time, _)| *time);
+    items
+}
+
+fn same_item(expected: &Item, got: &Item) -> bool {
+    match (expected, got) {
+        (Item::Float(a), Item::Float(b)) => almost_equal(*a, *b),
+        (Item::Histogram(a), Item::Histogram(b)) => same_histogram(a, b),
+        _ => false,
+    }
+}
+
+/// Layout exactly, counts within the tolerance, what is known about resets only if the script states it.
+fn same_histogram(expected: &Histogram, got: &Histogram) -> bool {
+    let same_buckets = |a: &Buckets, b: &Buckets| {
+        a.iter().count() == b.iter().count() && a.iter().zip(b.iter()).all(|(a, b)| a.0 == b.0 && almost_equal(a.1, b.1))
+    };
+    let same_bounds = expected.custom_bounds.len() == got.custom_bounds.len()
+        && expected.custom_bounds.iter().zip(got.custom_bounds.iter()).all(|(a, b)| almost_equal(*a, *b));
+    expected.schema == got.schema
+        && same_bounds
+        && almost_equal(expected.count, got.count)
+        && almost_equal(expected.sum, got.sum)
+        && almost_equal(expected.zero_count, got.zero_count)
+        && (got.has_custom_bounds() || almost_equal(expected.zero_threshold, got.zero_threshold))
+        && same_buckets(&expected.positive, &got.positive)
+        && same_buckets(&expected.negative, &got.negative)
+        && (expected.counter_reset == CounterReset::Unknown || expected.counter_reset == got.counter_reset)
 }
 
 /// Whether a value is what the script expects.
@@ -96,8 +130,8 @@ pub(crate) fn value(eval: &Eval, value: &QueryValue) -> Result<(), String> {
 }
 
 /// Whether these are the expected series.
-pub(crate) fn series(eval: &Eval, got: &[(Labels, Vec<(i64, f64)>)]) -> Result<(), String> {
-    let expected: Vec<(Labels, Vec<(i64, Item)>)> =
+pub(crate) fn series(eval: &Eval, got: &[Points]) -> Result<(), String> {
+    let expected: Vec<Points> =
         eval.series.iter().map(|line| points(line, eval.when)).collect();
     if got.len() != expected.len() {
         return Err(format!(
@@ -115,8 +149,8 @@ pub(crate) fn series(eval: &Eval, got: &[(Labels, Vec<(i64, f64)>)]) -> Result<(
                 "expected {labels} at position {position}, found it at {found}"
             ));
         }
-        let same = |((time, item), (got_time, value)): (&(i64, Item), &(i64, f64))| {
-            time == got_time && matches!(item, Item::Float(wanted) if almost_equal(*wanted, *value))
+        let same = |(expected, got): (&(i64, Item), &(i64, Item))| {
+            expected.0 == got.0 && same_item(&expected.1, &got.1)
         };
         let got_points = &got[found].1;
         if got_points.len() != points.len() || !points.iter().zip(got_points).all(same) {
@@ -127,7 +161,7 @@ pub(crate) fn series(eval: &Eval, got: &[(Labels, Vec<(i64, f64)>)]) -> Result<(
 }
 
 /// An expected line with times instead of steps.
-fn points((labels, items): &Line, when: When) -> (Labels, Vec<(i64, Item)>) {
+fn points((labels, items): &Line, when: When) -> Points {
     let (start, step) = match when {
         When::Instant { at } => (at, 0),
         When::Range { start, step, .. } => (start, step),
@@ -135,7 +169,7 @@ fn points((labels, items): &Line, when: When) -> (Labels, Vec<(i64, Item)>) {
     let timed = items
         .iter()
         .enumerate()
-        .map(|(index, item)| (start + step * index as i64, *item));
+        .map(|(index, item)| (start + step * index as i64, item.clone()));
     (
         labels.clone(),
         timed.filter(|(_, item)| *item != Item::Absent).collect(),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 mod check;
+mod histogram;
 mod pinned;
 mod run;
 mod script;

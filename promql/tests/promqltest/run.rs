@@ -4,9 +4,9 @@ use std::path::Path;
 
 use promql::{Answer, EvalError, Options, Plan, QueryValue, eval_instant, eval_range, parse};
 
-use crate::check;
+use crate::check::{self, Points};
 use crate::pinned::{other_times, pinned};
-use crate::script::{self, Command, Eval, When};
+use crate::script::{self, Command, Item, Eval, When};
 use crate::storage::Storage;
 
 const MINUTE_MS: i64 = 60_000;
@@ -118,23 +118,16 @@ fn run_instant(eval: &Eval, plan: &Plan, time_ms: i64, storage: &Storage) -> Res
         .map_err(|e| format!("as a range: {e}"))?;
     check::annotations(eval, &range).map_err(|why| format!("as a range: {why}"))?;
     let middle = middle_step(&range.value, time_ms);
-    let same_type = match (&answer.value, middle.first()) {
-        (QueryValue::Scalar { .. }, Some((_, points))) => QueryValue::Scalar {
-            time_ms,
-            value: points[0].1,
-        },
-        _ => {
-            return check::series(eval, &at_time_of(eval, middle))
-                .map_err(|why| format!("as a range: {why}"));
-        }
-    };
-    check::value(eval, &same_type).map_err(|why| format!("as a range: {why}"))
+    let in_range = |why: String| format!("as a range: {why}");
+    let point = middle.first().and_then(|(_, points)| points.first());
+    if let (QueryValue::Scalar { .. }, Some((_, Item::Float(value)))) = (&answer.value, point) {
+        return check::value(eval, &QueryValue::Scalar { time_ms, value: *value }).map_err(in_range);
+    }
+    check::series(eval, &at_time_of(eval, middle)).map_err(in_range)
 }
 
-type Points = Vec<(promql::Labels, Vec<(i64, f64)>)>;
-
 /// The points of a range answer at one time.
-fn middle_step(value: &QueryValue, time_ms: i64) -> Points {
+fn middle_step(value: &QueryValue, time_ms: i64) -> Vec<Points> {
     let mut series = check::as_series(value);
     for (_, points) in &mut series {
         points.retain(|(time, _)| *time == time_ms);
@@ -144,7 +137,7 @@ fn middle_step(value: &QueryValue, time_ms: i64) -> Points {
 }
 
 /// Points under the time that the script names, for queries evaluated at another one.
-fn at_time_of(eval: &Eval, mut series: Points) -> Points {
+fn at_time_of(eval: &Eval, mut series: Vec<Points>) -> Vec<Points> {
     if let When::Instant { at } = eval.when {
         series
             .iter_mut()

@@ -1,14 +1,17 @@
 //! The script format: commands with blocks of lines, series in a short notation.
 
-use promql::{Labels, MatchOp, parse_duration, parse_selector};
+use std::sync::Arc;
+
+use promql::{Histogram, Labels, MatchOp, parse_duration, parse_selector};
+
+use crate::histogram;
 
 /// A sample as a script writes it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Item {
     Absent,
     Float(f64),
-    /// A native histogram; its contents are not read.
-    Histogram,
+    Histogram(Arc<Histogram>),
 }
 
 /// A series and its samples, one per step.
@@ -96,7 +99,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
             "clear" => commands.push(Command::Clear),
             "load" | "load_with_nhcb" => {
                 let series = lines[at + 1..=at + block].iter().map(|line| series_line(line));
-                let series = series.collect::<Result<_, _>>().map_err(context)?;
+                let mut series: Vec<Line> = series.collect::<Result<_, _>>().map_err(context)?;
+                if word == "load_with_nhcb" {
+                    series.extend(histogram::from_classic(&series));
+                }
                 commands.push(Command::Load {
                     step_ms: duration(rest.trim()).map_err(context)?,
                     series,
@@ -265,7 +271,7 @@ fn labels(metric: &str) -> Result<Labels, String> {
         .collect())
 }
 
-fn number(text: &str) -> Option<f64> {
+pub(crate) fn number(text: &str) -> Option<f64> {
     let unsigned = text.trim_start_matches(['+', '-']);
     let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
     if let Some(hex) = unsigned.strip_prefix("0x") {
@@ -316,18 +322,13 @@ fn histogram_len(text: &str) -> Result<usize, String> {
 /// A sequence's count behind its last `x`.
 fn times(text: &str) -> Option<(&str, usize)> {
     let (body, count) = text.rsplit_once('x')?;
-    Some((body, count.parse().ok()?)).filter(|(body, _)| *body != "0" || count.is_empty())
+    Some((body, count.parse().ok()?))
 }
 
 fn item(text: &str, items: &mut Vec<Item>) -> Result<(), String> {
     let bad = || format!("not a sample: {text}");
     if text.starts_with("{{") {
-        let count = text
-            .rsplit_once("}}x")
-            .and_then(|(_, n)| n.parse().ok())
-            .map_or(1, |n: usize| n + 1);
-        items.extend(std::iter::repeat_n(Item::Histogram, count));
-        return Ok(());
+        return histograms(text, items);
     }
     let stale = f64::from_bits(promql::STALE_NAN_BITS);
     match text {
@@ -358,4 +359,28 @@ fn sequence(body: &str) -> Option<(f64, f64)> {
     signs
         .map(|(at, _)| body.split_at(at))
         .find_map(|(first, delta)| Some((number(first)?, number(delta)?)))
+}
+
+/// `{{..}}`, `{{..}}xN`, `{{..}}+{{..}}xN`: one histogram, or N+1 of which each adds the second one.
+fn histograms(text: &str, items: &mut Vec<Item>) -> Result<(), String> {
+    let (body, count) = match text.rsplit_once("}}x") {
+        Some((body, count)) => (format!("{body}}}}}"), count.parse::<usize>().map_err(|error| error.to_string())?),
+        None => (text.to_owned(), 0),
+    };
+    let (first, delta, sign) = match (body.split_once("}}+{{"), body.split_once("}}-{{")) {
+        (Some((first, delta)), _) => (first, Some(delta), 1.0),
+        (None, Some((first, delta))) => (first, Some(delta), -1.0),
+        (None, None) => (body.as_str(), None, 1.0),
+    };
+    let bare = |text: &str| text.trim_start_matches('{').trim_end_matches('}').to_owned();
+    let mut value = histogram::parse(&bare(first))?;
+    let delta = delta.map(|delta| histogram::parse(&bare(delta))).transpose()?;
+    for _ in 0..=count {
+        items.push(Item::Histogram(Arc::new(value.clone())));
+        if let Some(delta) = &delta {
+            let step = if sign < 0.0 { value.minus(delta) } else { value.plus(delta) };
+            value = step.map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::error::EvalError;
 use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
 use crate::eval::grouping::group_labels;
-use crate::eval::rows::{Column, Row};
+use crate::eval::rows::{Cell, Column, Row};
 use crate::number::format_value;
 
 impl Evaluator<'_> {
@@ -29,8 +29,12 @@ impl Evaluator<'_> {
         for row in rows {
             self.check_interrupt()?;
             let before = counted.len();
-            for (index, value) in row.cells.present() {
-                let labels = group_labels(&grouping, &row.labels.with(&label, &format_value(value)));
+            for (index, cell) in row.cells.cells() {
+                let value = match cell {
+                    Cell::Float(value) => format_value(value),
+                    Cell::Histogram(histogram) => histogram.to_string(),
+                };
+                let labels = group_labels(&grouping, &row.labels.with(&label, &value));
                 let place = *places.entry(labels).or_insert_with_key(|labels| {
                     let cells = Column::empty(grid.len());
                     counted.push(Row {

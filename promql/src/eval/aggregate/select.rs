@@ -26,7 +26,8 @@ pub(super) fn choose_k(
             let k = k.max(0.0) as usize;
             let mut present: Vec<(usize, f64)> = members
                 .iter()
-                .filter_map(|row| Some((*row, rows[*row].cells.get(index)?)))
+                .filter(|row| rows[**row].cells.has(index))
+                .map(|row| (*row, rows[*row].cells.get(index).unwrap_or(f64::NAN)))
                 .collect();
             match op {
                 AggregateOp::Topk => present.sort_by(|a, b| descending(a.1, b.1)),
@@ -34,8 +35,8 @@ pub(super) fn choose_k(
                 _ => {}
             }
             present.truncate(k);
-            for (row, value) in &present {
-                kept[*row].set(index, *value);
+            for (row, cell) in present.iter().filter_map(|(row, _)| Some((*row, rows[*row].cells.cell(index)?))) {
+                kept[row].set_cell(index, cell);
             }
             if grid.len() == 1 {
                 order.extend(present.iter().map(|(row, _)| *row));
@@ -95,14 +96,9 @@ impl Evaluator<'_> {
         }
         for row in &mut rows {
             let position = row.labels.hash_position();
-            row.cells.update(|index, value| {
+            row.cells.retain(|index| {
                 let ratio = ratios[index];
-                let keep = if ratio >= 0.0 {
-                    position < ratio
-                } else {
-                    position >= 1.0 + ratio
-                };
-                keep.then_some(value)
+                if ratio >= 0.0 { position < ratio } else { position >= 1.0 + ratio }
             });
         }
         rows.retain(|row| !row.cells.is_blank());

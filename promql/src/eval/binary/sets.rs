@@ -22,7 +22,7 @@ impl Presence {
         for (row, number) in rows.iter().zip(numbers) {
             let times = &mut presence.groups[*number];
             times.resize(presence.steps, false);
-            for (index, _) in row.cells.present() {
+            for index in row.cells.indices() {
                 times[index] = true;
             }
         }
@@ -73,8 +73,7 @@ impl Evaluator<'_> {
 /// Empties the cells that are not wanted, and drops rows that are left without any.
 fn keep(rows: &mut Vec<Row>, numbers: &[usize], wanted: impl Fn(usize, usize) -> bool) {
     for (row, group) in rows.iter_mut().zip(numbers) {
-        row.cells
-            .update(|step, value| wanted(*group, step).then_some(value));
+        row.cells.retain(|step| wanted(*group, step));
     }
     rows.retain(|row| !row.cells.is_blank());
 }

@@ -11,10 +11,10 @@ use crate::error::EvalError;
 use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
 use crate::eval::grouping::{GroupIndex, group_labels};
-use crate::eval::rows::{Column, Row};
+use crate::eval::rows::{Cell, Column, Row};
 use crate::labels::Labels;
 
-use super::{changes_quantity, changes_schema, result_of};
+use super::{cells, changes_quantity, changes_schema, noted, result_of};
 
 /// Both sides by match group. `many` equals the left side unless `group_right` swaps them.
 struct Sides {
@@ -124,7 +124,7 @@ impl<'b> Results<'b> {
     /// Combines each many row of a match group with each one row; at most one of these has a value at a time.
     fn combine_group(
         &mut self,
-        evaluator: &Evaluator<'_>,
+        evaluator: &mut Evaluator<'_>,
         sides: &Sides,
         many_rows: &[usize],
         one_rows: &[usize],
@@ -147,25 +147,20 @@ impl<'b> Results<'b> {
 
     fn combine(
         &mut self,
-        evaluator: &Evaluator<'_>,
+        evaluator: &mut Evaluator<'_>,
         many: &Row,
         one: &Row,
         mut taken: Option<&mut [bool]>,
     ) -> Result<(), EvalError> {
-        let swapped = self.binary.matching.cardinality == Cardinality::OneToMany;
         let mut place = None;
-        for (index, many_value) in many.cells.present() {
-            let Some(one_value) = one.cells.get(index) else {
-                continue;
-            };
-            let (left, right) = if swapped {
-                (one_value, many_value)
+        let histograms = many.cells.has_histograms() || one.cells.has_histograms();
+        for index in many.cells.indices().filter(|index| one.cells.has(*index)) {
+            let cell = if histograms {
+                self.cell(evaluator, many, one, index)
             } else {
-                (many_value, one_value)
+                self.float(many, one, index)
             };
-            let Some(value) = result_of(self.binary, left, right, left) else {
-                continue;
-            };
+            let Some(cell) = cell else { continue };
             if let Some(taken) = taken.as_deref_mut()
                 && std::mem::replace(&mut taken[index], true)
             {
@@ -175,9 +170,25 @@ impl<'b> Results<'b> {
             if self.rows[place].cells.has(index) {
                 return Err(self.ambiguous());
             }
-            self.rows[place].cells.set(index, value);
+            self.rows[place].cells.set_cell(index, cell);
         }
         Ok(())
+    }
+
+    /// The operator's sides in the order they were written.
+    fn in_order<T>(&self, many: T, one: T) -> (T, T) {
+        let swapped = self.binary.matching.cardinality == Cardinality::OneToMany;
+        if swapped { (one, many) } else { (many, one) }
+    }
+
+    fn float(&self, many: &Row, one: &Row, index: usize) -> Option<Cell> {
+        let (left, right) = self.in_order(many.cells.get(index)?, one.cells.get(index)?);
+        result_of(self.binary, left, right, left).map(Cell::Float)
+    }
+
+    fn cell(&self, evaluator: &mut Evaluator<'_>, many: &Row, one: &Row, index: usize) -> Option<Cell> {
+        let (left, right) = self.in_order(many.cells.cell(index)?, one.cells.cell(index)?);
+        noted(self.binary, cells::operate(self.binary, &left, &right, &left), &mut evaluator.notes)
     }
 
     fn ambiguous(&self) -> EvalError {

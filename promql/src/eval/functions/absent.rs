@@ -52,7 +52,7 @@ impl Evaluator<'_> {
         let argument = argument(call, 0)?;
         let mut seen = vec![false; grid.len()];
         for row in self.vector(argument, grid)? {
-            row.cells.present().for_each(|(index, _)| seen[index] = true);
+            row.cells.indices().for_each(|index| seen[index] = true);
         }
         Ok(row_where_absent(argument, &seen))
     }
@@ -63,7 +63,7 @@ impl Evaluator<'_> {
         let mut seen = vec![false; grid.len()];
         for input in &ranges.series {
             ranges.each_window(&input.samples, grid, |window| {
-                seen[window.index] |= !window.times.is_empty()
+                seen[window.index] |= !(window.times.is_empty() && window.histograms.is_empty())
             });
         }
         Ok(row_where_absent(argument, &seen))

@@ -1,41 +1,96 @@
-//! histogram_quantile and histogram_fraction over classic histograms: series of cumulative counts with a label `le`.
+//! Functions of histograms, classic and native. A classic histogram is a set of series with cumulative counts and a
+//! label `le`; a native one is a sample of one series.
 
 use std::collections::HashMap;
 
-use crate::ast::Call;
+use crate::ast::{Call, Expr, Function};
 use crate::error::EvalError;
 use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
-use crate::eval::rows::{Column, Row};
+use crate::eval::notes::Notes;
+use crate::eval::rows::{Cell, Column, Row};
+use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::number::parse_float;
 
 use super::argument;
 
 mod buckets;
+mod native;
 
-use buckets::{Bucket, Repair, fraction, prepare, quantile};
+use buckets::{Bucket, Repair, prepare};
 
 /// The label that holds a bucket's upper bound.
 const LE: &str = "le";
 
-/// The bucket series of one histogram, with their bounds.
-struct Histogram {
-    labels: Labels,
-    name: String,
-    bounds: Vec<(f64, Column)>,
+/// What is computed of a histogram at each time.
+enum Figure {
+    Quantile(Vec<f64>),
+    Fraction(Vec<f64>, Vec<f64>),
 }
 
-impl Histogram {
-    /// Its buckets at one time.
+impl Figure {
+    fn of_classic(&self, index: usize, buckets: &[Bucket]) -> f64 {
+        match self {
+            Self::Quantile(q) => buckets::quantile(q[index], buckets),
+            Self::Fraction(lower, upper) => buckets::fraction(lower[index], upper[index], buckets),
+        }
+    }
+
+    fn of_native(&self, index: usize, histogram: &Histogram, metric: &str, notes: &mut Notes) -> f64 {
+        match self {
+            Self::Quantile(q) => {
+                let value = native::quantile(q[index], histogram);
+                if histogram.sum.is_nan() && (0.0..=1.0).contains(&q[index]) && histogram.count != 0.0 {
+                    let effect = if value.is_nan() { "result is NaN" } else { "result is skewed higher" };
+                    notes.nan_observations("histogram_quantile", effect, metric);
+                }
+                value
+            }
+            Self::Fraction(lower, upper) => {
+                if histogram.sum.is_nan() && histogram.count != 0.0 {
+                    notes.nan_observations("histogram_fraction", "which are excluded from all fractions", metric);
+                }
+                native::fraction(lower[index], upper[index], histogram)
+            }
+        }
+    }
+}
+
+/// The series of one metric and label set, `le` apart.
+struct Source {
+    labels: Labels,
+    name: String,
+    classic: Vec<(f64, Column)>,
+    native: Option<Column>,
+}
+
+impl Source {
+    /// The buckets of the classic histogram at one time.
     fn buckets_at(&self, index: usize) -> Vec<Bucket> {
         let bucket = |(bound, cells): &(f64, Column)| {
-            cells.get(index).map(|count| Bucket {
-                upper_bound: *bound,
-                count,
-            })
+            cells.get(index).map(|count| Bucket { upper_bound: *bound, count })
         };
-        self.bounds.iter().filter_map(bucket).collect()
+        self.classic.iter().filter_map(bucket).collect()
+    }
+
+    fn value_at(&self, index: usize, figure: &Figure, notes: &mut Notes) -> Option<f64> {
+        let mut buckets = self.buckets_at(index);
+        let native = self.native.as_ref().and_then(|cells| cells.histogram(index));
+        match (native, buckets.is_empty()) {
+            (Some(histogram), true) => Some(figure.of_native(index, histogram, &self.name, notes)),
+            (Some(_), false) => {
+                notes.classic_and_native(&self.name);
+                None
+            }
+            (None, true) => None,
+            (None, false) => {
+                if prepare(&mut buckets) == Repair::Forced && matches!(figure, Figure::Quantile(_)) {
+                    notes.forced_monotonic(&self.name);
+                }
+                Some(figure.of_classic(index, &buckets))
+            }
+        }
     }
 }
 
@@ -45,74 +100,82 @@ impl Evaluator<'_> {
         for q in &quantiles {
             self.notes.check_quantile(*q);
         }
-        self.over_histograms(argument(call, 1)?, grid, |buckets, index| {
-            quantile(quantiles[index], buckets)
-        })
+        self.over_histograms(argument(call, 1)?, grid, &Figure::Quantile(quantiles))
     }
 
     pub(super) fn histogram_fraction(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let lower = self.scalar(argument(call, 0)?, grid)?;
         let upper = self.scalar(argument(call, 1)?, grid)?;
-        self.over_histograms(argument(call, 2)?, grid, |buckets, i| {
-            fraction(lower[i], upper[i], buckets)
-        })
+        self.over_histograms(argument(call, 2)?, grid, &Figure::Fraction(lower, upper))
     }
 
-    fn over_histograms(
-        &mut self,
-        expr: &crate::ast::Expr,
-        grid: Grid,
-        compute: impl Fn(&[Bucket], usize) -> f64,
-    ) -> Result<Vec<Row>, EvalError> {
+    fn over_histograms(&mut self, expr: &Expr, grid: Grid, figure: &Figure) -> Result<Vec<Row>, EvalError> {
         let rows = self.vector(expr, grid)?;
-        let histograms = self.collect_histograms(rows);
-        let mut results = Vec::with_capacity(histograms.len());
-        for histogram in histograms {
+        let sources = self.histogram_sources(rows);
+        let mut results = Vec::with_capacity(sources.len());
+        for source in sources {
             self.check_interrupt()?;
             let mut cells = Column::empty(grid.len());
             for index in 0..grid.len() {
-                let mut buckets = histogram.buckets_at(index);
-                if buckets.is_empty() {
-                    continue;
+                if let Some(value) = source.value_at(index, figure, &mut self.notes) {
+                    cells.set(index, value);
                 }
-                if prepare(&mut buckets) == Repair::Forced {
-                    self.notes.forced_monotonic(&histogram.name);
-                }
-                cells.set(index, compute(&buckets, index));
             }
-            self.hold(grid.len() as u64)?;
-            let (labels, drop_name) = self.nameless(&histogram.labels);
-            results.push(Row {
-                labels,
-                drop_name,
-                cells,
-            });
+            if !cells.is_blank() {
+                self.hold(grid.len() as u64)?;
+                let (labels, drop_name) = self.nameless(&source.labels);
+                results.push(Row { labels, drop_name, cells });
+            }
         }
         self.merge_after_name_drop(results)
     }
 
-    /// Rows by all labels but `le`; rows without a bound that is a number are left out with a warning.
-    fn collect_histograms(&mut self, rows: Vec<Row>) -> Vec<Histogram> {
-        let mut histograms: Vec<Histogram> = Vec::new();
+    /// Rows by all labels but `le`; floats without a bound that is a number are left out with a warning.
+    fn histogram_sources(&mut self, rows: Vec<Row>) -> Vec<Source> {
+        let mut sources: Vec<Source> = Vec::new();
         let mut places: HashMap<Labels, usize> = HashMap::new();
         for row in rows {
             let name = row.labels.metric_name().to_owned();
-            let Some(bound) = parse_float(row.labels.get(LE)) else {
-                self.notes.bad_bucket_label(row.labels.get(LE), &name);
+            let le = row.labels.get(LE);
+            let bound = parse_float(le);
+            if bound.is_none() && row.cells.present().next().is_some() {
+                self.notes.bad_bucket_label(le, &name);
+            }
+            let is_native = row.cells.has_histograms();
+            // A native histogram may have a label of that name; then it means nothing.
+            let key = if bound.is_some() { row.labels.with(LE, "") } else { row.labels.clone() };
+            if bound.is_none() && !is_native {
                 continue;
-            };
-            let place = *places
-                .entry(row.labels.with(LE, ""))
-                .or_insert_with_key(|labels| {
-                    histograms.push(Histogram {
-                        labels: labels.clone(),
-                        name,
-                        bounds: Vec::new(),
-                    });
-                    histograms.len() - 1
-                });
-            histograms[place].bounds.push((bound, row.cells));
+            }
+            let place = *places.entry(key).or_insert_with_key(|labels| {
+                sources.push(Source { labels: labels.clone(), name, classic: Vec::new(), native: None });
+                sources.len() - 1
+            });
+            if is_native {
+                sources[place].native = Some(row.cells.clone());
+            }
+            if let Some(bound) = bound {
+                sources[place].classic.push((bound, row.cells));
+            }
         }
-        histograms
+        sources
+    }
+
+    /// A figure of native histograms; floats are passed over.
+    pub(super) fn histogram_figure(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
+        let mut rows = self.vector(argument(call, 0)?, grid)?;
+        for row in &mut rows {
+            row.cells.update_cells(|_, cell| match cell {
+                Cell::Float(_) => None,
+                Cell::Histogram(h) => Some(Cell::Float(match call.function {
+                    Function::HistogramCount => h.count,
+                    Function::HistogramSum => h.sum,
+                    Function::HistogramAvg => h.sum / h.count,
+                    Function::HistogramStdvar => native::stdvar(&h),
+                    _ => native::stdvar(&h).sqrt(),
+                })),
+            });
+        }
+        self.map_rows(rows, |_, value| Some(value))
     }
 }

@@ -72,7 +72,7 @@ impl Evaluator<'_> {
                 let rows = if ranges.overlap(grid) {
                     self.over_long_windows(function, &ranges, grid, kernel)?
                 } else {
-                    self.over_windows(&ranges, grid, kernel)?
+                    self.over_windows(call.function, &ranges, grid, kernel)?
                 };
                 if matches!(function, Function::Rate | Function::Increase) {
                     self.note_gauges(&ranges);
@@ -95,15 +95,15 @@ impl Evaluator<'_> {
         kernel: fn(&Window<'_>) -> Option<f64>,
     ) -> Result<Vec<Row>, EvalError> {
         match function {
-            Function::Rate => self.over_series(ranges, grid, |s| sliding::counter(RATE, s)),
-            Function::Increase => self.over_series(ranges, grid, |s| sliding::counter(INCREASE, s)),
-            Function::SumOverTime => self.over_series(ranges, grid, sliding::sum),
-            Function::AvgOverTime => self.over_series(ranges, grid, sliding::avg),
-            Function::MaxOverTime => self.over_series(ranges, grid, |s| sliding::extreme(s, |a, b| a > b)),
-            Function::MinOverTime => self.over_series(ranges, grid, |s| sliding::extreme(s, |a, b| a < b)),
-            Function::Changes => self.over_series(ranges, grid, |s| sliding::count_pairs(s, over::differ)),
-            Function::Resets => self.over_series(ranges, grid, |s| sliding::count_pairs(s, over::falls)),
-            _ => self.over_windows(ranges, grid, kernel),
+            Function::Rate => self.over_series(function, ranges, grid, |s| sliding::counter(RATE, s)),
+            Function::Increase => self.over_series(function, ranges, grid, |s| sliding::counter(INCREASE, s)),
+            Function::SumOverTime => self.over_series(function, ranges, grid, sliding::sum),
+            Function::AvgOverTime => self.over_series(function, ranges, grid, sliding::avg),
+            Function::MaxOverTime => self.over_series(function, ranges, grid, |s| sliding::extreme(s, |a, b| a > b)),
+            Function::MinOverTime => self.over_series(function, ranges, grid, |s| sliding::extreme(s, |a, b| a < b)),
+            Function::Changes => self.over_series(function, ranges, grid, |s| sliding::count_pairs(s, over::differ)),
+            Function::Resets => self.over_series(function, ranges, grid, |s| sliding::count_pairs(s, over::falls)),
+            _ => self.over_windows(function, ranges, grid, kernel),
         }
     }
 
@@ -123,7 +123,7 @@ impl Evaluator<'_> {
         for name in ranges
             .series
             .iter()
-            .filter(|s| !s.samples.is_empty())
+            .filter(|s| !s.samples.times_ms().is_empty())
             .map(|s| name(&s.labels))
         {
             let like_counter = ["_total", "_sum", "_count", "_bucket"]
@@ -139,11 +139,11 @@ impl Evaluator<'_> {
         let quantiles = self.scalar(argument(call, 0)?, grid)?;
         let ranges = self.ranges(argument(call, 1)?, grid)?;
         let rows = if ranges.overlap(grid) {
-            self.over_series(&ranges, grid, |series| {
+            self.over_series(call.function, &ranges, grid, |series| {
                 sliding::sorted_quantile(series, &quantiles)
             })?
         } else {
-            self.over_windows(&ranges, grid, |w| {
+            self.over_windows(call.function, &ranges, grid, |w| {
                 Some(over::quantile_over(w, quantiles[w.index]))
             })?
         };
@@ -160,7 +160,7 @@ impl Evaluator<'_> {
     fn predict_linear(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let ranges = self.ranges(argument(call, 0)?, grid)?;
         let ahead = self.scalar(argument(call, 1)?, grid)?;
-        self.over_windows(&ranges, grid, |w| regression::predict(w, ahead[w.index]))
+        self.over_windows(call.function, &ranges, grid, |w| regression::predict(w, ahead[w.index]))
     }
 
     fn smoothing(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
@@ -174,7 +174,7 @@ impl Evaluator<'_> {
                 )));
             }
         }
-        self.over_windows(&ranges, grid, |w| {
+        self.over_windows(call.function, &ranges, grid, |w| {
             regression::smoothed(w, smoothing[w.index], trend[w.index])
         })
     }

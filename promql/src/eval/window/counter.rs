@@ -29,34 +29,44 @@ pub(crate) fn extrapolated(how: Difference, window: &Window<'_>) -> Option<f64> 
 
 /// As [`extrapolated`], where what the counter lost in resets is known.
 pub(crate) fn extrapolate(how: Difference, window: &Window<'_>, lost_in_resets: f64) -> Option<f64> {
-    let (times, values) = (window.times, window.values);
-    let (first, last) = (*times.first()?, *times.last()?);
-    if times.len() < 2 {
+    let values = window.values;
+    let (first_ms, last_ms) = (*window.times.first()?, *window.times.last()?);
+    if values.len() < 2 {
         return None;
     }
     let result = values[values.len() - 1] - values[0] + lost_in_resets;
-    let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
-    let sampled = seconds(first, last);
-    let average_gap = sampled / (times.len() - 1) as f64;
-    let within = |gap: f64| {
-        if gap >= average_gap * GAP_FACTOR {
-            average_gap / 2.0
-        } else {
-            gap
-        }
+    let span = Span {
+        first_ms,
+        last_ms,
+        samples: values.len(),
+        zero_share: (how.counter && result > 0.0 && values[0] >= 0.0).then(|| values[0] / result),
     };
-    let mut to_start = within(seconds(window.start_ms, first));
-    if how.counter && result > 0.0 && values[0] >= 0.0 {
-        // The counter was zero this long before the first sample, had it grown as it does here.
-        let to_zero = sampled * (values[0] / result);
-        to_start = to_start.min(to_zero);
+    Some(result * factor(&span, window, how.per_second))
+}
+
+/// Where the samples of a window lie.
+pub(crate) struct Span {
+    pub(crate) first_ms: i64,
+    pub(crate) last_ms: i64,
+    pub(crate) samples: usize,
+    /// For a counter: its first value as a share of its growth. Had it grown as it does here, it was zero that share of
+    /// the sampled time before the first sample.
+    pub(crate) zero_share: Option<f64>,
+}
+
+/// What makes a difference between samples one over the whole window, or one per second.
+pub(crate) fn factor(span: &Span, window: &Window<'_>, per_second: bool) -> f64 {
+    let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
+    let sampled = seconds(span.first_ms, span.last_ms);
+    let average_gap = sampled / (span.samples - 1) as f64;
+    let within = |gap: f64| if gap >= average_gap * GAP_FACTOR { average_gap / 2.0 } else { gap };
+    let mut to_start = within(seconds(window.start_ms, span.first_ms));
+    if let Some(share) = span.zero_share {
+        to_start = to_start.min(sampled * share);
     }
-    let to_end = within(seconds(last, window.end_ms));
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if how.per_second {
-        factor /= seconds(window.start_ms, window.end_ms);
-    }
-    Some(result * factor)
+    let to_end = within(seconds(span.last_ms, window.end_ms));
+    let factor = (sampled + to_start + to_end) / sampled;
+    if per_second { factor / seconds(window.start_ms, window.end_ms) } else { factor }
 }
 
 /// What a counter had reached before each of its resets.

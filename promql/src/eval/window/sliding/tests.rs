@@ -60,6 +60,8 @@ fn agree(
             times: &times[*from..*until],
             values: &series[*from..*until],
             from: *from,
+            histogram_times: &[],
+            histograms: &[],
             start_ms: *from as i64 * 1000 - 500,
             end_ms,
             eval_ms: end_ms,

@@ -1,0 +1,127 @@
+//! Native histograms as scripts write them: `{{schema:0 count:3 sum:4 buckets:[1 2]}}`, and made of classic ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use promql::{Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, Labels};
+
+use crate::script::{Item, Line, number};
+
+/// A histogram between double braces, which were taken away.
+pub(crate) fn parse(body: &str) -> Result<Histogram, String> {
+    let mut histogram = Histogram::default();
+    let (mut offset, mut n_offset) = (0, 0);
+    let (mut buckets, mut n_buckets) = (Vec::new(), Vec::new());
+    let mut rest = body.trim();
+    while !rest.is_empty() {
+        let (key, value) = rest.split_once(':').ok_or_else(|| format!("not a histogram: {body}"))?;
+        let end = if value.starts_with('[') {
+            value.find(']').map(|end| end + 1)
+        } else {
+            value.find(char::is_whitespace)
+        };
+        let (value, next) = value.split_at(end.unwrap_or(value.len()));
+        rest = next.trim();
+        let one = || number(value).ok_or_else(|| format!("not a number: {value}"));
+        let many = || -> Result<Vec<f64>, String> {
+            let values = value.trim_matches(['[', ']']).split_whitespace();
+            values.map(|v| number(v).ok_or_else(|| format!("not a number: {v}"))).collect()
+        };
+        match key {
+            "schema" => histogram.schema = one()? as i32,
+            "sum" => histogram.sum = one()?,
+            "count" => histogram.count = one()?,
+            "z_bucket" => histogram.zero_count = one()?,
+            "z_bucket_w" => histogram.zero_threshold = one()?,
+            "offset" => offset = one()? as i32,
+            "n_offset" => n_offset = one()? as i32,
+            "buckets" => buckets = many()?,
+            "n_buckets" => n_buckets = many()?,
+            "custom_values" => histogram.custom_bounds = many()?.into(),
+            "counter_reset_hint" => histogram.counter_reset = reset_hint(value)?,
+            other => return Err(format!("unknown key {other}")),
+        }
+    }
+    let from = |offset: i32, counts: Vec<f64>| Buckets::new((offset..).zip(counts).collect());
+    histogram.positive = from(offset, buckets);
+    histogram.negative = from(n_offset, n_buckets);
+    Ok(histogram)
+}
+
+fn reset_hint(value: &str) -> Result<CounterReset, String> {
+    match value {
+        "unknown" => Ok(CounterReset::Unknown),
+        "reset" => Ok(CounterReset::Reset),
+        "not_reset" => Ok(CounterReset::NotReset),
+        "gauge" => Ok(CounterReset::Gauge),
+        other => Err(format!("unknown counter_reset_hint {other}")),
+    }
+}
+
+/// What classic series say about one histogram at one time.
+#[derive(Default)]
+struct Classic {
+    cumulative: Vec<(f64, f64)>,
+    count: Option<f64>,
+    sum: Option<f64>,
+}
+
+impl Classic {
+    fn into_native(mut self) -> Histogram {
+        self.cumulative.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let highest = self.cumulative.last().map_or(0.0, |(_, count)| *count);
+        let count = self.count.unwrap_or(highest);
+        if self.cumulative.last().is_none_or(|(bound, _)| bound.is_finite()) {
+            self.cumulative.push((f64::INFINITY, count));
+        }
+        let mut below = 0.0;
+        let mut buckets = Vec::new();
+        for (index, (_, cumulative)) in self.cumulative.iter().enumerate() {
+            buckets.push((index as i32, cumulative - below));
+            below = *cumulative;
+        }
+        let bounds = self.cumulative.iter().map(|(bound, _)| *bound).filter(|bound| bound.is_finite());
+        Histogram {
+            schema: CUSTOM_SCHEMA,
+            count,
+            sum: self.sum.unwrap_or(0.0),
+            positive: Buckets::new(buckets),
+            custom_bounds: bounds.collect::<Vec<_>>().into(),
+            ..Histogram::default()
+        }
+    }
+}
+
+/// The native histograms with bounds of their own that `load_with_nhcb` adds to classic series.
+pub(crate) fn from_classic(lines: &[Line]) -> Vec<Line> {
+    let mut found: BTreeMap<Labels, BTreeMap<usize, Classic>> = BTreeMap::new();
+    for (labels, items) in lines {
+        let name = labels.metric_name();
+        let suffix = ["_bucket", "_count", "_sum"].into_iter().find(|suffix| name.ends_with(suffix));
+        let Some(suffix) = suffix else { continue };
+        let bound = number(labels.get("le"));
+        if suffix == "_bucket" && bound.is_none() {
+            continue;
+        }
+        let base = labels.with("__name__", name.trim_end_matches(suffix)).with("le", "");
+        for (index, item) in items.iter().enumerate() {
+            let Item::Float(value) = item else { continue };
+            let classic = found.entry(base.clone()).or_default().entry(index).or_default();
+            match (suffix, bound) {
+                ("_bucket", Some(bound)) => classic.cumulative.push((bound, *value)),
+                ("_count", _) => classic.count = Some(*value),
+                _ => classic.sum = Some(*value),
+            }
+        }
+    }
+    let line = |(labels, mut by_index): (Labels, BTreeMap<usize, Classic>)| {
+        let last = by_index.last_key_value().map_or(0, |(index, _)| *index);
+        let item = |index| match by_index.remove(&index) {
+            Some(classic) => Item::Histogram(Arc::new(classic.into_native())),
+            None => Item::Absent,
+        };
+        let items = (0..=last).map(item).collect();
+        (labels, items)
+    };
+    found.into_iter().map(line).collect()
+}

@@ -82,7 +82,7 @@ fn plan_from(block: &[i64], base: i64) -> Plan {
         exceptions += count;
         // A zigzag has one bit more.
         exception_bytes += count * (1 + (width as usize + 7) / 7);
-        if exceptions * 2 > block.len() + 2 {
+        if width <= MAX_WIDTH && exceptions * 2 > block.len() + 2 {
             break;
         }
     }

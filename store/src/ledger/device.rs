@@ -263,7 +263,7 @@ impl Device {
         }
         let highest = rows.iter().map(|row| row.seq).max().unwrap_or(0);
         let session = self.sessions.entry(id).or_default();
-        session.know(highest, total);
+        session.know(highest, total, &mut drops);
         for (seq, samples) in records {
             let total = (seq == highest).then_some(total);
             session.settle(
@@ -286,7 +286,7 @@ impl Device {
     fn alert(&mut self, id: SessionId, seq: u64, total: u64) {
         let mut drops = Drops::new();
         let session = self.sessions.entry(id).or_default();
-        session.know(seq, total);
+        session.know(seq, total, &mut drops);
         let what = Settling {
             first: seq,
             last: seq,
@@ -340,11 +340,13 @@ impl Device {
 
     fn session_seen(&mut self, state: &SessionState) {
         let id = SessionId::new(state.session);
+        let mut drops = Drops::new();
         let session = self.sessions.entry(id).or_default();
-        session.know(state.last, state.total);
+        session.know(state.last, state.total, &mut drops);
         if state.closed && session.closed.is_none() {
             session.closed = Some((state.last, state.total));
         }
+        self.count(drops);
         let (edge, total) = lost_edge(state);
         if edge > 0 {
             let ends = Ends {

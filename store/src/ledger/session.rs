@@ -34,18 +34,25 @@ pub(crate) struct Session {
 pub(crate) type Drops = BTreeMap<&'static str, i128>;
 
 impl Session {
-    /// Notes the running total after a seq.
-    pub(crate) fn know(&mut self, seq: u64, total: u64) {
+    /// Notes the running total after a seq; corrects an earlier guess if it now shows.
+    pub(crate) fn know(&mut self, seq: u64, total: u64, drops: &mut Drops) {
         if seq > self.known.0 {
             self.known = (seq, total);
         }
+        let short = self.settled.anchor(seq, total);
+        self.correct(short, drops);
     }
 
     /// Settles seqs that are not settled yet; corrects an earlier guess if totals now tell.
     pub(crate) fn settle(&mut self, what: Settling, drops: &mut Drops) {
-        let short = self
+        let mut short = self
             .settled
             .insert(what.first, what.last, what.samples, what.total);
+        short += self.settled.anchor(self.known.0, self.known.1);
+        self.correct(short, drops);
+    }
+
+    fn correct(&mut self, short: i128, drops: &mut Drops) {
         if short != 0
             && let Some(reason) = self.guessed
         {
@@ -93,13 +100,11 @@ impl Session {
         Some(all)
     }
 
-    /// Samples made in the session: its running total, but of one that ended only what its log holds and what was
-    /// stored from memory beyond that.
+    /// Samples made in the session: the highest running total known, and what settled above that. Of one that ended the
+    /// log's last total counts, and what was stored from memory beyond it: the rest never existed.
     pub(crate) fn generated(&self) -> u64 {
-        match self.closed {
-            Some((last, total)) => total.saturating_add(self.settled.samples_above(last, total)),
-            None => self.known.1,
-        }
+        let (seq, total) = self.closed.unwrap_or(self.known);
+        total.saturating_add(self.settled.samples_above(seq, total))
     }
 
     /// Samples that are neither stored nor dropped.

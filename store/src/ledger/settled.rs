@@ -77,8 +77,21 @@ impl Settled {
             run = joined;
             short += more;
         }
+        short += since_the_beginning(start, &mut run);
         self.0.insert(start, run);
         short
+    }
+
+    /// Takes in the running total after a seq, if a run ends there; says by how many samples a guess was short.
+    pub(crate) fn anchor(&mut self, seq: u64, total: u64) -> i128 {
+        let Some((start, run)) = self.0.range_mut(..=seq).next_back() else {
+            return 0;
+        };
+        if run.last != seq || run.total.is_some() {
+            return 0;
+        }
+        run.total = Some(total);
+        since_the_beginning(*start, run)
     }
 
     /// The running total after a seq, where a run's edge tells it.
@@ -127,14 +140,14 @@ impl Settled {
     /// The unsettled parts of first..=last, with their samples where the totals around tell them.
     pub(crate) fn missing(&self, first: u64, last: u64, ends: Ends) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        let mut from = first;
+        let mut from = Some(first);
         for (start, run) in self.overlapping(first, last) {
-            if start > from {
+            if let Some(from) = from.filter(|from| *from < start) {
                 pieces.push((from, start - 1));
             }
-            from = run.last.saturating_add(1).max(from);
+            from = run.last.checked_add(1);
         }
-        if from <= last && first <= last && from != 0 {
+        if let Some(from) = from.filter(|from| *from <= last) {
             pieces.push((from, last));
         }
         let total_at = |seq: u64| {
@@ -194,6 +207,18 @@ pub(crate) struct Ends {
 
 fn start_total(run: Run) -> Option<u64> {
     run.total?.checked_sub(run.samples)
+}
+
+/// A run from the first seq on holds exactly its total.
+fn since_the_beginning(start: u64, run: &mut Run) -> i128 {
+    match run.total {
+        Some(total) if start == 1 => {
+            let short = i128::from(total) - i128::from(run.samples);
+            run.samples = total;
+            short
+        }
+        _ => 0,
+    }
 }
 
 fn join(lower: Run, upper: Run) -> (Run, i128) {

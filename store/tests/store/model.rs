@@ -1,0 +1,290 @@
+//! Random deliveries, copies, late rows, restarts and gaps against a plain reference.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use store::Store;
+
+use super::device::{Device, Record, START, assert_equation, open_with, tenant};
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Device makes records at this time, this far apart.
+    Make {
+        device: usize,
+        rows: u8,
+        at: i16,
+        apart: u8,
+    },
+    /// Device sends some of its records, new or not: a window of them, by these thousandths, with a key or without.
+    Send {
+        device: usize,
+        from: u16,
+        to: u16,
+        keyed: bool,
+        join: bool,
+    },
+    /// Device drops a window of its records.
+    Drop { device: usize, from: u16, to: u16 },
+    /// The store stops and starts.
+    Restart,
+    /// Device starts again.
+    Session { device: usize },
+    /// Device says what it has.
+    Seen { device: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let device = || 0usize..3;
+    prop_oneof![
+        4 => (device(), 1u8..12, -50i16..200, 0u8..3).prop_map(|(device, rows, at, apart)| Step::Make { device, rows, at, apart }),
+        8 => (device(), 0u16..1000, 0u16..1000, any::<bool>(), any::<bool>())
+            .prop_map(|(device, from, to, keyed, join)| Step::Send { device, from, to, keyed, join }),
+        1 => (device(), 0u16..1000, 0u16..1000).prop_map(|(device, from, to)| Step::Drop { device, from, to }),
+        1 => Just(Step::Restart),
+        1 => device().prop_map(|device| Step::Session { device }),
+        1 => device().prop_map(|device| Step::Seen { device }),
+    ]
+}
+
+/// What should be there.
+#[derive(Default)]
+struct Reference {
+    settled: BTreeSet<u64>,
+    stored: u64,
+    dropped: u64,
+    generated_before: u64,
+    /// By series and time, the last value; and every sample ever stored.
+    samples: BTreeMap<(usize, i64), u64>,
+}
+
+struct World {
+    dir: tempfile::TempDir,
+    store: Option<Store>,
+    devices: Vec<(Device, Vec<Record>, Reference)>,
+    next_session: u64,
+    next_key: u32,
+    clock: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open_with(dir.path(), small());
+        let devices: Vec<_> = (0..3)
+            .map(|n| {
+                let device = Device::new(&format!("d-{n}"), 1, 2 + 3 * n);
+                device.put_dictionary(&store);
+                (device, Vec::new(), Reference::default())
+            })
+            .collect();
+        World {
+            dir,
+            store: Some(store),
+            devices,
+            next_session: 2,
+            next_key: 1,
+            clock: 0,
+        }
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Make {
+                device,
+                rows,
+                at,
+                apart,
+            } => {
+                let (device, records, _) = &mut self.devices[device];
+                for row in 0..i64::from(rows) {
+                    self.clock += 1;
+                    let time = START + i64::from(at) * 10 + row * i64::from(apart);
+                    let salt = self.clock;
+                    let values = (0..device.series())
+                        .map(|i| ((salt + i as i64) % 5 != 0).then(|| ((salt * 3 + i as i64) % 4) as f64))
+                        .collect();
+                    records.push(device.sparse(time, values));
+                }
+            }
+            Step::Send {
+                device,
+                from,
+                to,
+                keyed,
+                join,
+            } => self.send(device, (from, to), keyed, join),
+            Step::Drop { device, from, to } => {
+                let (device, records, reference) = &mut self.devices[device];
+                let Some((first, last)) = window(records, from, to) else {
+                    return;
+                };
+                let store = self.store.as_ref().unwrap();
+                store
+                    .commit(vec![device.gap(first as u64 + 1, last as u64 + 1)])
+                    .unwrap();
+                for record in &records[first..=last] {
+                    if reference.settled.insert(record.seq) {
+                        reference.dropped += record.samples();
+                    }
+                }
+            }
+            Step::Restart => {
+                self.store = None;
+                self.store = Some(open_with(self.dir.path(), small()));
+            }
+            Step::Session { device } => {
+                let (device, records, reference) = &mut self.devices[device];
+                self.next_session += 1;
+                // What is left of the session before is declared at once, so that only one is open.
+                if device.last() > 0 {
+                    let store = self.store.as_ref().unwrap();
+                    let last = device.last();
+                    store
+                        .commit(vec![device.gap(1, last), device.state(1, last, true)])
+                        .unwrap();
+                    for record in records.iter() {
+                        if reference.settled.insert(record.seq) {
+                            reference.dropped += record.samples();
+                        }
+                    }
+                }
+                reference.generated_before += device.total();
+                reference.settled.clear();
+                records.clear();
+                device.restart(self.next_session);
+            }
+            Step::Seen { device } => {
+                let (device, _, _) = &self.devices[device];
+                if device.last() > 0 {
+                    self.store().commit(vec![device.seen(1)]).unwrap();
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, device: usize, (from, to): (u16, u16), keyed: bool, join: bool) {
+        let (device, records, reference) = &mut self.devices[device];
+        let Some((first, last)) = window(records, from, to) else {
+            return;
+        };
+        let rows = &records[first..=last];
+        let store = self.store.as_ref().unwrap();
+        let mut entries = Vec::new();
+        if keyed {
+            self.next_key += 1;
+            let (entry, key) = device.define(&rows[..1], self.next_key);
+            entries.extend([entry, device.keyed(rows, &key)]);
+        } else {
+            entries.push(device.deliver(rows));
+        }
+        let mut commits = vec![entries];
+        if !join {
+            commits = commits.remove(0).into_iter().map(|entry| vec![entry]).collect();
+        }
+        for entries in commits {
+            store.commit(entries).unwrap();
+        }
+        for record in rows {
+            if !reference.settled.insert(record.seq) {
+                continue;
+            }
+            reference.stored += record.samples();
+            for (series, value) in record.values.iter().enumerate() {
+                if let Some(value) = value {
+                    reference.samples.insert((series, record.time), value.to_bits());
+                }
+            }
+        }
+    }
+
+    /// Settles every record that is left.
+    fn drain(&mut self) {
+        for device in 0..self.devices.len() {
+            let records = self.devices[device].1.len();
+            for first in (0..records).step_by(40) {
+                let place = |at: usize| (at * 1000).div_ceil(records) as u16;
+                self.send(
+                    device,
+                    (place(first), place((first + 39).min(records - 1))),
+                    false,
+                    true,
+                );
+            }
+        }
+    }
+
+    /// Until all is settled, how many samples a gap held may be a guess, where it overlaps what was stored.
+    fn check(&self, drained: bool) {
+        let found = self
+            .store()
+            .select(&tenant(), &[], i64::MIN, i64::MAX, usize::MAX)
+            .unwrap();
+        for (device, _, reference) in &self.devices {
+            let mut samples = BTreeMap::new();
+            let id = device.name.device().as_str();
+            for slice in found.iter().filter(|s| s.labels.get("device_id") == Some(id)) {
+                let series: usize = slice.labels.get("i").unwrap().parse().unwrap();
+                for (time, value) in slice.times_ms.iter().zip(&slice.values) {
+                    samples.insert((series, *time), value.to_bits());
+                }
+            }
+            assert_eq!(samples, reference.samples);
+            let Some(ledger) = self.store().device(&device.name) else {
+                assert_eq!(reference.stored + reference.dropped, 0);
+                continue;
+            };
+            assert_eq!(ledger.stored, reference.stored);
+            if drained {
+                assert_eq!(ledger.dropped.values().sum::<u64>(), reference.dropped);
+                assert_eq!(ledger.generated, reference.generated_before + device.total());
+                assert_eq!(ledger.pending, 0);
+                assert_equation(self.store(), &device.name);
+            }
+            let settled: BTreeSet<u64> = self
+                .store()
+                .settled(&device.name, device.session)
+                .ranges()
+                .flat_map(|r| r.start().get()..=r.end().get())
+                .collect();
+            assert_eq!(settled, reference.settled);
+        }
+    }
+}
+
+fn small() -> store::Config {
+    store::Config {
+        journal_file_bytes: 3000,
+        ..store::Config::default()
+    }
+}
+
+fn window(records: &[Record], from: u16, to: u16) -> Option<(usize, usize)> {
+    let place = |n: u16| usize::from(n) * records.len() / 1000;
+    let (first, last) = (place(from.min(to)), place(from.max(to)));
+    (!records.is_empty()).then_some((first, last.min(first + 40)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_holds_what_a_plain_reference_holds(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+        }
+        world.check(false);
+        world.step(Step::Restart);
+        world.check(false);
+        world.drain();
+        world.check(true);
+        world.step(Step::Restart);
+        world.check(true);
+    }
+}

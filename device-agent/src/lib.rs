@@ -5,14 +5,16 @@ pub mod config;
 pub mod delivery;
 pub mod exposition;
 mod host;
+pub mod http;
 pub mod input;
 pub mod metrics;
 pub mod scrape;
+pub mod tls;
 pub mod uplink;
 pub mod wal;
 
 pub use agent::{AgentConfig, RunError, Status, run};
-pub use delivery::DeliveryConfig;
+pub use delivery::{ClockTrust, DeliveryConfig};
 pub use metrics::Metrics;
 pub use uplink::{Backoff, BrokerAddress};
 pub use wal::{Storage, SyncPolicy, WalConfig};

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use store::{CommitError, Entry, Receipt, Store};
 use wire::dict::Dictionary;
+use wire::limits::MAX_MESSAGE;
 use wire::topic::Up;
 use wire::{BridgeEpoch, DeviceName, Timestamp};
 
@@ -138,6 +139,11 @@ impl Core {
             .message_bytes
             .with_label_values(&[channel.as_str()])
             .inc_by(message.payload.len() as u64);
+        if message.payload.len() > MAX_MESSAGE {
+            // Only another broker than our front lets it pass, and no agent writes it.
+            self.metrics.ignored.with_label_values(&["too_large"]).inc();
+            return;
+        }
         match channel {
             Up::State => self.state(&message, now),
             Up::Batch | Up::Backlog => self.rows(store, message, now),
@@ -267,7 +273,8 @@ impl Core {
 
     /// Notes a message on its lane; what it holds of the budget is released by the returned [`Finish`].
     fn receive(&mut self, device: &DeviceName, lane: LaneKind, bytes: usize) -> Option<Finish> {
-        let connection = self.devices.get_mut(device)?.connection.as_mut()?;
+        let known = self.devices.get_mut(device)?;
+        let connection = known.connection.as_mut().or(known.unsure.as_mut())?;
         connection.lane(lane).receive(bytes as u64);
         let nonce = connection.nonce;
         self.ask_for_credit(device, lane);
@@ -280,13 +287,15 @@ impl Core {
     }
 
     fn finish(&mut self, finish: &Finish) {
-        let connection = self
-            .devices
-            .get_mut(&finish.device)
-            .and_then(|d| d.connection_of(finish.nonce));
-        if let Some(connection) = connection {
+        let Some(device) = self.devices.get_mut(&finish.device) else {
+            return;
+        };
+        if let Some(connection) = device.connection_of(finish.nonce) {
             self.pool
                 .release(connection.lane(finish.lane).finish(finish.bytes));
+        } else if let Some(unsure) = device.unsure.as_mut().filter(|c| c.nonce == finish.nonce) {
+            // It holds nothing of the budget until it is heard of again.
+            unsure.lane(finish.lane).finish(finish.bytes);
         }
     }
 

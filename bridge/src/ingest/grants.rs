@@ -67,7 +67,7 @@ impl Core {
             return true;
         }
         let least = LEAST_AHEAD.saturating_sub(lane.ahead());
-        let short = least > 0;
+        let dry = lane.is_dry();
         let wanted = lane.wants(window).unwrap_or(least);
         let bytes = match self.pool.take(wanted) {
             true => wanted,
@@ -81,7 +81,7 @@ impl Core {
             self.pool.count_lane(true);
         }
         if connection.answered && bytes > 0 {
-            device.pending.raised(short, now.mono_ms);
+            device.pending.raised(dry, now.mono_ms);
         }
         true
     }

@@ -3,6 +3,8 @@
 //! Invariant: `finished <= received`, and what the lane holds of the budget is `granted - finished` where that is
 //! positive. All three only rise.
 
+use super::credit::LEAST_AHEAD;
+
 /// The two lanes of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum LaneKind {
@@ -81,9 +83,13 @@ impl Lane {
         self.granted = self.granted.saturating_add(bytes);
     }
 
-    /// Bytes that bring the lane `window` ahead, if less than half of that is left.
+    /// Bytes that bring the lane `window` ahead, if less than half of that, or than one largest message, is left.
     pub(crate) fn wants(&self, window: u64) -> Option<u64> {
-        (self.ahead() < window / 2).then(|| self.received.saturating_add(window).saturating_sub(self.granted))
+        let enough = (window / 2).max(LEAST_AHEAD);
+        (self.ahead() < enough).then(|| {
+            let limit = self.received.saturating_add(window.max(LEAST_AHEAD));
+            limit.saturating_sub(self.granted)
+        })
     }
 
     /// Whether the lane stands in the queue.

@@ -53,6 +53,7 @@ impl Core {
                     None => Connection::new(&state),
                 });
                 connection.backlog_waits = state.backlog_waits;
+                connection.sent(&state);
                 for lane in [&mut connection.fresh, &mut connection.backlog] {
                     lane.set_queued(false);
                     self.pool.charge(lane.held());

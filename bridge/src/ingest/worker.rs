@@ -21,6 +21,8 @@ use crate::metrics::Metrics;
 /// The longest time the core sleeps.
 const IDLE: Duration = Duration::from_secs(1);
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// An ack on its way to the broker.
 pub(crate) type Outgoing = (DeviceName, Vec<u8>);
 
@@ -104,6 +106,7 @@ impl Worker {
             metrics,
             jobs: jobs.clone(),
             started: Instant::now(),
+            complained: None,
         };
         thread::Builder::new()
             .name("bridge-ingest".to_owned())
@@ -161,6 +164,7 @@ struct Desk {
     metrics: Metrics,
     jobs: Sender<Job>,
     started: Instant,
+    complained: Option<Instant>,
 }
 
 impl Desk {
@@ -174,7 +178,7 @@ impl Desk {
                 Ok(Input::Committed { outcome, full }) => {
                     self.core.set_full(full);
                     if let Err(error) = &outcome {
-                        tracing::error!(%error, "commit failed; devices keep what it held and send it again");
+                        self.complain(error);
                     }
                     self.core.committed(&self.store, outcome, self.now());
                 }
@@ -193,6 +197,14 @@ impl Desk {
             if stopping && deferred.is_empty() && self.core.is_idle() {
                 return;
             }
+        }
+    }
+
+    /// Once a minute, however often it fails.
+    fn complain(&mut self, error: &CommitError) {
+        if self.complained.is_none_or(|at| at.elapsed() >= MINUTE) {
+            self.complained = Some(Instant::now());
+            tracing::error!(%error, "commits fail; devices are granted nothing, keep their data and send it again");
         }
     }
 

@@ -56,7 +56,7 @@ async fn broker(folder: &Path) -> (SocketAddr, PathBuf) {
         prometheus: None,
         metrics: None,
     };
-    std::thread::spawn(move || Broker::new(config).start());
+    std::thread::spawn(move || drop(Broker::new(config).start()));
     let path = folder.join("mqtt.sock");
     let socket = UnixListener::bind(&path).unwrap();
     tokio::spawn(async move {

@@ -1,5 +1,10 @@
 //! The bridge as a whole: its HTTP API, and its life at a broker that is not ours.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
 mod foreign_broker;
 mod http;
 mod server;

@@ -2,12 +2,11 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use comfy_table::Table;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::{Answer, ApiArgs};
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// Arguments of `backhaul fleet`.
 #[derive(Debug, Args)]
@@ -96,9 +95,7 @@ async fn list(args: ListArgs, out: &mut Output) -> Result<()> {
         return out.line(&answer.data.to_string());
     }
     let answer: Answer<Devices> = args.api.get("fleet/devices", &params).await?;
-    let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header([
+    let mut table = output::table([
         "tenant",
         "device_id",
         "connected",

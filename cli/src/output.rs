@@ -5,6 +5,15 @@
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
+use comfy_table::{Cell, Table};
+
+/// An empty table in plain columns.
+pub(crate) fn table<S: Into<Cell>>(header: impl IntoIterator<Item = S>) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(header.into_iter().map(Into::into).collect::<Vec<Cell>>());
+    table
+}
 
 /// The process's stdout and stderr.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::{Answer, ApiArgs};
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// Arguments of `backhaul query`.
 #[derive(Debug, Args)]
@@ -71,9 +71,7 @@ pub(crate) async fn run(args: QueryArgs, out: &mut Output) -> Result<()> {
 /// One column per label, the values last.
 fn table(series: &[Series]) -> Table {
     let names: BTreeSet<&String> = series.iter().flat_map(|s| s.metric.keys()).collect();
-    let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(names.iter().map(|n| n.as_str()).chain(["value"]));
+    let mut table = output::table(names.iter().map(|n| n.as_str()).chain(["value"]));
     for one in series {
         let labels = names
             .iter()

@@ -19,7 +19,7 @@ impl Progress {
         let bar = watched.then(|| {
             let bar = ProgressBar::hidden();
             if let Ok(style) =
-                ProgressStyle::with_template("replaying the journal {wide_bar} {bytes}/{total_bytes} {eta}")
+                ProgressStyle::with_template("replaying the journal: file {pos} of {len} {wide_bar} {msg}")
             {
                 bar.set_style(style);
             }
@@ -33,24 +33,34 @@ impl Progress {
 
     /// One step of the replay.
     pub(crate) fn show(&mut self, step: store::Progress) {
-        let (done, total) = (step.done_bytes, step.total_bytes);
         match &self.bar {
             Some(bar) => {
                 // Shown only once it takes long enough to be read.
                 if bar.is_hidden() && self.last.elapsed() > Duration::from_millis(300) {
                     bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
                 }
-                bar.set_length(total);
-                bar.set_position(done);
-                if done == total {
-                    bar.finish_and_clear();
-                }
+                bar.set_length(step.files_total as u64);
+                bar.set_position(step.files as u64);
+                bar.set_message(format!("{} samples", step.samples));
             }
             None if self.last.elapsed() > PLAIN => {
                 self.last = Instant::now();
-                tracing::info!(done_bytes = done, total_bytes = total, "replaying the journal");
+                tracing::info!(
+                    files = step.files,
+                    files_total = step.files_total,
+                    samples = step.samples,
+                    "replaying the journal"
+                );
             }
             None => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 }

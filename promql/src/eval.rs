@@ -222,7 +222,12 @@ impl Evaluator<'_> {
                         Cell::Float(value) => (value, None),
                         Cell::Histogram(histogram) => (f64::NAN, Some(histogram)),
                     };
-                    Some(InstantSample { labels: row.labels, time_ms, value, histogram })
+                    Some(InstantSample {
+                        labels: row.labels,
+                        time_ms,
+                        value,
+                        histogram,
+                    })
                 };
                 QueryValue::Vector(rows.into_iter().filter_map(sample).collect())
             }

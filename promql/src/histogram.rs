@@ -61,7 +61,12 @@ impl Buckets {
     }
 
     fn map(&self, change: impl Fn(f64) -> f64) -> Self {
-        Self::new(self.0.iter().map(|(index, count)| (*index, change(*count))).collect())
+        Self::new(
+            self.0
+                .iter()
+                .map(|(index, count)| (*index, change(*count)))
+                .collect(),
+        )
     }
 
     fn total(&self) -> f64 {
@@ -122,8 +127,17 @@ impl Histogram {
     pub fn buckets(&self) -> Vec<Bucket> {
         let mut buckets = Vec::with_capacity(self.negative.0.len() + self.positive.0.len() + 1);
         for (index, count) in self.negative.iter().rev() {
-            let (lower, upper) = (-self.upper_bound(index), -self.upper_bound(index.saturating_sub(1)));
-            buckets.push(Bucket { lower, upper, lower_inclusive: true, upper_inclusive: false, count });
+            let (lower, upper) = (
+                -self.upper_bound(index),
+                -self.upper_bound(index.saturating_sub(1)),
+            );
+            buckets.push(Bucket {
+                lower,
+                upper,
+                lower_inclusive: true,
+                upper_inclusive: false,
+                count,
+            });
         }
         if self.zero_count != 0.0 {
             buckets.push(Bucket {
@@ -136,7 +150,13 @@ impl Histogram {
         }
         for (index, count) in self.positive.iter() {
             let (lower, upper) = (self.upper_bound(index.saturating_sub(1)), self.upper_bound(index));
-            buckets.push(Bucket { lower, upper, lower_inclusive: false, upper_inclusive: true, count });
+            buckets.push(Bucket {
+                lower,
+                upper,
+                lower_inclusive: false,
+                upper_inclusive: true,
+                count,
+            });
         }
         buckets
     }

@@ -26,7 +26,7 @@ pub fn parse(query: &str) -> Result<Plan, ParseError> {
             limit: MAX_QUERY_BYTES,
         });
     }
-    guard::check_nesting(query)?;
+    guard::check(query)?;
     lower::lower(query).map(Plan)
 }
 

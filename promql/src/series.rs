@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::error::SourceError;
-use crate::histogram::Histogram;
+use crate::histogram::{CounterReset, Histogram};
 use crate::labels::Labels;
 use crate::matcher::Matcher;
 
@@ -36,15 +36,25 @@ impl Samples {
     /// Float samples: Unix times in ms, strictly ascending, and as many values. `None` if lengths or order are wrong.
     pub fn from_floats(times_ms: Vec<i64>, values: Vec<f64>) -> Option<Self> {
         let good = is_ascending(&times_ms) && times_ms.len() == values.len();
-        good.then(|| Self { times_ms, values, ..Self::default() })
+        good.then(|| Self {
+            times_ms,
+            values,
+            ..Self::default()
+        })
     }
 
     /// Adds native histograms to a series that has none: Unix times in ms, strictly ascending, none of them that of a
     /// float. `None` if lengths or times are wrong.
     pub fn with_histograms(self, times_ms: Vec<i64>, histograms: Vec<Arc<Histogram>>) -> Option<Self> {
-        let fresh = times_ms.iter().all(|time| self.times_ms.binary_search(time).is_err());
+        let fresh = times_ms
+            .iter()
+            .all(|time| self.times_ms.binary_search(time).is_err());
         let good = fresh && is_ascending(&times_ms) && times_ms.len() == histograms.len();
-        good.then(|| Self { histogram_times_ms: times_ms, histograms, ..self })
+        good.then(|| Self {
+            histogram_times_ms: times_ms,
+            histograms,
+            ..self
+        })
     }
 
     /// Unix times of the floats in ms.
@@ -94,14 +104,34 @@ impl Samples {
         self.histograms.push(histogram);
     }
 
+    /// Forgets what histograms say about resets: a grid may skip the sample that says it, or repeat it.
+    pub(crate) fn forget_resets(&mut self) {
+        for histogram in &mut self.histograms {
+            if matches!(
+                histogram.counter_reset,
+                CounterReset::Reset | CounterReset::NotReset
+            ) {
+                Arc::make_mut(histogram).counter_reset = CounterReset::Unknown;
+            }
+        }
+    }
+
     /// Without stale markers, as range selectors see a series.
     pub(crate) fn drop_stale(&mut self) {
         if self.values.iter().any(|v| is_stale(*v)) {
-            let floats = self.times_ms.iter().zip(&self.values).filter(|(_, value)| !is_stale(**value));
+            let floats = self
+                .times_ms
+                .iter()
+                .zip(&self.values)
+                .filter(|(_, value)| !is_stale(**value));
             (self.times_ms, self.values) = floats.map(|(time, value)| (*time, *value)).unzip();
         }
         if self.histograms.iter().any(|h| h.is_stale()) {
-            let kept = self.histogram_times_ms.iter().zip(&self.histograms).filter(|(_, h)| !h.is_stale());
+            let kept = self
+                .histogram_times_ms
+                .iter()
+                .zip(&self.histograms)
+                .filter(|(_, h)| !h.is_stale());
             (self.histogram_times_ms, self.histograms) = kept.map(|(time, h)| (*time, h.clone())).unzip();
         }
     }

@@ -266,20 +266,8 @@ fn data(value: impl Strategy<Value = f64>) -> impl Strategy<Value = Memory> {
     })
 }
 
-/// Vector expressions of many kinds.
-fn query() -> impl Strategy<Value = String> {
-    let selector = prop::sample::select(vec![
-        "a",
-        "b",
-        "{__name__=~\"a|b\"}",
-        "a{job=\"x\"}",
-        "a offset 40s",
-        "b @ 200",
-        "a @ end() offset -1m",
-        "vector(3)",
-    ]);
-    let window = |inner: String, function: &str| format!("{function}({inner})");
-    let over = prop::sample::select(vec![
+fn range_function() -> impl Strategy<Value = &'static str> + Clone {
+    prop::sample::select(vec![
         "rate",
         "increase",
         "delta",
@@ -298,6 +286,44 @@ fn query() -> impl Strategy<Value = String> {
         "present_over_time",
         "mad_over_time",
         "absent_over_time",
+        "quantile_over_time",
+    ])
+}
+
+/// A call of a range function; one of them takes a number first.
+fn over(function: &str, range: &str) -> String {
+    let number = if function == "quantile_over_time" {
+        "0.7, "
+    } else {
+        ""
+    };
+    format!("{function}({number}{range})")
+}
+
+/// Range functions over windows of several steps.
+fn long_windows() -> impl Strategy<Value = String> {
+    let range = prop::sample::select(vec![
+        "a[1m]",
+        "b[200s] offset 20s",
+        "{job=\"x\"}[95s]",
+        "a[2m] @ 300",
+        "(a + 1)[1m:10s]",
+        "a[150s:20s] offset 1m",
+    ]);
+    (range_function(), range).prop_map(|(function, range)| over(function, range))
+}
+
+/// Vector expressions of many kinds.
+fn query() -> impl Strategy<Value = String> {
+    let selector = prop::sample::select(vec![
+        "a",
+        "b",
+        "{__name__=~\"a|b\"}",
+        "a{job=\"x\"}",
+        "a offset 40s",
+        "b @ 200",
+        "a @ end() offset -1m",
+        "vector(3)",
     ]);
     let range = prop::sample::select(vec![
         "a[1m]",
@@ -307,7 +333,7 @@ fn query() -> impl Strategy<Value = String> {
     ]);
     let leaf = prop_oneof![
         selector.prop_map(str::to_owned),
-        (over.clone(), range).prop_map(move |(function, range)| window(range.to_owned(), function)),
+        (range_function(), range).prop_map(|(function, range)| over(function, range)),
     ];
     let aggregate = prop::sample::select(vec![
         "sum", "avg", "min", "max", "count", "group", "stddev", "topk", "quantile",
@@ -355,7 +381,8 @@ fn query() -> impl Strategy<Value = String> {
             (inner.clone(), operator.clone(), inner.clone())
                 .prop_map(|(l, op, r)| format!("({l}) {op} ({r})")),
             (function.clone(), inner.clone()).prop_map(|(function, inner)| format!("{function}({inner})")),
-            (over.clone(), inner.clone()).prop_map(|(f, inner)| format!("{f}(({inner})[1m:20s])")),
+            (range_function(), inner.clone())
+                .prop_map(|(function, inner)| over(function, &format!("({inner})[1m:20s]"))),
             inner.prop_map(|inner| format!("({inner}) * 2 > 1")),
         ]
     })
@@ -435,7 +462,10 @@ proptest! {
     }
 
     #[test]
-    fn so_it_has_where_windows_overlap_and_kernels_remember(memory in data(exact_value()), query in query()) {
+    fn so_it_has_where_windows_overlap_and_kernels_remember(
+        memory in data(exact_value()),
+        query in long_windows(),
+    ) {
         compare_at_each_step(&memory, &query, 10_000, false)?;
     }
 

@@ -23,12 +23,12 @@ impl Evaluator<'_> {
                     .for_each(|(l, r)| *l = binary.op.apply(*l, r));
                 Ok(Value::Scalar(left))
             }
-            (Value::Vector(rows), Value::Scalar(scalars)) => self
-                .with_scalar(binary, rows, &scalars, false)
-                .map(Value::Vector),
-            (Value::Scalar(scalars), Value::Vector(rows)) => self
-                .with_scalar(binary, rows, &scalars, true)
-                .map(Value::Vector),
+            (Value::Vector(rows), Value::Scalar(scalars)) => {
+                self.with_scalar(binary, rows, &scalars, false).map(Value::Vector)
+            }
+            (Value::Scalar(scalars), Value::Vector(rows)) => {
+                self.with_scalar(binary, rows, &scalars, true).map(Value::Vector)
+            }
             (Value::Vector(left), Value::Vector(right)) if binary.op.is_set() => {
                 self.set_operator(binary, left, right, grid).map(Value::Vector)
             }
@@ -52,13 +52,25 @@ impl Evaluator<'_> {
             if row.cells.has_histograms() {
                 row.cells.update_cells(|index, cell| {
                     let scalar = Cell::Float(scalars[index]);
-                    let (left, right) = if scalar_first { (&scalar, &cell) } else { (&cell, &scalar) };
-                    noted(binary, cells::operate(binary, left, right, &cell), &mut self.notes)
+                    let (left, right) = if scalar_first {
+                        (&scalar, &cell)
+                    } else {
+                        (&cell, &scalar)
+                    };
+                    noted(
+                        binary,
+                        cells::operate(binary, left, right, &cell),
+                        &mut self.notes,
+                    )
                 });
             } else {
                 row.cells.update(|index, value| {
                     let scalar = scalars[index];
-                    let (left, right) = if scalar_first { (scalar, value) } else { (value, scalar) };
+                    let (left, right) = if scalar_first {
+                        (scalar, value)
+                    } else {
+                        (value, scalar)
+                    };
                     result_of(binary, left, right, value)
                 });
             }

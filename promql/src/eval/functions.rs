@@ -51,9 +51,11 @@ impl Evaluator<'_> {
             F::SortByLabel | F::SortByLabelDesc => self.sort_by_label(call, grid).map(Value::Vector),
             F::HistogramQuantile => self.histogram_quantile(call, grid).map(Value::Vector),
             F::HistogramFraction => self.histogram_fraction(call, grid).map(Value::Vector),
-            F::HistogramAvg | F::HistogramCount | F::HistogramSum | F::HistogramStddev | F::HistogramStdvar => {
-                self.histogram_figure(call, grid).map(Value::Vector)
-            }
+            F::HistogramAvg
+            | F::HistogramCount
+            | F::HistogramSum
+            | F::HistogramStddev
+            | F::HistogramStdvar => self.histogram_figure(call, grid).map(Value::Vector),
             F::Info => Err(EvalError::Execution("info() is not supported".to_owned())),
             _ => self.range_function(call, grid).map(Value::Vector),
         }
@@ -113,7 +115,8 @@ impl Evaluator<'_> {
         }
         let mut rows = self.vector(argument(call, 0)?, grid)?;
         let seconds = |index: usize| Cell::Float(grid.time_ms(index) as f64 / 1000.0);
-        rows.iter_mut().for_each(|row| row.cells.update_cells(|index, _| Some(seconds(index))));
+        rows.iter_mut()
+            .for_each(|row| row.cells.update_cells(|index, _| Some(seconds(index))));
         self.map_rows(rows, |_, value| Some(value))
     }
 }

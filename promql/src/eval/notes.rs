@@ -60,7 +60,9 @@ impl Notes {
     }
 
     pub(crate) fn mixed_samples(&mut self, metric: &str) {
-        self.warn(&format!("encountered a mix of histograms and floats for metric name {metric:?}"));
+        self.warn(&format!(
+            "encountered a mix of histograms and floats for metric name {metric:?}"
+        ));
     }
 
     pub(crate) fn mixed_aggregation(&mut self) {
@@ -76,7 +78,9 @@ impl Notes {
     }
 
     pub(crate) fn layouts_in_operator(&mut self, operator: &str) {
-        self.warn(&format!("incompatible bucket layout encountered for binary operator {operator}"));
+        self.warn(&format!(
+            "incompatible bucket layout encountered for binary operator {operator}"
+        ));
     }
 
     pub(crate) fn types_in_operator(&mut self, left: &str, operator: &str, right: &str) {
@@ -96,11 +100,15 @@ impl Notes {
     }
 
     pub(crate) fn not_a_counter(&mut self, metric: &str) {
-        self.warn(&format!("this native histogram metric is not a counter: {metric:?}"));
+        self.warn(&format!(
+            "this native histogram metric is not a counter: {metric:?}"
+        ));
     }
 
     pub(crate) fn not_a_gauge(&mut self, metric: &str) {
-        self.warn(&format!("this native histogram metric is not a gauge: {metric:?}"));
+        self.warn(&format!(
+            "this native histogram metric is not a gauge: {metric:?}"
+        ));
     }
 
     pub(crate) fn classic_and_native(&mut self, metric: &str) {
@@ -110,7 +118,9 @@ impl Notes {
     }
 
     pub(crate) fn nan_observations(&mut self, function: &str, effect: &str, metric: &str) {
-        self.info(&format!("input to {function} has NaN observations, {effect} for metric name {metric:?}"));
+        self.info(&format!(
+            "input to {function} has NaN observations, {effect} for metric name {metric:?}"
+        ));
     }
 
     pub(crate) fn possible_non_counter(&mut self, metric: &str) {

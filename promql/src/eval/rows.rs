@@ -35,12 +35,18 @@ fn absent() -> f64 {
 impl Column {
     /// A column of `len` cells, all empty.
     pub(crate) fn empty(len: usize) -> Self {
-        Self { floats: vec![absent(); len], histograms: None }
+        Self {
+            floats: vec![absent(); len],
+            histograms: None,
+        }
     }
 
     /// A column of values, none of them the stale marker.
     pub(crate) fn full(values: Vec<f64>) -> Self {
-        Self { floats: values, histograms: None }
+        Self {
+            floats: values,
+            histograms: None,
+        }
     }
 
     /// The float in a cell.
@@ -92,7 +98,11 @@ impl Column {
 
     /// Cells that hold a float, with their index.
     pub(crate) fn present(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
-        self.floats.iter().copied().enumerate().filter(|(_, value)| !is_stale(*value))
+        self.floats
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(|(_, value)| !is_stale(*value))
     }
 
     /// Cells that hold anything, with their index.
@@ -111,7 +121,9 @@ impl Column {
 
     /// Whether any cell holds a histogram.
     pub(crate) fn has_histograms(&self) -> bool {
-        self.histograms.as_ref().is_some_and(|histograms| histograms.iter().any(Option::is_some))
+        self.histograms
+            .as_ref()
+            .is_some_and(|histograms| histograms.iter().any(Option::is_some))
     }
 
     pub(crate) fn drop_histograms(&mut self) {
@@ -120,7 +132,12 @@ impl Column {
 
     /// Replaces each float; `None` empties the cell.
     pub(crate) fn update(&mut self, mut change: impl FnMut(usize, f64) -> Option<f64>) {
-        for (index, value) in self.floats.iter_mut().enumerate().filter(|(_, value)| !is_stale(**value)) {
+        for (index, value) in self
+            .floats
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, value)| !is_stale(**value))
+        {
             *value = change(index, *value).unwrap_or_else(absent);
         }
     }
@@ -148,8 +165,14 @@ impl Column {
 
     /// One cell repeated over `len` cells.
     pub(crate) fn repeated(&self, len: usize) -> Self {
-        let histograms = self.histograms.as_ref().map(|histograms| vec![histograms[0].clone(); len]);
-        Self { floats: vec![self.floats[0]; len], histograms }
+        let histograms = self
+            .histograms
+            .as_ref()
+            .map(|histograms| vec![histograms[0].clone(); len]);
+        Self {
+            floats: vec![self.floats[0]; len],
+            histograms,
+        }
     }
 }
 
@@ -177,12 +200,12 @@ pub(crate) fn reject_duplicates(rows: &[Row]) -> Result<(), EvalError> {
     }
 }
 
-/// Makes one row of rows with equal labels; refuses two values at the same time.
+/// Makes one row of rows with equal labels (and equal fate of their names); refuses two values at the same time.
 pub(crate) fn merge(rows: Vec<Row>) -> Result<Vec<Row>, EvalError> {
     let mut merged: Vec<Row> = Vec::with_capacity(rows.len());
-    let mut places: HashMap<Labels, usize> = HashMap::with_capacity(rows.len());
+    let mut places: HashMap<(Labels, bool), usize> = HashMap::with_capacity(rows.len());
     for row in rows {
-        match places.entry(row.labels.clone()) {
+        match places.entry((row.labels.clone(), row.drop_name)) {
             Entry::Vacant(place) => {
                 place.insert(merged.len());
                 merged.push(row);

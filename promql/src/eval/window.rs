@@ -164,6 +164,10 @@ impl Evaluator<'_> {
             ));
         };
         ranges.series = rows.into_iter().map(|row| row_as_samples(row, inner)).collect();
+        ranges
+            .series
+            .iter_mut()
+            .for_each(|input| input.samples.forget_resets());
         Ok(ranges)
     }
 

@@ -110,9 +110,19 @@ impl Histogram {
         }
         let shift = (self.schema - schema).clamp(0, 31);
         let coarser = |buckets: &Buckets| {
-            Buckets::new(buckets.iter().map(|(index, count)| ((index.saturating_sub(1) >> shift) + 1, count)).collect())
+            Buckets::new(
+                buckets
+                    .iter()
+                    .map(|(index, count)| ((index.saturating_sub(1) >> shift) + 1, count))
+                    .collect(),
+            )
         };
-        Self { schema, positive: coarser(&self.positive), negative: coarser(&self.negative), ..self.clone() }
+        Self {
+            schema,
+            positive: coarser(&self.positive),
+            negative: coarser(&self.negative),
+            ..self.clone()
+        }
     }
 
     /// Widens the zero bucket to `threshold` at least; further where a populated bucket would be cut.
@@ -124,8 +134,12 @@ impl Histogram {
         // Each round includes one more bucket at least, or ends.
         loop {
             let cut = |buckets: &Buckets| {
-                let inside = buckets.iter().filter(|(index, _)| self.upper_bound(index.saturating_sub(1)) < threshold);
-                inside.map(|(index, _)| self.upper_bound(index)).fold(threshold, f64::max)
+                let inside = buckets
+                    .iter()
+                    .filter(|(index, _)| self.upper_bound(index.saturating_sub(1)) < threshold);
+                inside
+                    .map(|(index, _)| self.upper_bound(index))
+                    .fold(threshold, f64::max)
             };
             let wider = cut(&self.positive).max(cut(&self.negative));
             if wider == threshold {
@@ -172,7 +186,11 @@ impl Histogram {
     /// Whether any bucket holds less than that of a histogram of the same layout.
     fn has_less_than(&self, before: &Self) -> bool {
         let less = |now: &Buckets, before: &Buckets| {
-            let count_now = |index: i32| now.0.binary_search_by_key(&index, |b| b.0).map_or(0.0, |at| now.0[at].1);
+            let count_now = |index: i32| {
+                now.0
+                    .binary_search_by_key(&index, |b| b.0)
+                    .map_or(0.0, |at| now.0[at].1)
+            };
             before.iter().any(|(index, count)| count_now(index) < count)
         };
         self.zero_count < before.zero_count
@@ -183,7 +201,11 @@ impl Histogram {
 
 /// Buckets added index by index.
 fn joined(left: &Buckets, right: &Buckets, sign: f64) -> Buckets {
-    Buckets::new(left.iter().chain(right.iter().map(|(index, count)| (index, sign * count))).collect())
+    Buckets::new(
+        left.iter()
+            .chain(right.iter().map(|(index, count)| (index, sign * count)))
+            .collect(),
+    )
 }
 
 /// What is known about resets of a sum: a gauge in it makes it one, different knowledge is none.
@@ -202,7 +224,14 @@ mod tests {
     fn histogram(schema: i32, zero: (f64, f64), positive: &[(i32, f64)]) -> Histogram {
         let positive = Buckets::new(positive.to_vec());
         let count = zero.1 + positive.total();
-        Histogram { schema, zero_threshold: zero.0, zero_count: zero.1, count, positive, ..Histogram::default() }
+        Histogram {
+            schema,
+            zero_threshold: zero.0,
+            zero_count: zero.1,
+            count,
+            positive,
+            ..Histogram::default()
+        }
     }
 
     #[test]

@@ -49,6 +49,8 @@ fn what_prometheus_3_5_does_not_know_is_refused() {
         "a + fill(0) b",
         "foo{a=~\"(?=b)\"}",
         "1 +",
+        "label_replace(a, \"b\", \"\\xff\", \"\", \"\")",
+        "{a='\\377'}",
     ] {
         assert!(matches!(parse(bad), Err(ParseError::Syntax(_))), "{bad}");
     }

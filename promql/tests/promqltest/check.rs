@@ -60,9 +60,15 @@ pub(crate) fn as_series(value: &QueryValue) -> Vec<Points> {
         QueryValue::Text { .. } => Vec::new(),
         QueryValue::Vector(samples) => {
             let item = |s: &InstantSample| s.histogram.clone().map_or(Item::Float(s.value), Item::Histogram);
-            samples.iter().map(|s| (s.labels.clone(), vec![(s.time_ms, item(s))])).collect()
+            samples
+                .iter()
+                .map(|s| (s.labels.clone(), vec![(s.time_ms, item(s))]))
+                .collect()
         }
-        QueryValue::Matrix(series) => series.iter().map(|s| (s.labels.clone(), items(&s.samples))).collect(),
+        QueryValue::Matrix(series) => series
+            .iter()
+            .map(|s| (s.labels.clone(), items(&s.samples)))
+            .collect(),
     }
 }
 
@@ -89,10 +95,17 @@ fn same_item(expected: &Item, got: &Item) -> bool {
 /// Layout exactly, counts within the tolerance, what is known about resets only if the script states it.
 fn same_histogram(expected: &Histogram, got: &Histogram) -> bool {
     let same_buckets = |a: &Buckets, b: &Buckets| {
-        a.iter().count() == b.iter().count() && a.iter().zip(b.iter()).all(|(a, b)| a.0 == b.0 && almost_equal(a.1, b.1))
+        a.iter().count() == b.iter().count()
+            && a.iter()
+                .zip(b.iter())
+                .all(|(a, b)| a.0 == b.0 && almost_equal(a.1, b.1))
     };
     let same_bounds = expected.custom_bounds.len() == got.custom_bounds.len()
-        && expected.custom_bounds.iter().zip(got.custom_bounds.iter()).all(|(a, b)| almost_equal(*a, *b));
+        && expected
+            .custom_bounds
+            .iter()
+            .zip(got.custom_bounds.iter())
+            .all(|(a, b)| almost_equal(*a, *b));
     expected.schema == got.schema
         && same_bounds
         && almost_equal(expected.count, got.count)
@@ -131,8 +144,7 @@ pub(crate) fn value(eval: &Eval, value: &QueryValue) -> Result<(), String> {
 
 /// Whether these are the expected series.
 pub(crate) fn series(eval: &Eval, got: &[Points]) -> Result<(), String> {
-    let expected: Vec<Points> =
-        eval.series.iter().map(|line| points(line, eval.when)).collect();
+    let expected: Vec<Points> = eval.series.iter().map(|line| points(line, eval.when)).collect();
     if got.len() != expected.len() {
         return Err(format!(
             "expected {} series, got {}: {got:?}",

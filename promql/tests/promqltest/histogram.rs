@@ -14,7 +14,9 @@ pub(crate) fn parse(body: &str) -> Result<Histogram, String> {
     let (mut buckets, mut n_buckets) = (Vec::new(), Vec::new());
     let mut rest = body.trim();
     while !rest.is_empty() {
-        let (key, value) = rest.split_once(':').ok_or_else(|| format!("not a histogram: {body}"))?;
+        let (key, value) = rest
+            .split_once(':')
+            .ok_or_else(|| format!("not a histogram: {body}"))?;
         let end = if value.starts_with('[') {
             value.find(']').map(|end| end + 1)
         } else {
@@ -25,7 +27,9 @@ pub(crate) fn parse(body: &str) -> Result<Histogram, String> {
         let one = || number(value).ok_or_else(|| format!("not a number: {value}"));
         let many = || -> Result<Vec<f64>, String> {
             let values = value.trim_matches(['[', ']']).split_whitespace();
-            values.map(|v| number(v).ok_or_else(|| format!("not a number: {v}"))).collect()
+            values
+                .map(|v| number(v).ok_or_else(|| format!("not a number: {v}")))
+                .collect()
         };
         match key {
             "schema" => histogram.schema = one()? as i32,
@@ -80,7 +84,11 @@ impl Classic {
             buckets.push((index as i32, cumulative - below));
             below = *cumulative;
         }
-        let bounds = self.cumulative.iter().map(|(bound, _)| *bound).filter(|bound| bound.is_finite());
+        let bounds = self
+            .cumulative
+            .iter()
+            .map(|(bound, _)| *bound)
+            .filter(|bound| bound.is_finite());
         Histogram {
             schema: CUSTOM_SCHEMA,
             count,
@@ -97,13 +105,17 @@ pub(crate) fn from_classic(lines: &[Line]) -> Vec<Line> {
     let mut found: BTreeMap<Labels, BTreeMap<usize, Classic>> = BTreeMap::new();
     for (labels, items) in lines {
         let name = labels.metric_name();
-        let suffix = ["_bucket", "_count", "_sum"].into_iter().find(|suffix| name.ends_with(suffix));
+        let suffix = ["_bucket", "_count", "_sum"]
+            .into_iter()
+            .find(|suffix| name.ends_with(suffix));
         let Some(suffix) = suffix else { continue };
         let bound = number(labels.get("le"));
         if suffix == "_bucket" && bound.is_none() {
             continue;
         }
-        let base = labels.with("__name__", name.trim_end_matches(suffix)).with("le", "");
+        let base = labels
+            .with("__name__", name.trim_end_matches(suffix))
+            .with("le", "");
         for (index, item) in items.iter().enumerate() {
             let Item::Float(value) = item else { continue };
             let classic = found.entry(base.clone()).or_default().entry(index).or_default();

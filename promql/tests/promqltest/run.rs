@@ -6,7 +6,7 @@ use promql::{Answer, EvalError, Options, Plan, QueryValue, eval_instant, eval_ra
 
 use crate::check::{self, Points};
 use crate::pinned::{other_times, pinned};
-use crate::script::{self, Command, Item, Eval, When};
+use crate::script::{self, Command, Eval, Item, When};
 use crate::storage::Storage;
 
 const MINUTE_MS: i64 = 60_000;
@@ -121,7 +121,14 @@ fn run_instant(eval: &Eval, plan: &Plan, time_ms: i64, storage: &Storage) -> Res
     let in_range = |why: String| format!("as a range: {why}");
     let point = middle.first().and_then(|(_, points)| points.first());
     if let (QueryValue::Scalar { .. }, Some((_, Item::Float(value)))) = (&answer.value, point) {
-        return check::value(eval, &QueryValue::Scalar { time_ms, value: *value }).map_err(in_range);
+        return check::value(
+            eval,
+            &QueryValue::Scalar {
+                time_ms,
+                value: *value,
+            },
+        )
+        .map_err(in_range);
     }
     check::series(eval, &at_time_of(eval, middle)).map_err(in_range)
 }

@@ -364,7 +364,10 @@ fn sequence(body: &str) -> Option<(f64, f64)> {
 /// `{{..}}`, `{{..}}xN`, `{{..}}+{{..}}xN`: one histogram, or N+1 of which each adds the second one.
 fn histograms(text: &str, items: &mut Vec<Item>) -> Result<(), String> {
     let (body, count) = match text.rsplit_once("}}x") {
-        Some((body, count)) => (format!("{body}}}}}"), count.parse::<usize>().map_err(|error| error.to_string())?),
+        Some((body, count)) => (
+            format!("{body}}}}}"),
+            count.parse::<usize>().map_err(|error| error.to_string())?,
+        ),
         None => (text.to_owned(), 0),
     };
     let (first, delta, sign) = match (body.split_once("}}+{{"), body.split_once("}}-{{")) {
@@ -378,7 +381,11 @@ fn histograms(text: &str, items: &mut Vec<Item>) -> Result<(), String> {
     for _ in 0..=count {
         items.push(Item::Histogram(Arc::new(value.clone())));
         if let Some(delta) = &delta {
-            let step = if sign < 0.0 { value.minus(delta) } else { value.plus(delta) };
+            let step = if sign < 0.0 {
+                value.minus(delta)
+            } else {
+                value.plus(delta)
+            };
             value = step.map_err(|error| error.to_string())?;
         }
     }

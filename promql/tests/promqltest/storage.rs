@@ -21,7 +21,11 @@ impl Storage {
                 self.series.push((labels.clone(), BTreeMap::new()));
                 self.series.len() - 1
             });
-            for (index, item) in items.iter().enumerate().filter(|(_, item)| **item != Item::Absent) {
+            for (index, item) in items
+                .iter()
+                .enumerate()
+                .filter(|(_, item)| **item != Item::Absent)
+            {
                 self.series[place].1.insert(step_ms * index as i64, item.clone());
             }
         }
@@ -32,7 +36,8 @@ impl SeriesSource for Storage {
     fn select(&self, matchers: &[Matcher], hints: &Hints) -> Result<Vec<Series>, SourceError> {
         let mut selected = Vec::new();
         for (labels, items) in &self.series {
-            if hints.start_ms > hints.end_ms || !matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
+            if hints.start_ms > hints.end_ms || !matchers.iter().all(|matcher| matcher.matches_labels(labels))
+            {
                 continue;
             }
             let (mut floats, mut histograms) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
@@ -53,7 +58,10 @@ impl SeriesSource for Storage {
                 .and_then(|samples| samples.with_histograms(histograms.0, histograms.1))
                 .ok_or_else(|| SourceError::Storage("samples out of order".to_owned()))?;
             if !samples.is_empty() {
-                selected.push(Series { labels: labels.clone(), samples });
+                selected.push(Series {
+                    labels: labels.clone(),
+                    samples,
+                });
             }
         }
         Ok(selected)

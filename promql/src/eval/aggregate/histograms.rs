@@ -78,11 +78,19 @@ impl Evaluator<'_> {
         match state {
             State::Nothing => None,
             State::Floats(sum, mean) => {
-                let value = if op == AggregateOp::Sum { sum.finish() } else { mean.finish() };
+                let value = if op == AggregateOp::Sum {
+                    sum.finish()
+                } else {
+                    mean.finish()
+                };
                 value.map(Cell::Float)
             }
             State::Histograms(sum, count) => {
-                let result = if op == AggregateOp::Sum { sum } else { sum.divided_by(count) };
+                let result = if op == AggregateOp::Sum {
+                    sum
+                } else {
+                    sum.divided_by(count)
+                };
                 Some(Cell::Histogram(Arc::new(result)))
             }
             State::Mixed => {

@@ -35,7 +35,10 @@ pub(super) fn choose_k(
                 _ => {}
             }
             present.truncate(k);
-            for (row, cell) in present.iter().filter_map(|(row, _)| Some((*row, rows[*row].cells.cell(index)?))) {
+            for (row, cell) in present
+                .iter()
+                .filter_map(|(row, _)| Some((*row, rows[*row].cells.cell(index)?)))
+            {
                 kept[row].set_cell(index, cell);
             }
             if grid.len() == 1 {
@@ -98,7 +101,11 @@ impl Evaluator<'_> {
             let position = row.labels.hash_position();
             row.cells.retain(|index| {
                 let ratio = ratios[index];
-                if ratio >= 0.0 { position < ratio } else { position >= 1.0 + ratio }
+                if ratio >= 0.0 {
+                    position < ratio
+                } else {
+                    position >= 1.0 + ratio
+                }
             });
         }
         rows.retain(|row| !row.cells.is_blank());

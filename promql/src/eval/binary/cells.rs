@@ -26,7 +26,11 @@ pub(super) fn operate(
     let histogram = |result| Ok(Some(Cell::Histogram(Arc::new(result))));
     match (left, right) {
         (Cell::Float(l), Cell::Float(r)) => {
-            let kept = if let Cell::Float(kept) = kept { *kept } else { f64::NAN };
+            let kept = if let Cell::Float(kept) = kept {
+                *kept
+            } else {
+                f64::NAN
+            };
             Ok(result_of(binary, *l, *r, kept).map(Cell::Float))
         }
         (Cell::Histogram(h), Cell::Float(factor)) | (Cell::Float(factor), Cell::Histogram(h))

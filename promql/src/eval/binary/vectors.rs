@@ -188,7 +188,11 @@ impl<'b> Results<'b> {
 
     fn cell(&self, evaluator: &mut Evaluator<'_>, many: &Row, one: &Row, index: usize) -> Option<Cell> {
         let (left, right) = self.in_order(many.cells.cell(index)?, one.cells.cell(index)?);
-        noted(self.binary, cells::operate(self.binary, &left, &right, &left), &mut evaluator.notes)
+        noted(
+            self.binary,
+            cells::operate(self.binary, &left, &right, &left),
+            &mut evaluator.notes,
+        )
     }
 
     fn ambiguous(&self) -> EvalError {

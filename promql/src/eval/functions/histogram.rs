@@ -42,14 +42,22 @@ impl Figure {
             Self::Quantile(q) => {
                 let value = native::quantile(q[index], histogram);
                 if histogram.sum.is_nan() && (0.0..=1.0).contains(&q[index]) && histogram.count != 0.0 {
-                    let effect = if value.is_nan() { "result is NaN" } else { "result is skewed higher" };
+                    let effect = if value.is_nan() {
+                        "result is NaN"
+                    } else {
+                        "result is skewed higher"
+                    };
                     notes.nan_observations("histogram_quantile", effect, metric);
                 }
                 value
             }
             Self::Fraction(lower, upper) => {
                 if histogram.sum.is_nan() && histogram.count != 0.0 {
-                    notes.nan_observations("histogram_fraction", "which are excluded from all fractions", metric);
+                    notes.nan_observations(
+                        "histogram_fraction",
+                        "which are excluded from all fractions",
+                        metric,
+                    );
                 }
                 native::fraction(lower[index], upper[index], histogram)
             }
@@ -69,7 +77,10 @@ impl Source {
     /// The buckets of the classic histogram at one time.
     fn buckets_at(&self, index: usize) -> Vec<Bucket> {
         let bucket = |(bound, cells): &(f64, Column)| {
-            cells.get(index).map(|count| Bucket { upper_bound: *bound, count })
+            cells.get(index).map(|count| Bucket {
+                upper_bound: *bound,
+                count,
+            })
         };
         self.classic.iter().filter_map(bucket).collect()
     }
@@ -124,7 +135,11 @@ impl Evaluator<'_> {
             if !cells.is_blank() {
                 self.hold(grid.len() as u64)?;
                 let (labels, drop_name) = self.nameless(&source.labels);
-                results.push(Row { labels, drop_name, cells });
+                results.push(Row {
+                    labels,
+                    drop_name,
+                    cells,
+                });
             }
         }
         self.merge_after_name_drop(results)
@@ -143,12 +158,21 @@ impl Evaluator<'_> {
             }
             let is_native = row.cells.has_histograms();
             // A native histogram may have a label of that name; then it means nothing.
-            let key = if bound.is_some() { row.labels.with(LE, "") } else { row.labels.clone() };
+            let key = if bound.is_some() {
+                row.labels.with(LE, "")
+            } else {
+                row.labels.clone()
+            };
             if bound.is_none() && !is_native {
                 continue;
             }
             let place = *places.entry(key).or_insert_with_key(|labels| {
-                sources.push(Source { labels: labels.clone(), name, classic: Vec::new(), native: None });
+                sources.push(Source {
+                    labels: labels.clone(),
+                    name,
+                    classic: Vec::new(),
+                    native: None,
+                });
                 sources.len() - 1
             });
             if is_native {

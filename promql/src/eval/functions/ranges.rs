@@ -99,10 +99,18 @@ impl Evaluator<'_> {
             Function::Increase => self.over_series(function, ranges, grid, |s| sliding::counter(INCREASE, s)),
             Function::SumOverTime => self.over_series(function, ranges, grid, sliding::sum),
             Function::AvgOverTime => self.over_series(function, ranges, grid, sliding::avg),
-            Function::MaxOverTime => self.over_series(function, ranges, grid, |s| sliding::extreme(s, |a, b| a > b)),
-            Function::MinOverTime => self.over_series(function, ranges, grid, |s| sliding::extreme(s, |a, b| a < b)),
-            Function::Changes => self.over_series(function, ranges, grid, |s| sliding::count_pairs(s, over::differ)),
-            Function::Resets => self.over_series(function, ranges, grid, |s| sliding::count_pairs(s, over::falls)),
+            Function::MaxOverTime => {
+                self.over_series(function, ranges, grid, |s| sliding::extreme(s, |a, b| a > b))
+            }
+            Function::MinOverTime => {
+                self.over_series(function, ranges, grid, |s| sliding::extreme(s, |a, b| a < b))
+            }
+            Function::Changes => {
+                self.over_series(function, ranges, grid, |s| sliding::count_pairs(s, over::differ))
+            }
+            Function::Resets => {
+                self.over_series(function, ranges, grid, |s| sliding::count_pairs(s, over::falls))
+            }
             _ => self.over_windows(function, ranges, grid, kernel),
         }
     }
@@ -160,7 +168,9 @@ impl Evaluator<'_> {
     fn predict_linear(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let ranges = self.ranges(argument(call, 0)?, grid)?;
         let ahead = self.scalar(argument(call, 1)?, grid)?;
-        self.over_windows(call.function, &ranges, grid, |w| regression::predict(w, ahead[w.index]))
+        self.over_windows(call.function, &ranges, grid, |w| {
+            regression::predict(w, ahead[w.index])
+        })
     }
 
     fn smoothing(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {

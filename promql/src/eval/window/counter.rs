@@ -59,14 +59,24 @@ pub(crate) fn factor(span: &Span, window: &Window<'_>, per_second: bool) -> f64 
     let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
     let sampled = seconds(span.first_ms, span.last_ms);
     let average_gap = sampled / (span.samples - 1) as f64;
-    let within = |gap: f64| if gap >= average_gap * GAP_FACTOR { average_gap / 2.0 } else { gap };
+    let within = |gap: f64| {
+        if gap >= average_gap * GAP_FACTOR {
+            average_gap / 2.0
+        } else {
+            gap
+        }
+    };
     let mut to_start = within(seconds(window.start_ms, span.first_ms));
     if let Some(share) = span.zero_share {
         to_start = to_start.min(sampled * share);
     }
     let to_end = within(seconds(span.last_ms, window.end_ms));
     let factor = (sampled + to_start + to_end) / sampled;
-    if per_second { factor / seconds(window.start_ms, window.end_ms) } else { factor }
+    if per_second {
+        factor / seconds(window.start_ms, window.end_ms)
+    } else {
+        factor
+    }
 }
 
 /// What a counter had reached before each of its resets.

@@ -24,8 +24,12 @@ pub(crate) fn value(
         F::PresentOverTime => Some(Cell::Float(1.0)),
         F::LastOverTime => merged(window).last().map(|(_, cell)| cell.clone()),
         F::FirstOverTime => merged(window).first().map(|(_, cell)| cell.clone()),
-        F::TsOfLastOverTime => merged(window).last().map(|(time, _)| Cell::Float(*time as f64 / 1000.0)),
-        F::TsOfFirstOverTime => merged(window).first().map(|(time, _)| Cell::Float(*time as f64 / 1000.0)),
+        F::TsOfLastOverTime => merged(window)
+            .last()
+            .map(|(time, _)| Cell::Float(*time as f64 / 1000.0)),
+        F::TsOfFirstOverTime => merged(window)
+            .first()
+            .map(|(time, _)| Cell::Float(*time as f64 / 1000.0)),
         F::Changes => Some(Cell::Float(count_pairs(window, changed))),
         F::Resets => Some(Cell::Float(count_pairs(window, reset))),
         F::Irate | F::Idelta => instant(function, window, metric, notes),
@@ -45,16 +49,24 @@ pub(crate) fn value(
 
 /// All samples of a window in order of time.
 fn merged(window: &Window<'_>) -> Vec<(i64, Cell)> {
-    let floats = window.times.iter().zip(window.values).map(|(time, value)| (*time, Cell::Float(*value)));
+    let floats = window
+        .times
+        .iter()
+        .zip(window.values)
+        .map(|(time, value)| (*time, Cell::Float(*value)));
     let histograms = window.histogram_times.iter().zip(window.histograms);
-    let mut all: Vec<(i64, Cell)> =
-        floats.chain(histograms.map(|(time, h)| (*time, Cell::Histogram(h.clone())))).collect();
+    let mut all: Vec<(i64, Cell)> = floats
+        .chain(histograms.map(|(time, h)| (*time, Cell::Histogram(h.clone()))))
+        .collect();
     all.sort_by_key(|(time, _)| *time);
     all
 }
 
 fn count_pairs(window: &Window<'_>, counts: fn(&Cell, &Cell) -> bool) -> f64 {
-    merged(window).windows(2).filter(|pair| counts(&pair[0].1, &pair[1].1)).count() as f64
+    merged(window)
+        .windows(2)
+        .filter(|pair| counts(&pair[0].1, &pair[1].1))
+        .count() as f64
 }
 
 fn changed(before: &Cell, now: &Cell) -> bool {
@@ -78,7 +90,9 @@ fn is_gauge(histogram: &Histogram) -> bool {
 
 /// rate, increase and delta of histograms: the difference of the last and first, plus what was lost in resets.
 fn extrapolated(function: Function, window: &Window<'_>, metric: &str, notes: &mut Notes) -> Option<Cell> {
-    let [first, second, ..] = window.histograms else { return None };
+    let [first, second, ..] = window.histograms else {
+        return None;
+    };
     let last = window.histograms.last()?;
     let counter = function != Function::Delta;
     if counter && window.histograms.iter().any(|h| is_gauge(h)) {
@@ -89,7 +103,11 @@ fn extrapolated(function: Function, window: &Window<'_>, metric: &str, notes: &m
     }
     // Where the second sample is a reset, the first one's buckets do not matter, and need not fit.
     let first_counts = if counter && second.is_reset_after(first) {
-        Histogram { schema: second.schema, custom_bounds: second.custom_bounds.clone(), ..Histogram::default() }
+        Histogram {
+            schema: second.schema,
+            custom_bounds: second.custom_bounds.clone(),
+            ..Histogram::default()
+        }
     } else {
         Histogram::clone(first)
     };
@@ -117,18 +135,18 @@ fn extrapolated(function: Function, window: &Window<'_>, metric: &str, notes: &m
 }
 
 /// Notes a layout that does not fit.
-fn noted<T>(
-    outcome: Result<T, crate::histogram::LayoutError>,
-    metric: &str,
-    notes: &mut Notes,
-) -> Option<T> {
-    outcome.map_err(|error| notes.histogram_layouts(error, metric)).ok()
+fn noted<T>(outcome: Result<T, crate::histogram::LayoutError>, metric: &str, notes: &mut Notes) -> Option<T> {
+    outcome
+        .map_err(|error| notes.histogram_layouts(error, metric))
+        .ok()
 }
 
 /// irate and idelta of the last two samples.
 fn instant(function: Function, window: &Window<'_>, metric: &str, notes: &mut Notes) -> Option<Cell> {
     let all = merged(window);
-    let [.., (earlier, before), (later, now)] = &all[..] else { return None };
+    let [.., (earlier, before), (later, now)] = &all[..] else {
+        return None;
+    };
     let seconds = later.saturating_sub(*earlier) as f64 / 1000.0;
     let rate = function == Function::Irate;
     match (before, now) {
@@ -149,7 +167,11 @@ fn instant(function: Function, window: &Window<'_>, metric: &str, notes: &mut No
                 noted(now.minus(before), metric, notes)?
             };
             result.counter_reset = CounterReset::Gauge;
-            Some(Cell::Histogram(Arc::new(if rate { result.divided_by(seconds) } else { result })))
+            Some(Cell::Histogram(Arc::new(if rate {
+                result.divided_by(seconds)
+            } else {
+                result
+            })))
         }
         _ => {
             notes.mixed_samples(metric);

@@ -42,7 +42,11 @@ pub(super) fn quantile(q: f64, histogram: &Histogram) -> f64 {
     let buckets = interpolated_buckets(histogram);
     // From the nearer end, which loses less precision; but NaN observations are in no bucket, as if above all.
     let forward = histogram.sum.is_nan() || q < 0.5;
-    let rank = if forward { q * histogram.count } else { (1.0 - q) * histogram.count };
+    let rank = if forward {
+        q * histogram.count
+    } else {
+        (1.0 - q) * histogram.count
+    };
     let mut passed = 0.0;
     let mut reached = None;
     let mut visit = |bucket: &Bucket| {
@@ -64,9 +68,17 @@ pub(super) fn quantile(q: f64, histogram: &Histogram) -> f64 {
     }
     let passed = passed.min(histogram.count);
     if passed < rank {
-        return if histogram.sum.is_nan() { f64::NAN } else { bucket.upper };
+        return if histogram.sum.is_nan() {
+            f64::NAN
+        } else {
+            bucket.upper
+        };
     }
-    let inside = if forward { rank - (passed - bucket.count) } else { passed - rank };
+    let inside = if forward {
+        rank - (passed - bucket.count)
+    } else {
+        passed - rank
+    };
     interpolate(histogram, &bucket, inside / bucket.count)
 }
 
@@ -89,7 +101,11 @@ fn share_below(histogram: &Histogram, bucket: &Bucket, value: f64) -> f64 {
         return (value - bucket.lower) / (bucket.upper - bucket.lower);
     }
     let [lower, upper, value_log] = [bucket.lower, bucket.upper, value].map(|v| v.abs().log2());
-    if value > 0.0 { (value_log - lower) / (upper - lower) } else { 1.0 - (value_log - upper) / (lower - upper) }
+    if value > 0.0 {
+        (value_log - lower) / (upper - lower)
+    } else {
+        1.0 - (value_log - upper) / (lower - upper)
+    }
 }
 
 /// The share of all observations between two values.
@@ -101,7 +117,11 @@ pub(super) fn fraction(lower: f64, upper: f64, histogram: &Histogram) -> f64 {
         return 0.0;
     }
     let buckets = interpolated_buckets(histogram);
-    let limit = if histogram.sum.is_nan() { histogram.bucket_total() } else { histogram.count };
+    let limit = if histogram.sum.is_nan() {
+        histogram.bucket_total()
+    } else {
+        histogram.count
+    };
     let rank = |value: f64| rank_of(value, histogram, &buckets).unwrap_or(limit).min(limit);
     (rank(upper) - rank(lower)) / histogram.count
 }

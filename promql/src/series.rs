@@ -50,7 +50,7 @@ impl Samples {
             .iter()
             .all(|time| self.times_ms.binary_search(time).is_err());
         let good = fresh && is_ascending(&times_ms) && times_ms.len() == histograms.len();
-        good.then(|| Self {
+        good.then_some(Self {
             histogram_times_ms: times_ms,
             histograms,
             ..self

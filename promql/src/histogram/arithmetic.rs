@@ -88,8 +88,9 @@ impl Histogram {
             let schema = self.schema.min(other.schema);
             left = left.at_schema(schema);
             right = right.at_schema(schema);
-            // Written so that a NaN ends it.
-            while left.zero_threshold < right.zero_threshold || left.zero_threshold > right.zero_threshold {
+            let differ = |a: f64, b: f64| a.partial_cmp(&b).is_some_and(std::cmp::Ordering::is_ne);
+            // A NaN is no order, and ends it.
+            while differ(left.zero_threshold, right.zero_threshold) {
                 let wider = left.zero_threshold.max(right.zero_threshold);
                 left.widen_zero(wider);
                 right.widen_zero(wider);

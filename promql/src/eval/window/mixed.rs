@@ -98,7 +98,8 @@ fn extrapolated(function: Function, window: &Window<'_>, metric: &str, notes: &m
     if counter && window.histograms.iter().any(|h| is_gauge(h)) {
         notes.not_a_counter(metric);
     }
-    if !counter && !(is_gauge(first) && is_gauge(last)) {
+    let gauges = is_gauge(first) && is_gauge(last);
+    if !(counter || gauges) {
         notes.not_a_gauge(metric);
     }
     // Where the second sample is a reset, the first one's buckets do not matter, and need not fit.
@@ -158,7 +159,8 @@ fn instant(function: Function, window: &Window<'_>, metric: &str, notes: &mut No
             if rate && (is_gauge(before) || is_gauge(now)) {
                 notes.not_a_counter(metric);
             }
-            if !rate && !(is_gauge(before) && is_gauge(now)) {
+            let gauges = is_gauge(before) && is_gauge(now);
+            if !(rate || gauges) {
                 notes.not_a_gauge(metric);
             }
             let mut result = if rate && now.is_reset_after(before) {

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use promql::{InstantSample, Labels, QueryValue, RangeSeries, Samples};
+use promql::{Bucket, Histogram, InstantSample, Labels, QueryValue, RangeSeries};
 
 /// A JSON string.
 pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
@@ -86,21 +86,71 @@ fn metric(out: &mut Vec<u8>, set: &Labels) {
 
 fn instant(out: &mut Vec<u8>, sample: &InstantSample) {
     metric(out, &sample.labels);
-    out.extend_from_slice(b",\"value\":");
-    pair(out, sample.time_ms, sample.value);
+    match &sample.histogram {
+        Some(histogram) => {
+            out.extend_from_slice(b",\"histogram\":");
+            histogram_pair(out, sample.time_ms, histogram);
+        }
+        None => {
+            out.extend_from_slice(b",\"value\":");
+            pair(out, sample.time_ms, sample.value);
+        }
+    }
     out.push(b'}');
 }
 
 fn range(out: &mut Vec<u8>, series: &RangeSeries) {
     metric(out, &series.labels);
-    out.extend_from_slice(b",\"values\":");
-    samples(out, &series.samples);
+    let samples = &series.samples;
+    if !samples.times_ms().is_empty() {
+        out.extend_from_slice(b",\"values\":");
+        let floats = samples.times_ms().iter().zip(samples.values());
+        list(out, floats, |out, (&ms, &number)| pair(out, ms, number));
+    }
+    if !samples.histograms().is_empty() {
+        out.extend_from_slice(b",\"histograms\":");
+        let histograms = samples.histogram_times_ms().iter().zip(samples.histograms());
+        list(out, histograms, |out, (&ms, histogram)| {
+            histogram_pair(out, ms, histogram)
+        });
+    }
     out.push(b'}');
 }
 
-fn samples(out: &mut Vec<u8>, samples: &Samples) {
-    let points = samples.times_ms().iter().zip(samples.values());
-    list(out, points, |out, (&ms, &number)| pair(out, ms, number));
+/// `[time,{"count":…,"sum":…,"buckets":[[rule,"left","right","count"],…]}]`.
+fn histogram_pair(out: &mut Vec<u8>, ms: i64, histogram: &Histogram) {
+    out.push(b'[');
+    time(out, ms);
+    out.extend_from_slice(b",{\"count\":");
+    value(out, histogram.count);
+    out.extend_from_slice(b",\"sum\":");
+    value(out, histogram.sum);
+    let buckets: Vec<Bucket> = histogram
+        .buckets()
+        .into_iter()
+        .filter(|b| b.count != 0.0)
+        .collect();
+    if !buckets.is_empty() {
+        out.extend_from_slice(b",\"buckets\":");
+        list(out, &buckets, bucket);
+    }
+    out.extend_from_slice(b"}]");
+}
+
+fn bucket(out: &mut Vec<u8>, bucket: &Bucket) {
+    let rule = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+        (false, true) => b"[0,",
+        (true, false) => b"[1,",
+        (false, false) => b"[2,",
+        (true, true) => b"[3,",
+    };
+    out.extend_from_slice(rule);
+    value(out, bucket.lower);
+    out.push(b',');
+    value(out, bucket.upper);
+    out.push(b',');
+    value(out, bucket.count);
+    out.push(b']');
 }
 
 /// `{"resultType":…,"result":…}`.
@@ -169,6 +219,22 @@ mod tests {
         ] {
             assert_eq!(written(|out| time(out, ms)), expected);
         }
+    }
+
+    #[test]
+    fn histograms_are_written_with_their_populated_buckets() {
+        let histogram = Histogram {
+            count: 5.0,
+            sum: 18.4,
+            zero_threshold: 0.001,
+            zero_count: 2.0,
+            positive: promql::Buckets::new(vec![(0, 1.0), (1, 2.0)]),
+            ..Histogram::default()
+        };
+        assert_eq!(
+            written(|out| histogram_pair(out, 1_500, &histogram)),
+            r#"[1.500,{"count":"5","sum":"18.4","buckets":[[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,"1","2","2"]]}]"#
+        );
     }
 
     #[test]

@@ -125,7 +125,10 @@ impl Acceptor {
         &self,
         stream: TcpStream,
     ) -> Result<(TlsStream<TcpStream>, PeerCertificate, Standing), Fault> {
-        stream.readable().await.map_err(|_| Fault::Gone)?;
+        // Waits for a byte, not for readiness, which may be spurious.
+        if !matches!(stream.peek(&mut [0]).await, Ok(n) if n > 0) {
+            return Err(Fault::Gone);
+        }
         let _computing = self.handshakes.acquire().await.map_err(|_| Fault::Shutdown)?;
         let tls = self.tls.load_full();
         let accepted = TlsAcceptor::from(tls.config()).accept(stream).await;

@@ -44,7 +44,9 @@ pub(crate) fn publish(peer: &Identity, topic: &str) -> Result<Target, Fault> {
         (Role::Bridge, Some(Topic::Down(name, down))) if peer.covers(name.tenant()) => {
             Ok(Target::Down(name, down))
         }
-        (Role::Operator, _) if is_free(topic) && !topic.contains(['+', '#']) => Ok(Target::Other),
+        (Role::Operator, _) if !topic.is_empty() && is_free(topic) && !topic.contains(['+', '#']) => {
+            Ok(Target::Other)
+        }
         _ => Err(Fault::PublishAcl),
     }
 }

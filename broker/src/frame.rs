@@ -157,11 +157,16 @@ fn topic(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
         return Err(Fault::Malformed);
     }
     let (topic, after) = rest.split_at_checked(len).ok_or(Fault::Malformed)?;
-    if topic.iter().all(|b| (0x20..0x7f).contains(b)) {
+    if is_printable(topic) {
         Ok((topic, after))
     } else {
         Err(Fault::Malformed)
     }
+}
+
+/// Whether bytes are a topic that may reach the router.
+pub(crate) fn is_printable(topic: &[u8]) -> bool {
+    topic.len() <= MAX_TOPIC && topic.iter().all(|b| (0x20..0x7f).contains(b))
 }
 
 #[cfg(test)]

@@ -112,9 +112,12 @@ impl Hub {
             .entry(Arc::clone(&name))
             .or_insert_with(|| Device::new(name));
         let before = device.queue.bytes();
-        let dropped = device.queue.drop_channels(|_| true);
+        // States are few, and the will of a connection that was taken over is one.
+        let dropped = device.queue.drop_channels(|c| c != Up::State);
         self.metrics.dropped(Drop::DeviceReconnected, dropped);
-        self.metrics.queued_bytes.sub(before as i64);
+        self.metrics
+            .queued_bytes
+            .sub(before as i64 - device.queue.bytes() as i64);
         device.link = Some(Link::new(conn, will));
         device.routes = routes(&self.bridges, device);
     }

@@ -14,9 +14,8 @@ pub(crate) mod link;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::feeder::{Command, Opened};
@@ -35,45 +34,46 @@ const PROBE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// One router's life.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Life {
     commands: mpsc::Sender<Command>,
     /// Cancelled when the router is given up.
     over: CancellationToken,
 }
 
-/// The router of now.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RouterHandle(Arc<ArcSwapOption<Life>>);
+/// The router of now; none while one is started.
+#[derive(Debug, Clone)]
+pub(crate) struct RouterHandle(Arc<watch::Sender<Option<Life>>>);
 
 impl RouterHandle {
+    /// Without a router; [`supervise`] starts one.
+    pub(crate) fn new() -> Self {
+        RouterHandle(Arc::new(watch::Sender::new(None)))
+    }
+
     /// Shows operators a state; false: the router is busy or dead.
     pub(crate) fn copy(&self, topic: String, payload: Bytes) -> bool {
-        let life = self.0.load();
         let copy = Command::Copy { topic, payload };
-        life.as_ref()
+        self.0
+            .borrow()
+            .as_ref()
             .is_some_and(|life| life.commands.try_send(copy).is_ok())
     }
 
-    /// Opens a link for an operator.
+    /// Opens a link for an operator; waits while a router is started.
     pub(crate) async fn link(&self) -> Result<link::Link, Fault> {
-        let life = self.0.load_full().ok_or(Fault::Router)?;
-        let (reply, opened) = oneshot::channel();
         let ask = async {
+            let life = self.0.subscribe().wait_for(Option::is_some).await.ok()?.clone()?;
+            let (reply, opened) = oneshot::channel();
             life.commands.send(Command::Open { reply }).await.ok()?;
-            opened.await.ok()
+            let Opened { id, rx } = opened.await.ok()?;
+            Some(link::Link::start(id, rx, life.commands, life.over))
         };
-        let Opened { id, rx } = tokio::time::timeout(PATIENCE, ask)
+        tokio::time::timeout(PATIENCE, ask)
             .await
             .ok()
             .flatten()
-            .ok_or(Fault::Router)?;
-        Ok(link::Link::start(
-            id,
-            rx,
-            life.commands.clone(),
-            life.over.clone(),
-        ))
+            .ok_or(Fault::Router)
     }
 }
 
@@ -88,17 +88,17 @@ pub(crate) async fn supervise(
     loop {
         let over = shutdown.child_token();
         if let Ok((commands, probe)) = start().await {
-            handle.0.store(Some(Arc::new(Life {
+            handle.0.send_replace(Some(Life {
                 commands: commands.clone(),
                 over: over.clone(),
-            })));
+            }));
             started();
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = watch(probe, &commands) => {}
             }
         }
-        handle.0.store(None);
+        handle.0.send_replace(None);
         over.cancel();
         if shutdown.is_cancelled() {
             return;

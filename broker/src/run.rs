@@ -38,7 +38,7 @@ pub async fn run(
     let (source, loaded) = ServerTlsSource::open(config.files, config.tls)?;
     let current = Arc::new(ArcSwap::from_pointee(loaded));
     let metrics = Metrics::new(&registry)?;
-    let router = RouterHandle::default();
+    let router = RouterHandle::new();
     let front = Arc::new(Front::new(config.limits, metrics.clone(), router.clone()));
     let tasks = TaskTracker::new();
 

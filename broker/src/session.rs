@@ -13,6 +13,7 @@ use wire::{DeviceName, Identity, Role};
 
 use crate::acl::{self, Filter, Target};
 use crate::fault::Fault;
+use crate::frame;
 use crate::packet::{self, Answer, Connect, Incoming, Publish, Will};
 
 /// The longest keep-alive that is honoured; also that of a client that asks for none.
@@ -155,6 +156,10 @@ impl Session {
             return Err(Fault::ClientId);
         }
         if let Some(will) = &connect.will {
+            // The only topic that the frame guard has not seen.
+            if !frame::is_printable(will.topic.as_bytes()) {
+                return Err(Fault::Malformed);
+            }
             acl::will(&self.peer, &will.topic)?;
             if will.payload.len() > self.max_payload {
                 return Err(Fault::TooLarge);

@@ -243,7 +243,9 @@ impl Drop for Broker {
 }
 
 pub(crate) fn connect(client_id: &str) -> Vec<u8> {
-    connect_with(&v4::Connect::new(client_id))
+    let mut connect = v4::Connect::new(client_id);
+    connect.keep_alive = 60;
+    connect_with(&connect)
 }
 
 pub(crate) fn connect_with(connect: &v4::Connect) -> Vec<u8> {

@@ -20,7 +20,7 @@ pub fn drained(site: &Site, plans: &[&AgentPlan], patience: Duration) {
     site.wait_until("everything is delivered", patience, || {
         names.iter().all(|name| {
             let status = site.status(name);
-            status.quiet && status.connected && status.pending_records == 0
+            status.quiet && status.connected && status.pending_records == 0 && status.gaps == 0
         })
     });
 }

@@ -90,6 +90,8 @@ pub struct AgentStatus {
     pub dropped: u64,
     /// Records not settled yet, of all sessions.
     pub pending_records: u64,
+    /// Gaps that the bridge does not know yet.
+    pub gaps: u64,
     /// The bridge has answered on this connection.
     pub connected: bool,
     /// Its input has stopped and everything it made is in the WAL.

@@ -98,6 +98,7 @@ fn write_status(file: &Path, status: Status, quiet: bool) -> Result<()> {
         acked: status.acked,
         dropped: status.dropped,
         pending_records: status.pending_records,
+        gaps: status.gaps,
         connected: status.connected,
         quiet,
     };

@@ -109,7 +109,10 @@ fn a_device_is_refused_whose_certificate_is_revoked_foreign_expired_or_missing()
 
     let revoked = AgentPlan::new("revoked");
     site.issue(&revoked);
+    let reloads = || watched.metric("backhaul_broker_tls_reloads_total{result=\"replaced\"}");
+    let before = reloads();
     site.certs().revoke("default.revoked", now()).unwrap();
+    site.wait_until("the CRL is read", Duration::from_secs(5), || reloads() > before);
     watched.assert_refused(&revoked, "revoked");
 
     let foreign = AgentPlan::new("foreign");

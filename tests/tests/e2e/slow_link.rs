@@ -43,7 +43,8 @@ fn an_hour_of_backlog_drains_over_a_slow_link_in_one_connection() {
     let opened = Instant::now();
     let patience = Duration::from_secs(60 + u64::from(series) * 2);
     site.wait_until("the bridge answers", patience, || status().connected);
-    println!("connected after {:?}", opened.elapsed());
+    let connected = opened.elapsed();
+    println!("connected after {connected:?}");
     let newest_age = || {
         site.api()
             .number("time() - max(timestamp(oracle_value{device_id=\"slow-1\"}))")
@@ -55,7 +56,7 @@ fn an_hour_of_backlog_drains_over_a_slow_link_in_one_connection() {
             Ok(age) if age < MAX_AGE => fresh_from = Some(opened.elapsed()),
             Ok(_) | Err(_) => {}
         }
-        status().acked >= backlog && status().pending_records <= 4
+        status().acked >= backlog && status().pending_records <= 8
     });
     let took = opened.elapsed();
     let (up, down) = link.bytes();
@@ -66,9 +67,10 @@ fn an_hour_of_backlog_drains_over_a_slow_link_in_one_connection() {
         1,
         "the agent must not break its own connection"
     );
+    let waited = fresh_from.map(|at| (at - connected).as_secs_f64());
     assert!(
-        fresh_from.is_some_and(|at| at < took / 2),
-        "fresh samples waited for the backlog"
+        waited.is_some_and(|s| s < MAX_AGE),
+        "fresh samples waited for the backlog: {waited:?} s"
     );
     assert!(
         oldest < MAX_AGE,

@@ -108,7 +108,8 @@ impl Delivery {
         }
         let targets = self.fresh.targets();
         let active = self.connection.as_ref()?.key.as_ref();
-        if let Some(active) = active.filter(|a| a.lineage == words.lineage && !a.is_old(targets)) {
+        // Naming a grown dictionary would cost each batch 16 bytes, a new key costs less.
+        if let Some(active) = active.filter(|a| a.key.dict() == hash && !a.is_old(targets)) {
             let batch = batch(&ready, session, hash, Some(active));
             return Some((self.encoder.encode(&batch, Encoding::Keyed(&active.key)), false));
         }
@@ -145,7 +146,7 @@ impl Delivery {
         let connection = self.connection.as_mut()?;
         if let Some(key) = encoded.key.filter(|_| defines) {
             self.next_key = key.id().next();
-            connection.key = Some(ActiveKey::new(key, words.lineage, id));
+            connection.key = Some(ActiveKey::new(key, id));
         }
         let key = connection
             .key
@@ -204,8 +205,8 @@ impl Delivery {
             let ready = placed(rows, session, ledger)?;
             let count = ready.rows.len();
             let active = self.connection.as_ref()?.key.as_ref();
-            let active = active
-                .filter(|a| common && count < SELF_CONTAINED_FROM && a.settled && a.lineage == words.lineage);
+            let fits = |a: &&ActiveKey| a.settled && a.key.dict() == dictionary.hash();
+            let active = active.filter(fits).filter(|_| common && count < SELF_CONTAINED_FROM);
             let batch = batch(&ready, session, dictionary.hash(), active);
             let how = active.map_or(Encoding::SelfContained, |a| Encoding::Keyed(&a.key));
             let key = active.map(|a| a.key.id());

@@ -21,7 +21,6 @@ pub(crate) const SELF_CONTAINED_FROM: usize = 20;
 #[derive(Debug)]
 pub(crate) struct ActiveKey {
     pub(crate) key: Key,
-    pub(crate) lineage: u32,
     /// The batch that defines it.
     pub(crate) message: MessageId,
     /// That batch is settled.
@@ -41,10 +40,9 @@ pub(crate) struct Fresh {
 }
 
 impl ActiveKey {
-    pub(crate) fn new(key: Key, lineage: u32, message: MessageId) -> ActiveKey {
+    pub(crate) fn new(key: Key, message: MessageId) -> ActiveKey {
         ActiveKey {
             key,
-            lineage,
             message,
             settled: false,
             rows: 0,

@@ -163,7 +163,7 @@ impl Core {
             Ok(receipt) => {
                 self.failing = false;
                 self.measure(group.bytes(), now);
-                self.settle(store, &receipt, now);
+                self.settle(store, &group, &receipt, now);
             }
             Err(error) => {
                 self.failing = true;

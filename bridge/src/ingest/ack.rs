@@ -45,8 +45,8 @@ impl Pending {
         self.sessions.entry(session).or_default()
     }
 
-    /// A commit settled records.
-    pub(crate) fn committed(&mut self, receipt: &SessionReceipt, now_ms: u64) {
+    /// A commit settled records; so many batches of the device were in it.
+    pub(crate) fn committed(&mut self, receipt: &SessionReceipt, batches: u32, now_ms: u64) {
         let news = self.session(receipt.session, now_ms);
         news.settled.insert_all(&receipt.settled);
         for (reason, seqs) in &receipt.refused {
@@ -55,7 +55,7 @@ impl Pending {
         if receipt.forgotten && !self.forgotten.contains(&receipt.session) {
             self.forgotten.push(receipt.session);
         }
-        self.batches += 1;
+        self.batches = self.batches.saturating_add(batches);
     }
 
     /// Records lack a dictionary (its hash) or a key (an empty hash).

@@ -4,12 +4,12 @@ use store::{Receipt, Store};
 use wire::message::Ack;
 use wire::{DeviceName, Seq};
 
-use super::group::Question;
+use super::group::{Group, Question};
 use super::{Core, Effect, Now, ack};
 
 impl Core {
     /// Notes what a commit made true, for the acks and for what is known of each device.
-    pub(super) fn settle(&mut self, store: &Store, receipt: &Receipt, now: Now) {
+    pub(super) fn settle(&mut self, store: &Store, group: &Group, receipt: &Receipt, now: Now) {
         self.metrics.commits.inc();
         self.metrics.commit_bytes.inc_by(receipt.bytes);
         for part in &receipt.sessions {
@@ -26,7 +26,9 @@ impl Core {
             if part.settled.is_empty() && !part.forgotten {
                 continue;
             }
-            device.pending.committed(part, now.mono_ms);
+            device
+                .pending
+                .committed(part, group.batches(&part.device), now.mono_ms);
             if device.connection.as_ref().is_some_and(|c| c.is_dry()) {
                 device.pending.hurry(now.mono_ms);
             }

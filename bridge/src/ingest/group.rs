@@ -48,6 +48,7 @@ pub(crate) struct Group {
     pub(crate) questions: Vec<Question>,
     keys: HashMap<(DeviceName, SessionId, KeyId), Arc<Key>>,
     rows: HashMap<(DeviceName, SessionId), SeqSet>,
+    batches: HashMap<DeviceName, u32>,
     bytes: u64,
     since_ms: Option<u64>,
     urgent: bool,
@@ -71,6 +72,7 @@ impl Group {
             .entry((entry.device.clone(), session))
             .or_default()
             .insert_all(seqs);
+        *self.batches.entry(entry.device.clone()).or_default() += 1;
         let bytes = entry.payload.len() as u64;
         self.add(Entry::Batch(entry), bytes, now_ms);
     }
@@ -99,6 +101,11 @@ impl Group {
     /// Payload bytes of the entries.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// How many batches of a device are in the group.
+    pub(crate) fn batches(&self, device: &DeviceName) -> u32 {
+        self.batches.get(device).copied().unwrap_or(0)
     }
 
     /// A key that a batch of the group defines.

@@ -4,6 +4,7 @@
 //! not read costs a bounded amount of memory and pushes back on whoever sends to it.
 
 mod operator;
+mod requests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,8 @@ use crate::session::{Request, Session};
 /// Below this many bytes waiting to be written, more is read and fetched.
 const LOW_WATER: usize = 64 << 10;
 
-/// About how many payload bytes are fetched from the table at a time.
-const FETCH: usize = 64 << 10;
+/// The most memory that an idle buffer keeps, bytes.
+const IDLE_BUFFER: usize = 4096;
 
 /// How long the last bytes and TLS's goodbye may take.
 const LINGER: Duration = Duration::from_millis(500);
@@ -78,6 +79,9 @@ pub(crate) async fn serve<S>(
     drop(pending);
     let fault = match opened {
         Ok(()) => {
+            if peer.expired {
+                front.report_grace(&peer.identity);
+            }
             front.metrics.expired.add(i64::from(peer.expired));
             let Err(fault) = connection.run().await;
             front.metrics.expired.sub(i64::from(peer.expired));
@@ -167,6 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 step = write_some(&mut self.write, &mut self.output), if !self.output.is_empty() || self.unflushed => {
                     self.unflushed = step? == Step::Written;
                     self.progress = Instant::now();
+                    if self.output.is_empty() && self.output.capacity() > IDLE_BUFFER {
+                        self.output = BytesMut::new();
+                    }
                 }
                 () = self.ticket.wake.notified() => self.fetch = true,
                 message = operator::next(&mut self.operator), if low => {
@@ -180,90 +187,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         }
     }
 
-    /// Carries out what the peer asks for in the bytes that are there.
-    async fn requests(&mut self) -> Result<(), Fault> {
-        while let Some(request) = self.session.receive(&mut self.input, std::time::Instant::now())? {
-            self.carry_out(request).await?;
-        }
-        Ok(())
-    }
-
-    async fn carry_out(&mut self, request: Request) -> Result<(), Fault> {
-        let id = self.id;
-        match request {
-            Request::Open { .. } => return Err(Fault::Unexpected),
-            Request::Up {
-                channel,
-                payload,
-                pkid,
-            } => {
-                self.front.with(|hub| hub.up(id, channel, payload))?;
-                self.puback(pkid);
-            }
-            Request::Down {
-                device,
-                channel,
-                payload,
-                pkid,
-            } => {
-                self.front.with(|hub| hub.down(id, &device, channel, payload))?;
-                self.puback(pkid);
-            }
-            Request::Other {
-                topic,
-                payload,
-                retain,
-                pkid,
-            } => {
-                if let Some(operator) = &mut self.operator {
-                    operator.publish(&self.front, topic, payload, retain).await?;
-                }
-                self.puback(pkid);
-            }
-            Request::Acked(pkid) => {
-                self.front.with(|hub| hub.acked(id, pkid))?;
-                self.fetch = true;
-            }
-            Request::Subscribe { pkid, filters } => {
-                // An operator's messages go with QoS 0.
-                let granted: Vec<bool> = filters
-                    .iter()
-                    .map(|(_, qos1)| *qos1 && self.operator.is_none())
-                    .collect();
-                packet::put_suback(&mut self.output, pkid, &granted);
-                self.front.with(|hub| hub.subscribe(id, &filters));
-                if let Some(operator) = &mut self.operator {
-                    operator.subscribe(&self.front, filters).await?;
-                }
-                self.fetch = true;
-            }
-            Request::Unsubscribe { pkid, filters } => {
-                self.front.with(|hub| hub.unsubscribe(id, &filters));
-                if let Some(operator) = &mut self.operator {
-                    operator.unsubscribe(filters).await?;
-                }
-                packet::put_unsuback(&mut self.output, pkid);
-            }
-            Request::Ping => packet::put_pingresp(&mut self.output),
-            Request::Goodbye => return Err(Fault::Goodbye),
-        }
-        Ok(())
-    }
-
-    fn puback(&mut self, pkid: Option<u16>) {
-        if let Some(pkid) = pkid {
-            packet::put_puback(&mut self.output, pkid);
-        }
-    }
-
-    fn fetch(&mut self) {
-        let (deliveries, more) = self.front.with(|hub| hub.take(self.id, FETCH));
-        self.fetch = more;
-        for delivery in deliveries {
-            packet::put_delivery(&mut self.output, delivery);
-        }
-    }
-
     /// When to look at the timers again.
     fn next_check(&self) -> Instant {
         let keep_alive = Instant::from_std(self.session.deadline());
@@ -272,7 +195,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
 
     fn check(&mut self) -> Result<(), Fault> {
         let now = Instant::now();
-        self.session.tick(now.into_std())?;
+        if self.output.len() < LOW_WATER {
+            self.session.tick(now.into_std())?;
+        } else {
+            // What the peer says is not read now; the stall is what ends this.
+            self.session.excuse(now.into_std());
+        }
         if self.output.is_empty() && !self.unflushed {
             self.progress = now;
         } else if now - self.progress >= self.front.limits.write_stall {

@@ -175,6 +175,18 @@ impl Front {
         }
     }
 
+    /// Logs that a device came with an expired certificate, once a minute per device.
+    pub(crate) fn report_grace(&self, peer: &Identity) {
+        let name = peer.name().to_string();
+        if let Some(left_out) = self.lock().quiet.speak(&name, Fault::Expired, Instant::now()) {
+            tracing::warn!(
+                peer = name,
+                left_out,
+                "the device's certificate is expired and in its grace"
+            );
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // The table is consistent between calls of its methods, and none of them calls out.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

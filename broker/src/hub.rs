@@ -12,6 +12,8 @@ mod credit;
 mod device;
 mod outbox;
 mod queue;
+mod subscriptions;
+mod turns;
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
@@ -19,19 +21,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wire::topic::{Down, Up};
-use wire::{DeviceName, Identity, Role, Topic};
+use wire::{DeviceName, Identity, Role};
 
 use self::bridge::Bridge;
 use self::configs::Configs;
 use self::device::{Device, Link};
 use self::outbox::{Note, Posted};
 use self::queue::Message;
-use crate::acl::Filter;
+use self::turns::{routes, seat};
 use crate::config::Limits;
 use crate::conn::ConnId;
 use crate::fault::Fault;
 use crate::metrics::{Drop, Metrics};
-use crate::packet::{Delivery, Will};
+use crate::packet::Will;
 use crate::window::Window;
 
 /// What the shell is to do.
@@ -120,6 +122,7 @@ impl Hub {
             .sub(before as i64 - device.queue.bytes() as i64);
         device.link = Some(Link::new(conn, will));
         device.routes = routes(&self.bridges, device);
+        seat(device, &mut self.bridges, &mut self.effects);
     }
 
     /// Forgets a connection; a second call does nothing. Without a goodbye a device's will is passed on.
@@ -243,72 +246,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Subscribes a device or bridge; what is asked for is granted.
-    pub(crate) fn subscribe(&mut self, conn: ConnId, filters: &[(Filter, bool)]) {
-        for (filter, qos1) in filters {
-            match filter {
-                Filter::Down(channel) => self.subscribe_device(conn, *channel, *qos1),
-                Filter::Up(channel, shard) => {
-                    if let Some(bridge) = self.bridges.get_mut(&conn) {
-                        bridge.subscribe(*channel, *shard, *qos1);
-                    }
-                }
-                Filter::Other(_) => {}
-            }
-        }
-        if filters.iter().any(|(filter, _)| matches!(filter, Filter::Up(..))) {
-            let states = filters
-                .iter()
-                .any(|(filter, _)| matches!(filter, Filter::Up(Up::State, _)));
-            self.reroute(states.then_some(conn));
-        }
-    }
-
-    fn subscribe_device(&mut self, conn: ConnId, channel: Down, qos1: bool) {
-        let Some(name) = self.clients.get(&conn).map(Identity::name) else {
-            return;
-        };
-        let Some(link) = self.devices.get_mut(name).and_then(|device| device.link.as_mut()) else {
-            return;
-        };
-        link.outbox.subscribe(channel, qos1);
-        if let (Down::Config, Some(payload)) = (channel, self.configs.get(name)) {
-            if link.outbox.post(Note {
-                channel,
-                payload,
-                retained: true,
-            }) == Posted::Full
-            {
-                self.metrics.dropped(Drop::OutboxFull, 1);
-            }
-            self.effects.push(Effect::Wake(conn));
-        }
-    }
-
-    /// Gives up subscriptions.
-    pub(crate) fn unsubscribe(&mut self, conn: ConnId, filters: &[Filter]) {
-        for filter in filters {
-            match filter {
-                Filter::Down(channel) => {
-                    let name = self.clients.get(&conn).map(Identity::name);
-                    let device = name.and_then(|name| self.devices.get_mut(name));
-                    if let Some(link) = device.and_then(|device| device.link.as_mut()) {
-                        link.outbox.unsubscribe(*channel);
-                    }
-                }
-                Filter::Up(channel, shard) => {
-                    if let Some(bridge) = self.bridges.get_mut(&conn) {
-                        bridge.unsubscribe(*channel, *shard);
-                    }
-                }
-                Filter::Other(_) => {}
-            }
-        }
-        if filters.iter().any(|filter| matches!(filter, Filter::Up(..))) {
-            self.reroute(None);
-        }
-    }
-
     /// Takes a PUBACK.
     pub(crate) fn acked(&mut self, conn: ConnId, pkid: u16) -> Result<(), Fault> {
         if let Some(bridge) = self.bridges.get_mut(&conn) {
@@ -327,87 +264,6 @@ impl Hub {
         }
     }
 
-    /// What may be sent on a connection now, about `budget` bytes of payload, and whether there is more.
-    pub(crate) fn take(&mut self, conn: ConnId, budget: usize) -> (Vec<Delivery>, bool) {
-        if self.bridges.contains_key(&conn) {
-            return self.take_for_bridge(conn, budget);
-        }
-        let name = self.clients.get(&conn).map(Identity::name);
-        let Some(link) = name.and_then(|name| self.devices.get_mut(name)?.link.as_mut()) else {
-            return (Vec::new(), false);
-        };
-        let (mut deliveries, mut bytes) = (Vec::new(), 0);
-        while bytes < budget {
-            let (Some((note, pkid)), Some(name)) = (link.outbox.take(), name) else {
-                return (deliveries, false);
-            };
-            self.metrics.down.inc();
-            bytes += note.payload.len();
-            let topic = Topic::Down(name.clone(), note.channel).to_string();
-            deliveries.push(Delivery {
-                topic,
-                payload: note.payload,
-                retain: note.retained,
-                pkid,
-            });
-        }
-        (deliveries, true)
-    }
-
-    fn take_for_bridge(&mut self, conn: ConnId, budget: usize) -> (Vec<Delivery>, bool) {
-        let (mut deliveries, mut bytes) = (Vec::new(), 0);
-        while bytes < budget {
-            let Some(delivery) = self.next_turn(conn) else {
-                return (deliveries, false);
-            };
-            bytes += delivery.payload.len();
-            deliveries.push(delivery);
-        }
-        (deliveries, true)
-    }
-
-    /// One message of the device whose turn it is.
-    fn next_turn(&mut self, conn: ConnId) -> Option<Delivery> {
-        loop {
-            let bridge = self
-                .bridges
-                .get_mut(&conn)
-                .filter(|bridge| bridge.window.has_room())?;
-            let name = bridge.ring.pop_front()?;
-            let Some(device) = self.devices.get_mut(&name) else {
-                continue;
-            };
-            device.ring = None;
-            // Its queue may have been emptied or refilled since it took its place, as it connected again.
-            let turn = if device.route() == Some(conn) {
-                device.queue.pop()
-            } else {
-                None
-            };
-            let sent = turn.map(|message| {
-                let bytes = message.payload.len();
-                let pkid = bridge.qos1(message.channel).then(|| bridge.window.take(bytes));
-                self.metrics.in_flight.add(i64::from(pkid.is_some()));
-                self.metrics.queued_bytes.sub(bytes as i64);
-                self.metrics.passed.inc();
-                let topic = Topic::Up(DeviceName::clone(&name), message.channel).to_string();
-                Delivery {
-                    topic,
-                    payload: message.payload,
-                    retain: message.retained,
-                    pkid,
-                }
-            });
-            seat(device, &mut self.bridges, &mut self.effects);
-            if device.is_idle() {
-                self.devices.remove(&name);
-            }
-            if sent.is_some() {
-                return sent;
-            }
-        }
-    }
-
     /// Asks to show operators the state of every connected device.
     pub(crate) fn copy_states(&mut self) {
         for device in self.devices.values() {
@@ -416,55 +272,6 @@ impl Hub {
             }
         }
     }
-
-    /// Finds the bridge of every device and channel again; `states`: a bridge that asked for states (again).
-    fn reroute(&mut self, states: Option<ConnId>) {
-        for bridge in self.bridges.values_mut() {
-            bridge.ring.clear();
-        }
-        let (mut before, mut after, mut dropped) = (0, 0, 0);
-        for device in self.devices.values_mut() {
-            before += device.queue.bytes();
-            device.ring = None;
-            dropped += device.reroute(routes(&self.bridges, device));
-            if states.is_some() && device.routes[Up::State as usize] == states {
-                device.hand_over_state();
-            }
-            after += device.queue.bytes();
-            seat(device, &mut self.bridges, &mut self.effects);
-        }
-        self.devices.retain(|_, device| !device.is_idle());
-        self.metrics.queued_bytes.add(after as i64 - before as i64);
-        self.metrics.dropped(Drop::BridgeChanged, dropped);
-    }
-}
-
-/// The newest bridge that takes each channel of a device.
-fn routes(bridges: &BTreeMap<ConnId, Bridge>, device: &Device) -> [Option<ConnId>; Up::ALL.len()] {
-    Up::ALL.map(|channel| {
-        let takes = |(conn, bridge): (&ConnId, &Bridge)| {
-            bridge.takes(&device.name, device.shard, channel).then_some(*conn)
-        };
-        bridges.iter().rev().find_map(takes)
-    })
-}
-
-/// Puts a device with a message that a bridge takes into that bridge's ring, once.
-fn seat(device: &mut Device, bridges: &mut BTreeMap<ConnId, Bridge>, effects: &mut Vec<Effect>) {
-    if device.ring.is_some() {
-        return;
-    }
-    let Some(conn) = device.route() else {
-        return;
-    };
-    let Some(bridge) = bridges.get_mut(&conn) else {
-        return;
-    };
-    if bridge.ring.is_empty() {
-        effects.push(Effect::Wake(conn));
-    }
-    bridge.ring.push_back(Arc::clone(&device.name));
-    device.ring = Some(conn);
 }
 
 #[cfg(test)]

@@ -128,6 +128,11 @@ impl Session {
         }
     }
 
+    /// The driver did not read: silence until now is not the peer's.
+    pub(crate) fn excuse(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
     /// The answer to a CONNECT that failed with this fault, if it gets one.
     pub(crate) fn refusal(&self, fault: Fault) -> Option<Answer> {
         let answer = match fault {

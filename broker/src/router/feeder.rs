@@ -73,13 +73,20 @@ pub(crate) struct Opened {
 /// Why the feeder ended.
 #[derive(Debug, thiserror::Error)]
 enum End {
-    #[error(transparent)]
-    Link(#[from] LinkError),
+    #[error("{0}")]
+    Link(String),
     #[error("the router holds as many {0} as it may")]
     Full(&'static str),
 }
 
-type Build = Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send>;
+impl From<LinkError> for End {
+    /// The text is all that is of use: what is in a link error is what could not be sent.
+    fn from(error: LinkError) -> Self {
+        End::Link(error.to_string())
+    }
+}
+
+type Build = Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), End> + Send>;
 
 /// Starts a router and its feeder, which ends when the router dies or all senders of commands are gone.
 pub(crate) fn spawn(commands: mpsc::Receiver<Command>) -> io::Result<()> {

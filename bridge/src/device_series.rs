@@ -107,3 +107,55 @@ impl Series<'_> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use store::{Entry, Matcher, Seen};
+    use wire::DeviceName;
+
+    use super::*;
+
+    #[test]
+    fn a_known_device_has_its_series_in_its_own_tenant() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), store::Config::default(), &mut |_| {}).unwrap();
+        let device: DeviceName = "acme.gw-1".parse().unwrap();
+        let now = Timestamp::from_ms(1_795_305_600_000);
+        let seen = Seen {
+            agent_version: "1.2.3".into(),
+            clock_offset_ms: -250,
+            ..Seen::default()
+        };
+        let entry = Entry::DeviceSeen {
+            device: device.clone(),
+            received: now,
+            seen,
+        };
+        store.commit(vec![entry]).unwrap();
+        write(&store, &Fleet::default(), "127.0.0.1:7490", now);
+
+        let all = [Matcher::equal("job", JOB)];
+        let found = store
+            .select(device.tenant(), &all, now.ms(), now.ms(), 100)
+            .unwrap();
+        let value = |name: &str| {
+            let series = found
+                .iter()
+                .find(|s| s.labels.metric_name() == format!("backhaul_device_{name}"));
+            series.map(|s| s.values[0])
+        };
+        assert_eq!(value("up"), Some(0.0));
+        assert_eq!(value("last_seen_timestamp_seconds"), Some(now.seconds()));
+        assert_eq!(value("clock_offset_seconds"), Some(-0.25));
+        assert_eq!(value("samples_stored_total"), Some(0.0));
+        assert_eq!(value("newest_sample_timestamp_seconds"), None);
+        let info = found
+            .iter()
+            .find(|s| s.labels.get("version") == Some("1.2.3"))
+            .unwrap();
+        assert_eq!(
+            (info.labels.get(DEVICE_ID), info.labels.get("instance")),
+            (Some("gw-1"), Some("127.0.0.1:7490"))
+        );
+    }
+}

@@ -259,6 +259,46 @@ fn a_state_gives_back_credit_for_what_was_lost_under_way() {
     assert_eq!(bench.core.pool.outstanding(), before - 10_000);
 }
 
+#[test]
+fn a_full_store_grants_nothing_and_still_answers() {
+    let mut bench = Bench::new();
+    bench.core.set_full(true);
+    let rig = Rig::connect(&mut bench, "gw-1");
+    assert_eq!(bench.last_credit(&rig), 0);
+    assert_eq!(bench.core.pool.outstanding(), 0);
+    bench.core.set_full(false);
+    assert!(bench.last_credit(&rig) >= 65_536);
+}
+
+#[test]
+fn credit_outlives_the_loss_of_the_broker_s_connection_and_is_charged_once() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    let (granted, outstanding) = (bench.last_credit(&rig), bench.core.pool.outstanding());
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    let batch = rig.batch(1..=1);
+    bench.send(&rig, Up::Batch, batch);
+    bench.core.offline();
+    assert_eq!(bench.core.pool.outstanding(), 0);
+    bench.settle();
+    // The broker hands the kept state to the bridge that subscribed again.
+    bench.send(&rig, Up::State, wire::state::encode(&rig.state()));
+    bench.settle();
+    assert_eq!(bench.last_credit(&rig), granted);
+    assert_eq!(bench.core.pool.outstanding(), outstanding - rig.sent(&bench));
+}
+
+#[test]
+fn an_alert_is_committed_and_acked_at_once() {
+    let mut bench = Bench::new();
+    let rig = Rig::connect(&mut bench, "gw-1");
+    bench.send(&rig, Up::Alert, rig.alert(1));
+    bench.commit();
+    bench.pass_ms(3000);
+    assert_eq!(ranges(&bench.acks(&rig)[0].sessions[0].settled), [(1, 1)]);
+    assert_eq!(bench.store.device(&rig.name).unwrap().alerts, 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

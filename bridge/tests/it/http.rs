@@ -241,3 +241,16 @@ async fn health_metrics_and_build_info_answer_while_no_broker_does() {
     assert!(!build.contains("features"));
     assert_eq!(api.get("/api/v1/none").await.0, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_beyond_its_time_is_answered_as_a_timeout() {
+    let api = Api::start().await;
+    let long = "count_over_time(vector(1)[2000000s:1s])";
+    let path = format!(
+        "/api/v1/query?timeout=1ms&query={}",
+        long.replace('[', "%5B").replace(']', "%5D")
+    );
+    let body =
+        r#"{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}"#;
+    assert_eq!(api.get(&path).await, (503, body.to_owned()));
+}

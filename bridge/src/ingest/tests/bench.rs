@@ -10,7 +10,7 @@ use store::{CommitError, Entry, Store};
 use tempfile::TempDir;
 use wire::batch::{Batch, Encoder, Encoding, Group, Header, KeyId, Row};
 use wire::dict::{Dictionary, SeriesId};
-use wire::message::{Ack, Range, State, VERSION};
+use wire::message::{Ack, Alert, Pair, Range, State, VERSION};
 use wire::topic::Up;
 use wire::{BootId, BridgeEpoch, DeviceName, Labels, Seq, SessionId, Timestamp};
 
@@ -230,6 +230,21 @@ impl Rig {
             version: VERSION,
             nonce: self.nonce,
             ..State::default()
+        })
+    }
+
+    pub(super) fn alert(&self, seq: u64) -> Vec<u8> {
+        let pair = |name: &str, value: &str| Pair {
+            name: name.into(),
+            value: value.into(),
+        };
+        wire::alert::encode(&Alert {
+            version: VERSION,
+            session: SESSION.get(),
+            seq,
+            labels: vec![pair("alertname", "Hot")],
+            starts_ms: START_MS,
+            ..Alert::default()
         })
     }
 

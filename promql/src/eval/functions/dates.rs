@@ -81,8 +81,16 @@ pub(super) fn part(function: Function) -> Option<fn(i64) -> i64> {
     })
 }
 
-/// Dates further from 1970 than this (about 100 million years) are not computed but taken as the limit.
-const FARTHEST: f64 = 3.0e15;
+/// Whole seconds of a value. What Go cannot convert (NaN, infinities, too large) becomes the end of its scale there, a
+/// Sunday, 292277026596-12-04 15:30; so it does here.
+fn whole_seconds(value: f64) -> i64 {
+    let scale = -(i64::MIN as f64);
+    if value >= -scale && value < scale {
+        value as i64
+    } else {
+        i64::MAX
+    }
+}
 
 impl Evaluator<'_> {
     pub(super) fn date_part(
@@ -103,9 +111,7 @@ impl Evaluator<'_> {
                 }]
             }
         };
-        self.map_rows(rows, |_, value| {
-            Some(part(value.clamp(-FARTHEST, FARTHEST) as i64) as f64)
-        })
+        self.map_rows(rows, |_, value| Some(part(whole_seconds(value)) as f64))
     }
 }
 
@@ -126,5 +132,10 @@ mod tests {
         // 1969-12-31 and 1900-03-01 (1900 was no leap year)
         assert_eq!((get(Function::Year, -1), get(Function::Month, -1)), (1969, 12));
         assert_eq!(get(Function::DayOfYear, -2_203_891_200), 60);
+        let end = whole_seconds(f64::NAN);
+        assert_eq!(
+            (get(Function::Year, end), get(Function::Minute, end)),
+            (292_277_026_596, 30)
+        );
     }
 }

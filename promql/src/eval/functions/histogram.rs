@@ -18,7 +18,7 @@ use super::argument;
 mod buckets;
 mod native;
 
-use buckets::{Bucket, Repair, prepare};
+use buckets::{Bucket, Repair, prepare, repair};
 
 /// The label that holds a bucket's upper bound.
 const LE: &str = "le";
@@ -96,7 +96,9 @@ impl Source {
             }
             (None, true) => None,
             (None, false) => {
-                if prepare(&mut buckets) == Repair::Forced && matches!(figure, Figure::Quantile(_)) {
+                prepare(&mut buckets);
+                // Prometheus repairs what falls for quantiles, not for fractions.
+                if matches!(figure, Figure::Quantile(_)) && repair(&mut buckets) == Repair::Forced {
                     notes.forced_monotonic(&self.name);
                 }
                 Some(figure.of_classic(index, &buckets))

@@ -4,7 +4,7 @@ use crate::ast::{Call, Function};
 use crate::error::EvalError;
 use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
-use crate::eval::rows::{Row, merge};
+use crate::eval::rows::{Row, reject_duplicates};
 use crate::labels::METRIC_NAME;
 use crate::matcher::re2::compile_anchored;
 
@@ -50,7 +50,8 @@ impl Evaluator<'_> {
             captures.expand(&replacement, &mut value);
             set_label(row, &target, &value);
         }
-        merge(rows)
+        reject_duplicates(&rows)?;
+        Ok(rows)
     }
 
     pub(super) fn label_join(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
@@ -72,6 +73,7 @@ impl Evaluator<'_> {
             let value = values.join(&separator);
             set_label(row, &target, &value);
         }
-        merge(rows)
+        reject_duplicates(&rows)?;
+        Ok(rows)
     }
 }

@@ -7,7 +7,6 @@ use crate::eval::grid::Grid;
 use crate::eval::rows::{Row, reject_duplicates};
 use crate::eval::window::counter::{Difference, extrapolated, instant};
 use crate::eval::window::{Ranges, Window, over_time as over, regression, sliding};
-use crate::labels::Labels;
 
 use super::argument;
 
@@ -75,7 +74,7 @@ impl Evaluator<'_> {
                     self.over_windows(call.function, &ranges, grid, kernel)?
                 };
                 if matches!(function, Function::Rate | Function::Increase) {
-                    self.note_gauges(&ranges);
+                    self.note_gauges(&rows);
                 }
                 rows
             }
@@ -126,19 +125,17 @@ impl Evaluator<'_> {
     }
 
     /// A rate of something that is not named like a counter is worth a note.
-    fn note_gauges(&mut self, ranges: &Ranges) {
-        let name = |labels: &Labels| labels.metric_name().to_owned();
-        for name in ranges
-            .series
+    fn note_gauges(&mut self, rows: &[Row]) {
+        for name in rows
             .iter()
-            .filter(|s| !s.samples.times_ms().is_empty())
-            .map(|s| name(&s.labels))
+            .filter(|row| row.cells.present().next().is_some())
+            .map(|r| r.labels.metric_name())
         {
             let like_counter = ["_total", "_sum", "_count", "_bucket"]
                 .iter()
                 .any(|end| name.ends_with(end));
             if !name.is_empty() && !like_counter {
-                self.notes.possible_non_counter(&name);
+                self.notes.possible_non_counter(name);
             }
         }
     }

@@ -16,25 +16,23 @@ pub(crate) struct Difference {
 
 /// The difference between the first and last sample, extrapolated over the whole window.
 pub(crate) fn extrapolated(how: Difference, window: &Window<'_>) -> Option<f64> {
-    extrapolate(
-        how,
-        window,
-        if how.counter {
-            lost_in_resets(window.values)
-        } else {
-            0.0
-        },
-    )
+    let resets = lost_in_resets(window.values).filter(|_| how.counter);
+    extrapolate(how, window, resets)
 }
 
-/// As [`extrapolated`], where what the counter lost in resets is known.
-pub(crate) fn extrapolate(how: Difference, window: &Window<'_>, lost_in_resets: f64) -> Option<f64> {
+/// As [`extrapolated`], where what the counter lost in each of its resets is known. They are added one by one, oldest
+/// first, as Prometheus does, so that even the last digit is the same.
+pub(crate) fn extrapolate(
+    how: Difference,
+    window: &Window<'_>,
+    lost_in_resets: impl Iterator<Item = f64>,
+) -> Option<f64> {
     let values = window.values;
     let (first_ms, last_ms) = (*window.times.first()?, *window.times.last()?);
     if values.len() < 2 {
         return None;
     }
-    let result = values[values.len() - 1] - values[0] + lost_in_resets;
+    let result = lost_in_resets.fold(values[values.len() - 1] - values[0], |sum, lost| sum + lost);
     let span = Span {
         first_ms,
         last_ms,
@@ -80,11 +78,11 @@ pub(crate) fn factor(span: &Span, window: &Window<'_>, per_second: bool) -> f64 
 }
 
 /// What a counter had reached before each of its resets.
-fn lost_in_resets(values: &[f64]) -> f64 {
+fn lost_in_resets(values: &[f64]) -> impl Iterator<Item = f64> + '_ {
     values
         .windows(2)
         .filter(|pair| pair[1] < pair[0])
-        .fold(0.0, |lost, pair| lost + pair[0])
+        .map(|pair| pair[0])
 }
 
 /// The difference between the last two samples, per second for a counter.

@@ -131,7 +131,7 @@ pub(crate) fn counter(how: Difference, series: &[f64]) -> impl FnMut(&Window<'_>
         let last = window.from + window.values.len() - 1;
         let first_reset = resets.partition_point(|(at, _)| *at < window.from);
         let inside = resets[first_reset..].iter().take_while(|(at, _)| *at < last);
-        extrapolate(how, window, inside.fold(0.0, |lost, (_, value)| lost + value))
+        extrapolate(how, window, inside.map(|(_, value)| *value))
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) enum Repair {
 /// Falls and rises this small, relative to the counts, are noise of floating point.
 const NOISE: f64 = 1e-12;
 
-/// Sorts buckets, adds up those with the same bound, and makes counts monotonic.
-pub(super) fn prepare(buckets: &mut Vec<Bucket>) -> Repair {
+/// Sorts buckets and adds up those with the same bound.
+pub(super) fn prepare(buckets: &mut Vec<Bucket>) {
     buckets.sort_by(|a, b| a.upper_bound.total_cmp(&b.upper_bound));
     buckets.dedup_by(|later, earlier| {
         let same = later.upper_bound == earlier.upper_bound;
@@ -28,6 +28,10 @@ pub(super) fn prepare(buckets: &mut Vec<Bucket>) -> Repair {
         }
         same
     });
+}
+
+/// Makes the counts of prepared buckets monotonic.
+pub(super) fn repair(buckets: &mut [Bucket]) -> Repair {
     let mut repair = Repair::None;
     let Some(mut highest) = buckets.first().map(|bucket| bucket.count) else {
         return repair;
@@ -104,7 +108,9 @@ pub(super) fn fraction(lower: f64, upper: f64, buckets: &[Bucket]) -> f64 {
     if lower >= upper {
         return 0.0;
     }
-    (rank_of(upper, buckets) - rank_of(lower, buckets)) / observations
+    // Without repair a bucket may count more than the last one.
+    let rank = |bound: f64| rank_of(bound, buckets).min(observations);
+    (rank(upper) - rank(lower)) / observations
 }
 
 /// How many observations are at most `bound`, linear within a bucket.

@@ -26,6 +26,9 @@ use crate::fault::Fault;
 use crate::front::Front;
 use crate::tls::{self, CurrentTls};
 
+/// Connections on the Unix socket that have not said CONNECT.
+const UNIX_PENDING: usize = 64;
+
 /// A pause when the system has no more sockets to give.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -71,7 +74,9 @@ impl Acceptor {
     }
 
     /// Accepts the bridge on a Unix socket.
-    pub(crate) async fn unix(self, listener: UnixListener) {
+    pub(crate) async fn unix(mut self, listener: UnixListener) {
+        // A flood on the TLS port must not keep the bridge out.
+        self.pending = Arc::new(Semaphore::new(UNIX_PENDING));
         while let Some(accepted) = unless(&self.shutdown, listener.accept()).await {
             match accepted {
                 Ok((stream, _)) => self.admit(|acceptor, permit| acceptor.serve_unix(stream, permit)),

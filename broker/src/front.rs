@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use certs::PeerCertificate;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -130,8 +131,7 @@ impl Front {
                     }
                 }
                 Effect::Copy(name, payload) => {
-                    let topic = Topic::Up(DeviceName::clone(&name), Up::State).to_string();
-                    if !self.router.copy(topic, payload) {
+                    if !self.router.copy(state_topic(&name), payload) {
                         self.metrics.dropped(Drop::Router, 1);
                     }
                 }
@@ -158,9 +158,13 @@ impl Front {
         inner.entries.values().for_each(|entry| entry.ticket.cut(fault));
     }
 
-    /// Shows a new router the state of every device.
-    pub(crate) fn show_states(&self) {
-        self.with(Hub::copy_states);
+    /// What operators may see of devices: topic and payload of each last state.
+    pub(crate) fn states(&self) -> Vec<(String, Bytes)> {
+        let states = self.lock().hub.states();
+        states
+            .into_iter()
+            .map(|(name, payload)| (state_topic(&name), payload))
+            .collect()
     }
 
     /// Logs how a connection ended: a broken rule as a warning, once a minute per peer and rule.
@@ -191,4 +195,8 @@ impl Front {
         // The table is consistent between calls of its methods, and none of them calls out.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn state_topic(name: &DeviceName) -> String {
+    Topic::Up(name.clone(), Up::State).to_string()
 }

@@ -36,6 +36,9 @@ use crate::metrics::{Drop, Metrics};
 use crate::packet::Will;
 use crate::window::Window;
 
+/// Connections beyond the cap that only bridges and operators may use.
+const RESERVED: usize = 64;
+
 /// What the shell is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -89,7 +92,9 @@ impl Hub {
             self.disconnect(old, Fault::TakenOver);
             self.effects.push(Effect::Cut(old, Fault::TakenOver));
         }
-        if self.clients.len() >= self.limits.connections {
+        // However many devices there are, a bridge must get in.
+        let reserve = if peer.role() == Role::Device { 0 } else { RESERVED };
+        if self.clients.len() >= self.limits.connections + reserve {
             return Err(Fault::ConnectionCap);
         }
         self.holders.insert(peer.clone(), conn);
@@ -264,13 +269,15 @@ impl Hub {
         }
     }
 
-    /// Asks to show operators the state of every connected device.
-    pub(crate) fn copy_states(&mut self) {
-        for device in self.devices.values() {
-            if let Some(state) = device.link.as_ref().and_then(|link| link.state.clone()) {
-                self.effects.push(Effect::Copy(Arc::clone(&device.name), state));
-            }
-        }
+    /// The last state of every connected device.
+    pub(crate) fn states(&self) -> Vec<(Arc<DeviceName>, Bytes)> {
+        let linked = self
+            .devices
+            .values()
+            .filter_map(|device| Some((device, device.link.as_ref()?)));
+        linked
+            .filter_map(|(device, link)| Some((Arc::clone(&device.name), link.state.clone()?)))
+            .collect()
     }
 }
 

@@ -77,12 +77,12 @@ impl RouterHandle {
     }
 }
 
-/// Keeps a router alive until `shutdown`. `started` is called with each new one, to show it what operators may see;
-/// `died` when one has died.
+/// Keeps a router alive until `shutdown`. Each new one is shown the `states` of devices; `died` is called when one has
+/// died.
 pub(crate) async fn supervise(
     handle: RouterHandle,
     shutdown: CancellationToken,
-    started: impl Fn(),
+    states: impl Fn() -> Vec<(String, Bytes)>,
     died: impl Fn(),
 ) {
     loop {
@@ -92,10 +92,13 @@ pub(crate) async fn supervise(
                 commands: commands.clone(),
                 over: over.clone(),
             }));
-            started();
+            let life = async {
+                show(states(), &commands).await;
+                watch(probe, &commands).await;
+            };
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = watch(probe, &commands) => {}
+                () = life => {}
             }
         }
         handle.0.send_replace(None);
@@ -122,6 +125,17 @@ async fn start() -> Result<(mpsc::Sender<Command>, Opened), Fault> {
         .await
         .map_err(|_| Fault::Router)?;
     Ok((commands, probe.map_err(|_| Fault::Router)?))
+}
+
+/// Shows a router what it is too new to have seen, as fast as it takes it.
+async fn show(states: Vec<(String, Bytes)>, commands: &mpsc::Sender<Command>) {
+    for (topic, payload) in states {
+        // An error: the router is dead already, which `watch` finds.
+        let _ = tokio::time::timeout(PATIENCE, commands.send(Command::Copy { topic, payload })).await;
+        if commands.is_closed() {
+            return;
+        }
+    }
 }
 
 /// Returns when the router is dead: its link breaks, its feeder has ended, or a ping is not answered in time.

@@ -43,9 +43,9 @@ pub async fn run(
     let tasks = TaskTracker::new();
 
     let shown = Arc::clone(&front);
-    let started = move || shown.show_states();
+    let states = move || shown.states();
     let died = move || metrics.router_restarts.inc();
-    tasks.spawn(router::supervise(router, shutdown.clone(), started, died));
+    tasks.spawn(router::supervise(router, shutdown.clone(), states, died));
     tasks.spawn(tls::watch(
         source,
         Arc::clone(&current),

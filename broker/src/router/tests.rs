@@ -28,6 +28,9 @@ fn supervised() -> Supervised {
         shutdown.clone(),
         move || {
             started.fetch_add(1, Ordering::SeqCst);
+            (0..1500)
+                .map(|n| (format!("bh/1/acme.gw-{n}/state/00"), Bytes::from("state")))
+                .collect()
         },
         move || {
             dead.fetch_add(1, Ordering::SeqCst);
@@ -52,7 +55,7 @@ async fn a_router_that_dies_is_replaced_and_its_links_end() {
     let router = supervised();
     for deaths in 1..=3 {
         let mut link = router.handle.link().await.unwrap();
-        link.subscribe("#".to_owned()).await.unwrap();
+        link.subscribe("a".to_owned()).await.unwrap();
         link.publish("a".to_owned(), Bytes::from("alive"), false)
             .await
             .unwrap();
@@ -71,6 +74,25 @@ async fn a_router_that_dies_is_replaced_and_its_links_end() {
         assert_eq!(router.deaths.load(Ordering::SeqCst), deaths);
         assert_eq!(router.starts.load(Ordering::SeqCst), deaths + 1);
     }
+}
+
+#[tokio::test]
+async fn a_new_router_knows_the_states_of_all_devices() {
+    let router = supervised();
+    let link = router.handle.link().await.unwrap();
+    link.subscribe("a".to_owned()).await.unwrap();
+    link.publish("é".to_owned(), Bytes::from("dead"), false)
+        .await
+        .unwrap();
+    while router.deaths.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // A filter of the 1,200th, which no bounded queue of commands could have held behind the others.
+    let mut link = router.handle.link().await.unwrap();
+    link.subscribe("bh/1/acme.gw-1200/state/+".to_owned())
+        .await
+        .unwrap();
+    assert_eq!(next(&mut link).await.unwrap().1, "state");
 }
 
 #[tokio::test]

@@ -118,6 +118,9 @@ async fn kill_3_the_cap_on_connections_refuses_and_recovers() {
             .counted("connections_refused_total", "connection_cap", f64::from(tries))
             .await;
     }
+    // Not even a fleet at the cap keeps a bridge out.
+    broker.connect("acme/bridge/b").await.ping().await;
+    broker.counted("connections", "bridge", 1.0).await;
     for guest in &mut guests {
         guest.say(&[0xe0, 0x00]).await;
         guest.closed().await;

@@ -53,9 +53,9 @@ impl Encoder {
         let Some(first) = values.first() else { return };
         let bits = first.to_bits();
         if values[1..].iter().all(|value| value.to_bits() == bits) {
-            return constant(*first, mode, out);
+            return self.constant(*first, mode, out);
         }
-        *mode = decimal::fit(values, [*mode, *mode], &mut self.numbers);
+        *mode = decimal::fit(values, [*mode, 0], &mut self.numbers);
         out.push(*mode);
         if *mode == RAW {
             out.push(BITS);
@@ -67,6 +67,19 @@ impl Encoder {
             return;
         }
         self.integers(out);
+    }
+
+    fn constant(&mut self, value: f64, mode: &mut u8, out: &mut Vec<u8>) {
+        let found = decimal::fit(&[value], [*mode, 0], &mut self.numbers);
+        out.push(found);
+        out.push(CONSTANT);
+        match self.numbers.first() {
+            Some(n) => {
+                *mode = found;
+                put_signed(out, *n);
+            }
+            None => out.extend_from_slice(&value.to_bits().to_le_bytes()),
+        }
     }
 
     fn integers(&mut self, out: &mut Vec<u8>) {
@@ -119,11 +132,11 @@ impl Encoder {
         let (numbers, steps) = (&self.numbers, &self.steps);
         self.steps_of_steps.clear();
         self.steps_of_steps.extend(steps.windows(2).map(|w| w[1] - w[0]));
-        let cost = |list: &[i64]| pack::size(list);
+        // Bits; the first number and step stand apart.
         let costs = [
-            (cost(steps), STEPS),
-            (cost(numbers), NUMBERS),
-            (cost(&self.steps_of_steps) + 2, STEPS_OF_STEPS),
+            (pack::cost(steps) + 16, STEPS),
+            (pack::cost(numbers), NUMBERS),
+            (pack::cost(&self.steps_of_steps) + 32, STEPS_OF_STEPS),
         ];
         let kind = costs.into_iter().min().map_or(STEPS, |(_, kind)| kind);
         out.push(kind | divided);
@@ -143,20 +156,6 @@ impl Encoder {
                 pack::put_all(out, &self.steps_of_steps);
             }
         }
-    }
-}
-
-fn constant(value: f64, mode: &mut u8, out: &mut Vec<u8>) {
-    let mut number = Vec::with_capacity(1);
-    let found = decimal::fit(&[value], [*mode, *mode], &mut number);
-    out.push(found);
-    out.push(CONSTANT);
-    match number.first() {
-        Some(n) => {
-            *mode = found;
-            put_signed(out, *n);
-        }
-        None => out.extend_from_slice(&value.to_bits().to_le_bytes()),
     }
 }
 

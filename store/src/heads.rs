@@ -11,8 +11,6 @@ mod piece;
 mod postings;
 mod select;
 mod tenant;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -24,7 +22,8 @@ use wire::{DeviceName, Labels, Tenant, Timestamp};
 use crate::ledger::DeviceRef;
 use crate::ring::Ring;
 use layout::{GroupLayout, Layouts};
-use tenant::TenantHead;
+use piece::Freezer;
+use tenant::{TenantHead, Tools};
 
 /// What happened to samples of a device in the heads, since they were rebuilt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,6 +58,7 @@ struct Writer {
     tallies: HashMap<DeviceRef, Tally>,
     /// Counts rows in the order of the journal: of two samples of one time the later wins.
     order: u64,
+    freezer: Freezer,
 }
 
 impl Heads {
@@ -131,10 +131,14 @@ impl Heads {
                 tally.histograms += histograms;
                 tally.taken += histograms;
             }
+            let mut tools = Tools {
+                tally: &mut tally,
+                freezer: &mut writer.freezer,
+            };
             for part in layout.parts() {
                 let mut partition = self.write(part.partition());
                 if let Some(head) = partition.tenants.get_mut(device.tenant()) {
-                    head.append(part, group, take, order, &mut tally);
+                    head.append(part, group, take, order, &mut tools);
                 }
             }
             writer.tallies.entry(number).or_default().add(tally);
@@ -207,7 +211,7 @@ impl Heads {
         for part in self.place(tenant, None, &labels) {
             let mut partition = self.write(part.partition());
             if let Some(head) = partition.tenants.get_mut(tenant) {
-                head.append_own(&part, time.ms(), order, row, self.own_rows);
+                head.append_own(&part, (time.ms(), order), row, self.own_rows, &mut writer.freezer);
             }
         }
     }

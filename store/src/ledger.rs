@@ -8,8 +8,6 @@ mod checkpoint;
 mod device;
 mod session;
 mod settled;
-#[cfg(test)]
-mod tests;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};

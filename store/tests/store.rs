@@ -1,4 +1,5 @@
 //! The store as its callers use it, on real folders.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 #[path = "store/crash.rs"]
 mod crash;

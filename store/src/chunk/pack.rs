@@ -16,9 +16,11 @@ pub(crate) fn put_all(out: &mut Vec<u8>, list: &[i64]) {
     }
 }
 
-/// About how many bytes `put_all` takes.
-pub(crate) fn size(list: &[i64]) -> usize {
-    list.chunks(BLOCK).map(|block| plan(block).bytes).sum()
+/// A measure of what `put_all` takes, to choose between lists by: bits of the differences from the lowest.
+pub(crate) fn cost(list: &[i64]) -> u32 {
+    let lowest = list.iter().copied().min().unwrap_or(0);
+    let differences = list.iter().map(|n| bits(n.wrapping_sub(lowest) as u64));
+    bits(zigzag(lowest)) + differences.sum::<u32>()
 }
 
 struct Plan {
@@ -58,9 +60,12 @@ fn two_lowest(block: &[i64]) -> (i64, i64) {
 
 fn plan_from(block: &[i64], base: i64) -> Plan {
     // How many differences have each length; those below the base have all 64 bits.
-    let mut lengths = [0u16; 65];
+    let mut lengths = [0u8; 65];
+    let mut longest = 0;
     for n in block {
-        lengths[bits(n.wrapping_sub(base) as u64) as usize] += 1;
+        let len = bits(n.wrapping_sub(base) as u64);
+        lengths[len as usize] += 1;
+        longest = longest.max(len);
     }
     let head = varint_len(zigzag(base)) + 2;
     let mut best = Plan {
@@ -70,7 +75,7 @@ fn plan_from(block: &[i64], base: i64) -> Plan {
     };
     let mut exceptions = 0;
     let mut exception_bytes = 0;
-    for width in (0..=64u32).rev() {
+    for width in (0..=longest).rev() {
         if width <= MAX_WIDTH {
             let bytes = head + (block.len() * width as usize).div_ceil(8) + exception_bytes;
             if bytes <= best.bytes {
@@ -82,7 +87,7 @@ fn plan_from(block: &[i64], base: i64) -> Plan {
         exceptions += count;
         // A zigzag has one bit more.
         exception_bytes += count * (1 + (width as usize + 7) / 7);
-        if width <= MAX_WIDTH && exceptions * 2 > block.len() + 2 {
+        if width <= MAX_WIDTH && exceptions * 4 > block.len() + 4 {
             break;
         }
     }

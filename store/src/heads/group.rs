@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::piece::{OpenRows, Piece};
+use super::piece::{Freezer, OpenRows, Piece};
 use crate::ledger::DeviceRef;
 
 /// A group of series.
@@ -85,17 +85,24 @@ impl Group {
     }
 
     /// Adds a row of as many values as there are series.
-    pub(crate) fn push(&mut self, time: i64, order: u64, row: impl Iterator<Item = Option<f64>>) {
-        let open = if time > self.newest {
-            &mut self.fresh
-        } else {
-            &mut self.late
-        };
+    pub(crate) fn push(
+        &mut self,
+        time: i64,
+        order: u64,
+        row: impl Iterator<Item = Option<f64>>,
+        freezer: &mut Freezer,
+    ) {
+        let late = time <= self.newest;
+        let open = if late { &mut self.late } else { &mut self.fresh };
         self.newest = self.newest.max(time);
         open.push(time, order, row);
         if open.is_full() {
-            let piece = open.freeze(&mut self.modes);
+            let piece = open.freeze(&mut self.modes, freezer);
             self.pieces.push(Arc::new(piece));
+            if late {
+                // The fresh buffer fills again at once, this one perhaps never.
+                self.late = OpenRows::default();
+            }
         }
     }
 

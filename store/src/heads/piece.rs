@@ -58,6 +58,9 @@ impl OpenRows {
         self.times.push(time);
         self.orders.push(order);
         let start = self.values.len();
+        if start == 0 {
+            self.values.reserve_exact(ROWS * row.size_hint().0);
+        }
         let mut absent = Vec::new();
         for value in row {
             if value.is_none() {
@@ -90,84 +93,96 @@ impl OpenRows {
     }
 
     /// Freezes all rows, in order of time, and is empty then. `modes` has the mode of each series, as a hint.
-    pub(crate) fn freeze(&mut self, modes: &mut [u8]) -> Piece {
+    pub(crate) fn freeze(&mut self, modes: &mut [u8], freezer: &mut Freezer) -> Piece {
         let rows = self.times.len();
         let series = modes.len();
         let mut by_time: Vec<usize> = (0..rows).collect();
         by_time.sort_by_key(|row| (self.times[*row], self.orders[*row]));
-        let mut chunks = Chunks::new(series);
+        freezer.clear();
         let mut column = [0.0; ROWS];
-        let mut encoder = chunk::Encoder::default();
         for (position, mode) in modes.iter_mut().enumerate() {
-            let mask = self.present.get(position).copied().unwrap_or(u32::MAX);
-            let mut len = 0;
-            let mut rows_there = 0u32;
-            for (at, row) in by_time.iter().enumerate() {
-                if mask >> row & 1 == 1 {
-                    column[len] = self.values[row * series + position];
-                    len += 1;
-                    rows_there |= 1 << at;
+            let mut len = rows;
+            match self.present.get(position) {
+                Some(mask) if mask.count_ones() < rows as u32 => {
+                    let there = by_time
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, row)| mask >> **row & 1 == 1);
+                    len = 0;
+                    let mut rows_there = 0u32;
+                    for (at, row) in there {
+                        column[len] = self.values[row * series + position];
+                        len += 1;
+                        rows_there |= 1 << at;
+                    }
+                    freezer.masks.push((position as u32, rows_there));
+                }
+                _ => {
+                    for (cell, row) in column.iter_mut().zip(&by_time) {
+                        *cell = self.values[row * series + position];
+                    }
                 }
             }
-            if len < rows {
-                chunks.masks.push((position as u32, rows_there));
-            }
-            chunks.push(|out| encoder.encode(&column[..len], mode, out));
+            freezer.push(&column[..len], mode);
         }
-        let piece = chunks.finish(&by_time, self);
-        *self = OpenRows::default();
+        let piece = freezer.finish(&by_time, self);
+        self.times.clear();
+        self.orders.clear();
+        self.values.clear();
+        self.present = Vec::new();
         piece
     }
 }
 
-/// Chunks while they are written.
-struct Chunks {
+/// Writes pieces; keeps its buffers.
+#[derive(Debug, Default)]
+pub(crate) struct Freezer {
+    encoder: chunk::Encoder,
     bytes: Vec<u8>,
     lens: Vec<u16>,
     starts: Vec<u32>,
     masks: Vec<(u32, u32)>,
+    stamps: Vec<u8>,
 }
 
-impl Chunks {
-    fn new(series: usize) -> Self {
-        Chunks {
-            bytes: Vec::with_capacity(series * 16),
-            lens: Vec::with_capacity(series),
-            starts: Vec::with_capacity(series / STEP + 1),
-            masks: Vec::new(),
-        }
+impl Freezer {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.lens.clear();
+        self.starts.clear();
+        self.masks.clear();
+        self.stamps.clear();
     }
 
-    fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    fn push(&mut self, column: &[f64], mode: &mut u8) {
         let start = self.bytes.len();
         if self.lens.len().is_multiple_of(STEP) {
             self.starts.push(start as u32);
         }
-        write(&mut self.bytes);
+        self.encoder.encode(column, mode, &mut self.bytes);
         // 32 values take at most 9 bytes each and some of head.
         self.lens.push((self.bytes.len() - start) as u16);
     }
 
-    fn finish(self, by_time: &[usize], open: &OpenRows) -> Piece {
+    fn finish(&mut self, by_time: &[usize], open: &OpenRows) -> Piece {
         let time = |at: usize| by_time.get(at).map_or(0, |row| open.times[*row]);
-        let mut stamps = Vec::with_capacity(4 * by_time.len());
         let (mut last, mut delta, mut order) = (0i64, 0i64, 0i64);
         for row in by_time {
             let step = open.times[*row].wrapping_sub(last);
-            put_signed(&mut stamps, step.wrapping_sub(delta));
+            put_signed(&mut self.stamps, step.wrapping_sub(delta));
             (last, delta) = (open.times[*row], step);
-            put_signed(&mut stamps, (open.orders[*row] as i64).wrapping_sub(order));
+            put_signed(&mut self.stamps, (open.orders[*row] as i64).wrapping_sub(order));
             order = open.orders[*row] as i64;
         }
         Piece {
             first: time(0),
             last: time(by_time.len().saturating_sub(1)),
             rows: by_time.len() as u8,
-            stamps: stamps.into(),
-            chunks: self.bytes.into(),
-            lens: self.lens.into(),
-            starts: self.starts.into(),
-            masks: self.masks.into(),
+            stamps: self.stamps.as_slice().into(),
+            chunks: self.bytes.as_slice().into(),
+            lens: self.lens.as_slice().into(),
+            starts: self.starts.as_slice().into(),
+            masks: self.masks.as_slice().into(),
         }
     }
 }

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::Tally;
 use super::group::Group;
 use super::layout::Part;
-use super::piece::Piece;
+use super::piece::{Freezer, Piece};
 use super::postings::Postings;
 use crate::ledger::DeviceRef;
 
@@ -28,6 +28,12 @@ pub(crate) struct TenantHead {
     /// The first group of each series and its position in it; further ones in `more`.
     places: Vec<(u32, u32)>,
     more: HashMap<u32, Vec<(u32, u32)>>,
+}
+
+/// What appending needs beside the rows.
+pub(crate) struct Tools<'a> {
+    pub(crate) tally: &'a mut Tally,
+    pub(crate) freezer: &'a mut Freezer,
 }
 
 /// Where samples of one series are.
@@ -129,7 +135,14 @@ impl TenantHead {
     }
 
     /// Appends the taken rows of a batch's group.
-    pub(crate) fn append(&mut self, part: &Part, rows: &Rows, take: &[bool], order: u64, tally: &mut Tally) {
+    pub(crate) fn append(
+        &mut self,
+        part: &Part,
+        rows: &Rows,
+        take: &[bool],
+        order: u64,
+        writer: &mut Tools<'_>,
+    ) {
         let count = rows.rows.len();
         for (r, row) in rows
             .rows
@@ -146,14 +159,14 @@ impl TenantHead {
                     Some(present) => present.get(cell).then(|| rows.values[cell]),
                 }
             });
-            tally.taken += match rows.present {
+            writer.tally.taken += match rows.present {
                 None => part.positions().len() as u64,
                 Some(_) => values.clone().flatten().count() as u64,
             };
             if self.may_repeat(part.group(), time) {
-                self.count_repeats(part.group(), time, values.clone(), tally);
+                self.count_repeats(part.group(), time, values.clone(), writer.tally);
             }
-            self.groups[part.group()].push(time, order, values);
+            self.groups[part.group()].push(time, order, values, writer.freezer);
         }
     }
 
@@ -161,17 +174,17 @@ impl TenantHead {
     pub(crate) fn append_own(
         &mut self,
         part: &Part,
-        time: i64,
-        order: u64,
+        (time, order): (i64, u64),
         row: &[(Labels, f64)],
         keep: usize,
+        freezer: &mut Freezer,
     ) {
         let group = &mut self.groups[part.group()];
         let values = part
             .positions()
             .iter()
             .map(|position| Some(row[*position as usize].1));
-        group.push(time, order, values);
+        group.push(time, order, values, freezer);
         group.keep(keep);
     }
 

@@ -22,7 +22,10 @@ fn a_full_disk_stops_commits_and_nothing_else() {
         return fill();
     }
     let status = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; exec \"$0\" --exact a_full_disk_stops_commits_and_nothing_else"])
+        .args([
+            "-c",
+            "trap '' XFSZ; exec \"$0\" --exact a_full_disk_stops_commits_and_nothing_else",
+        ])
         .arg(std::env::current_exe().unwrap())
         .env(CHILD, "1")
         .status()
@@ -42,7 +45,11 @@ fn fill() {
         match store.commit(vec![device.deliver(std::slice::from_ref(&record))]) {
             Ok(_) => assert!(failed.is_empty() || failed.len() < 5),
             Err(CommitError::Disk(_)) => {
-                assert!(!store.settled(&device.name, device.session).contains(wire::Seq::new(record.seq)));
+                assert!(
+                    !store
+                        .settled(&device.name, device.session)
+                        .contains(wire::Seq::new(record.seq))
+                );
                 failed.push(record);
             }
             Err(error) => panic!("{error}"),
@@ -55,7 +62,9 @@ fn fill() {
     assert_equation(&store, &device.name);
     setrlimit(Resource::RLIMIT_FSIZE, RLIM_INFINITY, RLIM_INFINITY).unwrap();
     for record in &failed {
-        let receipt = store.commit(vec![device.deliver(std::slice::from_ref(record))]).unwrap();
+        let receipt = store
+            .commit(vec![device.deliver(std::slice::from_ref(record))])
+            .unwrap();
         assert_eq!(receipt.sessions[0].stored_rows, 1);
     }
     let read = store.read_back(&device.name);

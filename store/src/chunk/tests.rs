@@ -83,7 +83,7 @@ proptest! {
     fn packed_integers_survive(list in proptest::collection::vec(prop_oneof![4 => -50i64..50, 1 => any::<i64>()], 0..400)) {
         let mut bytes = Vec::new();
         pack::put_all(&mut bytes, &list);
-        prop_assert!(bytes.len() <= list.len() * 12 + 12);
+        prop_assert!(bytes.len() <= list.len() * 20 + 20);
         let mut reader = Reader::new(&bytes);
         let mut found = Vec::new();
         pack::each(&mut reader, list.len(), |n| found.push(n)).unwrap();

@@ -7,19 +7,23 @@
 mod acks;
 mod assembly;
 mod backlog;
+mod backlog_lane;
 mod clock;
 mod connection;
-mod encode;
+mod dictionaries;
 mod fresh;
+mod fresh_lane;
 mod outbox;
+mod placement;
 mod report;
+mod states;
 #[cfg(test)]
 mod tests;
 mod window;
 
 use bytes::Bytes;
 use wire::batch::Encoder;
-use wire::dict::{self, Dictionary};
+use wire::dict::Dictionary;
 use wire::topic::Up;
 use wire::{Nonce, SeqSet, SessionId};
 
@@ -28,7 +32,7 @@ use crate::wal::{Anchor, Ledger, LoggedRow, ReadRows};
 use backlog::Backlog;
 use clock::Clock;
 pub use clock::ClockTrust;
-use connection::{Connection, SentState};
+use connection::Connection;
 use fresh::Fresh;
 pub(crate) use outbox::MessageId;
 use outbox::{Lane, Outbox};
@@ -52,7 +56,7 @@ impl Default for DeliveryConfig {
     fn default() -> Self {
         DeliveryConfig {
             scrapes_per_batch: 1,
-            fresh_rows: 16,
+            fresh_rows: 64,
             drop_unknown_time: false,
             clock: ClockTrust::Measured,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -97,12 +101,6 @@ pub(crate) struct Sums {
 pub(crate) fn farewell(nonce: Nonce, agent_version: &str) -> Vec<u8> {
     wire::state::encode(&report::farewell(nonce, agent_version))
 }
-
-/// How often a state is sent while something waits, ms, before jitter.
-const STATE_EVERY: u64 = 60_000;
-
-/// Shortest time between states, ms.
-const STATE_PAUSE: u64 = 1000;
 
 /// The state machine.
 #[derive(Debug)]
@@ -154,7 +152,7 @@ impl Delivery {
             finishing: false,
             row_bytes: [1024, 1024],
             gaps_to_tell: false,
-            state_every: STATE_EVERY,
+            state_every: states::STATE_EVERY,
             random: fastrand::Rng::with_seed(seed),
             sums: Sums::default(),
         }
@@ -289,100 +287,6 @@ impl Delivery {
             self.sums.resent_records += seqs.len();
             self.backlog.add(id, &seqs);
         }
-    }
-
-    fn state_due_ms(&self, ledger: &Ledger) -> Option<u64> {
-        let connection = self.connection.as_ref()?;
-        let Some(last) = connection.last_state_ms else {
-            return Some(0);
-        };
-        let gaps = ledger.gaps();
-        let news = self.gaps_to_tell
-            || gaps
-                .iter()
-                .any(|gap| !gap.confirmed && gap.id >= connection.gaps_told());
-        let waits = !connection.open || connection.fresh.waits || connection.backlog.waits;
-        if news {
-            return Some(last + STATE_PAUSE);
-        }
-        let unsettled = waits || !ledger.let_go.is_empty() || gaps.iter().next().is_some();
-        unsettled.then_some(last + self.state_every)
-    }
-
-    fn state(&mut self, now: Moment, ledger: &mut Ledger) -> Effect {
-        let clock_trusted = self.clock.is_right(now);
-        let backlog_waits = self.backlog.len() * self.row_bytes[1] as u64;
-        let connection = self
-            .connection
-            .get_or_insert_with(|| Connection::new(Nonce::new(0)));
-        let number = connection.next_state();
-        let report = report::Report {
-            nonce: connection.nonce,
-            number,
-            fresh_bytes: connection.fresh.published,
-            backlog_bytes: connection.backlog.published,
-            fresh_waits: connection.fresh.waits,
-            backlog_waits,
-            now,
-            clock_trusted,
-            agent_version: &self.config.agent_version,
-            certificate_expiry: self.certificate_expiry,
-        };
-        let payload = wire::state::encode(&report::state(&report, ledger));
-        connection.state_sent(SentState {
-            number,
-            at_ms: now.mono_ms,
-            gap_mark: ledger.gaps().mark(),
-        });
-        self.gaps_to_tell = false;
-        ledger.gaps_mut().tell();
-        self.state_every = STATE_EVERY * self.random.u64(75..=125) / 100;
-        self.publish(now, Up::State, payload)
-    }
-
-    /// Says that the agent leaves this connection.
-    pub(crate) fn goodbye(&mut self, now: Moment) -> Option<Effect> {
-        let nonce = self.connection.as_ref()?.nonce;
-        let payload = farewell(nonce, &self.config.agent_version);
-        Some(self.publish(now, Up::State, payload))
-    }
-
-    /// Whether the bridge has a dictionary, or will before the next batch; else its parts are queued.
-    fn has_dictionary(&mut self, dictionary: &Dictionary, ledger: &Ledger) -> bool {
-        let Some(connection) = &mut self.connection else {
-            return false;
-        };
-        let hash = dictionary.hash();
-        let known = ledger
-            .known
-            .as_ref()
-            .filter(|k| Some(k.epoch) == connection.epoch);
-        if connection.sent.contains_key(&hash) || known.is_some_and(|k| k.contains(hash)) {
-            return true;
-        }
-        let sent = connection.sent.iter().map(|(hash, (len, _))| (*hash, *len));
-        let sent = sent.filter(|(hash, len)| dictionary.hash_at(*len) == Some(*hash));
-        let prefix = sent
-            .chain(known.and_then(|k| k.prefix_of(dictionary)))
-            .max_by_key(|(_, len)| *len);
-        let parts = dict::encode(dictionary, prefix);
-        connection.parts = parts.into_iter().map(Bytes::from).collect();
-        connection.parts_of = Some((hash, dictionary.len()));
-        connection.parts.is_empty()
-    }
-
-    fn dictionary_part(&mut self, now: Moment) -> Option<Effect> {
-        let connection = self.connection.as_mut()?;
-        let bytes = connection.parts.front()?.len();
-        if !connection.window.has_room(bytes) || !connection.fresh.covers(bytes) {
-            return None;
-        }
-        let part = connection.parts.pop_front()?;
-        connection.fresh.published += bytes as u64;
-        if let (true, Some((hash, len))) = (connection.parts.is_empty(), connection.parts_of) {
-            connection.sent.insert(hash, (len, MessageId(self.next_message)));
-        }
-        Some(self.publish(now, Up::Dict, part))
     }
 
     fn publish(&mut self, now: Moment, channel: Up, payload: impl Into<Bytes>) -> Effect {

@@ -2,6 +2,7 @@
 //!
 //! Calls block on the disk; the agent makes them off its event loop.
 
+mod append;
 mod folder;
 mod format;
 mod gaps;

@@ -154,6 +154,8 @@ impl Agent {
                 None => break,
                 Some(Effect::Publish(publish)) => {
                     self.books.published(&publish);
+                    let bytes = publish.payload.len();
+                    tracing::trace!(channel = publish.channel.as_str(), bytes, "publish");
                     permit.send((self.nonce, publish));
                 }
                 Some(Effect::Read { session, seqs }) => {

@@ -35,6 +35,7 @@ impl Delivery {
         {
             return Ok(None);
         }
+        tracing::trace!(?ack, "ack");
         self.meet(BridgeEpoch::new(ack.epoch), ledger);
         let state = self.connection.as_ref().and_then(|c| c.state(ack.answers));
         for session in &ack.sessions {

@@ -46,13 +46,38 @@ pub enum MatcherError {
     },
 }
 
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+enum Pattern {
+    /// Plain texts, sorted: `a|b|c`. Needs no engine, however many there are.
+    OneOf(Vec<String>),
+    Regex(Regex),
+}
+
+impl Pattern {
+    fn compile(pattern: &str) -> Result<Self, MatcherError> {
+        if let Some(mut texts) = re2::plain_alternatives(pattern) {
+            texts.sort();
+            return Ok(Self::OneOf(texts));
+        }
+        re2::compile_anchored(pattern).map(Self::Regex)
+    }
+
+    fn is_match(&self, value: &str) -> bool {
+        match self {
+            Self::OneOf(texts) => texts.binary_search_by(|text| text.as_str().cmp(value)).is_ok(),
+            Self::Regex(regex) => regex.is_match(value),
+        }
+    }
+}
+
 /// A condition on one label; a missing label has the empty value.
 #[derive(Debug, Clone)]
 pub struct Matcher {
     name: String,
     op: MatchOp,
     value: String,
-    regex: Option<Regex>,
+    pattern: Option<Pattern>,
 }
 
 impl Matcher {
@@ -62,15 +87,15 @@ impl Matcher {
     /// A pattern that is not valid.
     pub fn new(name: impl Into<String>, op: MatchOp, value: impl Into<String>) -> Result<Self, MatcherError> {
         let value = value.into();
-        let regex = match op {
+        let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(re2::compile_anchored(&value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(Pattern::compile(&value)?),
         };
         Ok(Self {
             name: name.into(),
             op,
             value,
-            regex,
+            pattern,
         })
     }
 
@@ -89,9 +114,23 @@ impl Matcher {
         &self.value
     }
 
+    /// The only values that satisfy an equality or a regex of plain alternatives (`a|b|c`), so that storage can look
+    /// them up; `None` for other conditions.
+    pub fn alternatives(&self) -> Option<&[String]> {
+        match (self.op, &self.pattern) {
+            (MatchOp::Equal, _) => Some(std::slice::from_ref(&self.value)),
+            (MatchOp::Regex, Some(Pattern::OneOf(texts))) => Some(texts),
+            _ => None,
+        }
+    }
+
     /// Whether a label value satisfies the condition; a missing label is the empty string.
     pub fn matches(&self, value: &str) -> bool {
-        let pattern_matches = || self.regex.as_ref().is_some_and(|regex| regex.is_match(value));
+        let pattern_matches = || {
+            self.pattern
+                .as_ref()
+                .is_some_and(|pattern| pattern.is_match(value))
+        };
         match self.op {
             MatchOp::Equal => self.value == value,
             MatchOp::NotEqual => self.value != value,

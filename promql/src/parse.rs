@@ -9,6 +9,7 @@ use crate::matcher::Matcher;
 
 mod guard;
 mod lower;
+mod patterns;
 
 pub use guard::MAX_NESTING;
 
@@ -27,7 +28,7 @@ pub fn parse(query: &str) -> Result<Plan, ParseError> {
         });
     }
     guard::check(query)?;
-    lower::lower(query).map(Plan)
+    lower::lower(&patterns::hide(query)?).map(Plan)
 }
 
 /// Parses a series selector, such as a `match[]` parameter.

@@ -18,7 +18,7 @@ use escape::{Escape, read_escape};
 /// Go refuses larger counts in `x{n,m}`.
 const MAX_REPEAT: u32 = 1000;
 /// Bytes that a compiled pattern may take.
-const MAX_COMPILED_BYTES: usize = 4 << 20;
+const MAX_COMPILED_BYTES: usize = 1 << 20;
 
 /// Compiles a pattern that must match a whole value, with `.` matching a newline too.
 pub(crate) fn compile_anchored(pattern: &str) -> Result<Regex, MatcherError> {
@@ -31,6 +31,30 @@ pub(crate) fn compile_anchored(pattern: &str) -> Result<Regex, MatcherError> {
         .size_limit(MAX_COMPILED_BYTES)
         .build()
         .map_err(|error| refuse(last_line(&error.to_string())))
+}
+
+/// The texts of a pattern that is nothing but plain texts with bars between them.
+pub(crate) fn plain_alternatives(pattern: &str) -> Option<Vec<String>> {
+    let mut texts = vec![String::new()];
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        let literal = match c {
+            '|' => {
+                texts.push(String::new());
+                continue;
+            }
+            '\\' => {
+                let escaped = rest.chars().next().filter(char::is_ascii_punctuation)?;
+                rest = &rest[1..];
+                escaped
+            }
+            '.' | '*' | '+' | '?' | '(' | ')' | '[' | '{' | '^' | '$' => return None,
+            c => c,
+        };
+        texts.last_mut()?.push(literal);
+    }
+    Some(texts)
 }
 
 /// The regex crate reports over several lines; the last one says what is wrong.

@@ -72,7 +72,7 @@ fn add_operator(levels: &mut [usize], depth: &mut usize) {
 }
 
 /// Bytes of the string literal at the start of `text`; an unterminated one runs to the end.
-fn string_len(text: &str, quote: char) -> Result<usize, ParseError> {
+pub(super) fn string_len(text: &str, quote: char) -> Result<usize, ParseError> {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
         match c {

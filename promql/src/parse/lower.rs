@@ -18,7 +18,9 @@ use crate::error::ParseError;
 use crate::labels::METRIC_NAME;
 use crate::matcher::{MatchOp, Matcher};
 
-/// Parses a query whose length and nesting were checked.
+use super::patterns;
+
+/// Parses a query whose length and nesting were checked and whose patterns are hidden.
 pub(super) fn lower(query: &str) -> Result<Expr, ParseError> {
     let tree = grammar::parse(query).map_err(ParseError::Syntax)?;
     expr(tree)
@@ -81,13 +83,17 @@ fn selector(vector: grammar::VectorSelector) -> Result<Selector, ParseError> {
         matchers.push(matcher(METRIC_NAME, MatchOp::Equal, name)?);
     }
     for GrammarMatcher { op, name, value } in vector.matchers.matchers {
-        let op = match op {
-            GrammarMatchOp::Equal => MatchOp::Equal,
-            GrammarMatchOp::NotEqual => MatchOp::NotEqual,
-            GrammarMatchOp::Re(_) => MatchOp::Regex,
-            GrammarMatchOp::NotRe(_) => MatchOp::NotRegex,
+        let (op, value) = match op {
+            GrammarMatchOp::Equal => (MatchOp::Equal, value),
+            GrammarMatchOp::NotEqual => (MatchOp::NotEqual, value),
+            GrammarMatchOp::Re(_) => (MatchOp::Regex, patterns::reveal(&value)?),
+            GrammarMatchOp::NotRe(_) => (MatchOp::NotRegex, patterns::reveal(&value)?),
         };
         matchers.push(matcher(&name, op, value)?);
+    }
+    // The grammar crate saw other patterns, so this is ours to check.
+    if matchers.iter().all(|matcher| matcher.matches("")) {
+        return refuse("vector selector must contain at least one non-empty matcher");
     }
     Ok(Selector {
         matchers,

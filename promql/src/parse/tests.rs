@@ -51,9 +51,28 @@ fn what_prometheus_3_5_does_not_know_is_refused() {
         "1 +",
         "label_replace(a, \"b\", \"\\xff\", \"\", \"\")",
         "{a='\\377'}",
+        "{job=~\".*\"}",
+        "{}",
+        "{a=~\"a",
+        "{a=~\"\\q\"}",
     ] {
         assert!(matches!(parse(bad), Err(ParseError::Syntax(_))), "{bad}");
     }
+}
+
+#[test]
+fn patterns_are_read_as_go_reads_string_and_regex() {
+    let pattern = |query: &str| parse_selector(query).unwrap()[1].clone();
+    assert_eq!(pattern("up{a=~\"x\\\\.\\u0079\"}").value(), "x\\.y");
+    assert_eq!(pattern("up{a =~ # why\n `\\d`}").value(), "\\d");
+    // The grammar crate's own engine would refuse this one.
+    assert!(pattern("up{a!~'\\\\Qa.b\\\\E'}").matches("axb"));
+    // And would take much memory for these.
+    let many: Vec<String> = (0..2000).map(|i| format!("l{i}=~\".{{999}}x\"")).collect();
+    assert!(matches!(
+        parse(&format!("m{{{}}}", many.join(","))),
+        Err(ParseError::Syntax(_))
+    ));
 }
 
 #[test]

@@ -144,7 +144,7 @@ pub(crate) fn value(eval: &Eval, value: &QueryValue) -> Result<(), String> {
 
 /// Whether these are the expected series.
 pub(crate) fn series(eval: &Eval, got: &[Points]) -> Result<(), String> {
-    let expected: Vec<Points> = eval.series.iter().map(|line| points(line, eval.when)).collect();
+    let expected: Vec<Points> = eval.series.iter().map(|line| points(line, eval)).collect();
     if got.len() != expected.len() {
         return Err(format!(
             "expected {} series, got {}: {got:?}",
@@ -173,10 +173,11 @@ pub(crate) fn series(eval: &Eval, got: &[Points]) -> Result<(), String> {
 }
 
 /// An expected line with times instead of steps.
-fn points((labels, items): &Line, when: When) -> Points {
-    let (start, step) = match when {
-        When::Instant { at } => (at, 0),
-        When::Range { start, step, .. } => (start, step),
+fn points((labels, items): &Line, eval: &Eval) -> Points {
+    let (start, step) = match (eval.samples, eval.when) {
+        (Some(grid), _) => grid,
+        (None, When::Instant { at }) => (at, 0),
+        (None, When::Range { start, step, .. }) => (start, step),
     };
     let timed = items
         .iter()

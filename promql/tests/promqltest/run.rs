@@ -36,7 +36,7 @@ fn options() -> Options<'static> {
 pub(crate) fn run_file(path: &Path, prefix: &str) -> Result<FileResult, String> {
     let context = |error: String| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| context(error.to_string()))?;
-    let commands = script::parse(&text).map_err(context)?;
+    let commands = script::parse(&text);
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let mut result = FileResult {
         name: format!("{prefix}{file}"),
@@ -47,6 +47,15 @@ pub(crate) fn run_file(path: &Path, prefix: &str) -> Result<FileResult, String> 
     for command in &commands {
         match command {
             Command::Clear => storage = Storage::default(),
+            Command::Unreadable {
+                line,
+                why,
+                is_eval: true,
+            } => {
+                result.failures.push(format!("line {line}: {why}"));
+            }
+            // What was not loaded shows in the evals that need it.
+            Command::Unreadable { .. } => {}
             Command::Load { step_ms, series } => storage.load(*step_ms, series),
             Command::Eval(eval) => match run_eval(eval, &storage) {
                 Ok(()) => result.passed += 1,
@@ -110,7 +119,7 @@ fn run_instant(eval: &Eval, plan: &Plan, time_ms: i64, storage: &Storage) -> Res
     };
     let relabelled = at_eval_time(eval, &answer.value);
     check::value(eval, &relabelled)?;
-    if eval.ordered || matches!(answer.value, QueryValue::Text { .. }) {
+    if eval.ordered || eval.samples.is_some() || matches!(answer.value, QueryValue::Text { .. }) {
         return Ok(());
     }
     let (start, end) = (time_ms - MINUTE_MS, time_ms + MINUTE_MS);

@@ -62,18 +62,29 @@ pub(crate) struct Eval {
     pub(crate) scalar: Option<f64>,
     pub(crate) text: Option<String>,
     pub(crate) series: Vec<Line>,
+    /// Start and step in ms of the samples expected of a range selector.
+    pub(crate) samples: Option<(i64, i64)>,
 }
 
 /// A command of a script.
 #[derive(Debug, Clone)]
 pub(crate) enum Command {
     Clear,
-    Load { step_ms: i64, series: Vec<Line> },
+    Load {
+        step_ms: i64,
+        series: Vec<Line>,
+    },
     Eval(Box<Eval>),
+    /// Of a later version, perhaps.
+    Unreadable {
+        line: usize,
+        why: String,
+        is_eval: bool,
+    },
 }
 
-/// Reads a whole script.
-pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
+/// Reads a whole script. What cannot be read is a command of its own, so that the rest still runs.
+pub(crate) fn parse(text: &str) -> Vec<Command> {
     let clean = |line: &str| {
         let line = line.trim();
         if line.starts_with('#') {
@@ -92,36 +103,49 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
             continue;
         }
         let block = lines[at + 1..].iter().take_while(|line| !line.is_empty()).count();
-        let context = |error: String| format!("line {}: {error}", at + 1);
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let word = word.to_ascii_lowercase();
-        match word.as_str() {
-            "clear" => commands.push(Command::Clear),
-            "load" | "load_with_nhcb" => {
-                let series = lines[at + 1..=at + block].iter().map(|line| series_line(line));
-                let mut series: Vec<Line> = series.collect::<Result<_, _>>().map_err(context)?;
-                if word == "load_with_nhcb" {
-                    series.extend(histogram::from_classic(&series));
-                }
-                commands.push(Command::Load {
-                    step_ms: duration(rest.trim()).map_err(context)?,
-                    series,
-                });
-                at += block;
-            }
-            word if word.starts_with("eval") => {
-                let mut eval = eval_line(word, rest.trim(), at + 1).map_err(context)?;
-                for line in &lines[at + 1..=at + block] {
-                    expectation(&mut eval, line).map_err(context)?;
-                }
-                commands.push(Command::Eval(Box::new(eval)));
-                at += block;
-            }
-            other => return Err(context(format!("unknown command {other}"))),
-        }
-        at += 1;
+        let has_block = word != "clear";
+        let body = if has_block {
+            &lines[at + 1..=at + block]
+        } else {
+            &[]
+        };
+        commands.push(
+            command(&word, rest.trim(), body, at + 1).unwrap_or_else(|why| Command::Unreadable {
+                line: at + 1,
+                why,
+                is_eval: word.starts_with("eval"),
+            }),
+        );
+        at += 1 + body.len();
     }
-    Ok(commands)
+    commands
+}
+
+fn command(word: &str, rest: &str, body: &[String], line: usize) -> Result<Command, String> {
+    match word {
+        "clear" => Ok(Command::Clear),
+        "load" | "load_with_nhcb" => {
+            let mut series: Vec<Line> = body
+                .iter()
+                .map(|line| series_line(line))
+                .collect::<Result<_, _>>()?;
+            if word == "load_with_nhcb" {
+                series.extend(histogram::from_classic(&series));
+            }
+            Ok(Command::Load {
+                step_ms: duration(rest)?,
+                series,
+            })
+        }
+        word if word.starts_with("eval") => {
+            let mut eval = eval_line(word, rest, line)?;
+            body.iter().try_for_each(|line| expectation(&mut eval, line))?;
+            Ok(Command::Eval(Box::new(eval)))
+        }
+        other => Err(format!("unknown command {other}")),
+    }
 }
 
 /// A PromQL duration or plain seconds, in ms.
@@ -182,6 +206,7 @@ fn eval_line(command: &str, rest: &str, line: usize) -> Result<Eval, String> {
         scalar: None,
         text: None,
         series: Vec::new(),
+        samples: None,
     })
 }
 
@@ -212,6 +237,7 @@ fn expectation(eval: &mut Eval, line: &str) -> Result<(), String> {
             "info" => eval.infos.wanted.push(wanted(rest)),
             "no_warn" => eval.warnings.none = true,
             "no_info" => eval.infos.none = true,
+            "range" => eval.samples = Some(samples_grid(rest)?),
             "string" => eval.text = Some(rest.trim_matches(['"', '\'', '`']).to_owned()),
             other => return Err(format!("expect {other} is not known")),
         }
@@ -221,6 +247,13 @@ fn expectation(eval: &mut Eval, line: &str) -> Result<(), String> {
         eval.series.push(series_line(line)?);
     }
     Ok(())
+}
+
+/// What follows `expect range`: `vector from 10s to 1m step 10s`.
+fn samples_grid(rest: &str) -> Result<(i64, i64), String> {
+    let (start, rest) = next_word(keyword(keyword(rest, "vector")?, "from")?)?;
+    let (_, rest) = next_word(keyword(rest, "to")?)?;
+    Ok((duration(start)?, duration(keyword(rest, "step")?)?))
 }
 
 /// `metric{label="value"} items`.

@@ -35,13 +35,14 @@ impl Evaluator<'_> {
         let replacement = self.text(argument(call, 2)?)?;
         let source = self.text(argument(call, 3)?)?;
         let pattern = self.text(argument(call, 4)?)?;
+        // The argument first: of nested calls, only one pattern is in memory at a time.
+        let mut rows = self.vector(argument(call, 0)?, grid)?;
         let regex = compile_anchored(&pattern).map_err(|_| {
             EvalError::Execution(format!(
                 "invalid regular expression in label_replace(): {pattern}"
             ))
         })?;
         check_name(&target, call.function, "destination")?;
-        let mut rows = self.vector(argument(call, 0)?, grid)?;
         for row in &mut rows {
             let Some(captures) = regex.captures(row.labels.get(&source)) else {
                 continue;

@@ -97,6 +97,17 @@ proptest! {
     }
 
     #[test]
+    fn plain_alternatives_match_what_the_engine_matches(
+        pattern in "[ab|.\\\\+]{0,12}",
+        text in "[ab|.+]{0,4}",
+    ) {
+        if let Some(texts) = plain_alternatives(&pattern) {
+            let regex = compile_anchored(&pattern).expect("plain texts are a valid pattern");
+            prop_assert_eq!(texts.contains(&text), regex.is_match(&text), "{} on {}", pattern, text);
+        }
+    }
+
+    #[test]
     fn patterns_of_syntax_characters_never_panic(pattern in "[a\\[\\]\\\\(){}*+?|^$.:<>PQEpx0-9,&~-]{0,24}") {
         let _ = compile_anchored(&pattern);
     }

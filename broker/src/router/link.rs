@@ -160,3 +160,29 @@ pub(super) async fn heard(rx: &mut LinkRx) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_woken_link_is_closed_only_after_a_sign_of_life() {
+        let (router, opened) = super::super::start().await.unwrap();
+        let (commands, mut asked) = mpsc::channel(4);
+        let pump = Pump {
+            id: opened.id,
+            rx: opened.rx,
+            commands,
+            woken: true,
+        };
+        let closing = tokio::spawn(pump.close());
+        let ping = asked.recv().await.unwrap();
+        assert!(matches!(ping, Command::Ping { .. }), "{ping:?}");
+        let early = tokio::time::timeout(Duration::from_millis(100), asked.recv()).await;
+        assert!(early.is_err(), "closed without an answer: {early:?}");
+        router.send(ping).await.unwrap();
+        let close = asked.recv().await.unwrap();
+        assert!(matches!(close, Command::Close { .. }), "{close:?}");
+        closing.await.unwrap();
+    }
+}

@@ -95,21 +95,36 @@ async fn a_new_router_knows_the_states_of_all_devices() {
     assert_eq!(next(&mut link).await.unwrap().1, "state");
 }
 
-#[tokio::test]
-async fn links_that_end_with_messages_waiting_leave_the_router_alive() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_that_end_with_messages_and_wakes_under_way_leave_the_router_alive() {
     let router = supervised();
-    let talker = router.handle.link().await.unwrap();
+    let flood = |n: usize| {
+        let router = router.handle.clone();
+        async move {
+            let talker = router.link().await.unwrap();
+            for _ in 0..n {
+                talker
+                    .publish("flood/x".to_owned(), Bytes::from_static(&[7; 100]), false)
+                    .await
+                    .unwrap();
+            }
+        }
+    };
     for round in 0..60 {
         let mut leaver = router.handle.link().await.unwrap();
         leaver.subscribe("flood/#".to_owned()).await.unwrap();
-        for _ in 0..500 {
-            talker
-                .publish("flood/x".to_owned(), Bytes::from_static(&[7; 100]), false)
+        let talkers = [tokio::spawn(flood(800)), tokio::spawn(flood(800))];
+        // Its own messages are events of its own link, which a wake and a disconnect may get between.
+        for _ in 0..round * 10 {
+            leaver
+                .publish("flood/own".to_owned(), Bytes::from_static(&[7; 100]), false)
                 .await
                 .unwrap();
-        }
-        for _ in 0..round * 5 {
             next(&mut leaver).await.unwrap();
+        }
+        drop(leaver);
+        for talker in talkers {
+            talker.await.unwrap();
         }
     }
     let mut last = router.handle.link().await.unwrap();

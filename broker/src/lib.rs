@@ -1,6 +1,6 @@
 //! The MQTT front: mutual TLS, identity, access rules and credit, around rumqttd's router.
 //!
-//! [`run`] owns everything: it accepts connections, keeps a table of the devices and bridges that are connected, and
+//! [`run()`] owns everything: it accepts connections, keeps a table of the devices and bridges that are connected, and
 //! passes what devices send to the bridge in one ordered stream per device. Nothing of a device touches the router,
 //! which serves operators only and gets copies of states; when it dies it is started again.
 //!

@@ -238,9 +238,9 @@ impl<'a> Planner<'a> {
     ) {
         let forgotten = self.forgotten(&device, session, received);
         let all = seqs.clone();
-        let settled: Vec<Seq> = self.settled_among(&device, session, &all);
-        for seq in settled {
-            seqs.remove_range(seq, seq);
+        seqs.remove_all(&self.ledger.settled(&device, session));
+        if let Some(here) = self.settled.get(&(device.clone(), session)) {
+            seqs.remove_all(here);
         }
         let receipt = self.receipt(&device, session);
         receipt.settled.insert_all(&all);

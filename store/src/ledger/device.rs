@@ -286,6 +286,9 @@ impl Device {
     fn alert(&mut self, id: SessionId, seq: u64, total: u64) {
         let mut drops = Drops::new();
         let session = self.sessions.entry(id).or_default();
+        if session.settled.contains(seq) {
+            return;
+        }
         session.know(seq, total, &mut drops);
         let what = Settling {
             first: seq,
@@ -368,19 +371,30 @@ impl Device {
         let mut left = samples;
         let mut drops = Drops::new();
         let session = self.sessions.entry(id).or_default();
-        for range in seqs.ranges() {
+        let missing: Vec<(u64, u64)> = seqs
+            .ranges()
+            .flat_map(|r| {
+                session
+                    .settled
+                    .missing(r.start().get(), r.end().get(), Ends::default())
+            })
+            .map(|piece| (piece.first, piece.last))
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        for (first, last) in missing {
             let what = Settling {
-                first: range.start().get(),
-                last: range.end().get(),
-                samples: left,
+                first,
+                last,
+                samples: std::mem::take(&mut left),
                 total: None,
             };
             // What could not be decoded is a guess; a later total corrects it.
             session.guessed = Some(reason);
             session.settle(what, &mut drops);
-            left = 0;
         }
-        session.dropped += samples;
+        session.dropped = session.dropped.saturating_add(samples);
         *drops.entry(reason).or_default() += i128::from(samples);
         self.count(drops);
         self.shrink(id);
@@ -457,11 +471,16 @@ impl Device {
             .collect();
         DeviceLedger {
             device: self.name.clone(),
-            generated: self.past_generated + sessions.iter().map(|s| s.generated).sum::<u64>(),
+            generated: sessions
+                .iter()
+                .fold(self.past_generated, |sum, s| sum.saturating_add(s.generated)),
             stored: self.stored,
             dropped: self.dropped.clone(),
             removed,
-            pending: self.sessions.values().map(Session::pending).sum(),
+            pending: self
+                .sessions
+                .values()
+                .fold(0, |sum, s| sum.saturating_add(s.pending())),
             quarantined: self.quarantined,
             redelivered: self.redelivered,
             alerts: self.alerts,

@@ -126,13 +126,14 @@ impl Settled {
             } else {
                 run.total.and_then(|t| t.checked_sub(ends.after?))
             };
-            sum += match (before, after) {
+            let samples = match (before, after) {
                 (Some(b), Some(a)) => run.samples.saturating_sub(b).saturating_sub(a),
                 _ => {
                     guessed = true;
                     proportion(start, run, first, last)
                 }
             };
+            sum = sum.saturating_add(samples);
         }
         (sum, guessed)
     }

@@ -164,7 +164,7 @@ impl Histogram {
     /// The upper end of a positive bucket.
     fn upper_bound(&self, index: i32) -> f64 {
         if !self.has_custom_bounds() {
-            return (f64::from(index) * f64::from(-self.schema).exp2()).exp2();
+            return (f64::from(index) * (-f64::from(self.schema)).exp2()).exp2();
         }
         match usize::try_from(index) {
             Ok(index) => self.custom_bounds.get(index).copied().unwrap_or(f64::INFINITY),

@@ -109,12 +109,12 @@ impl Histogram {
         if schema >= self.schema || self.has_custom_bounds() {
             return self.clone();
         }
-        let shift = (self.schema - schema).clamp(0, 31);
+        let shift = self.schema.saturating_sub(schema).clamp(0, 31);
         let coarser = |buckets: &Buckets| {
             Buckets::new(
                 buckets
                     .iter()
-                    .map(|(index, count)| ((index.saturating_sub(1) >> shift) + 1, count))
+                    .map(|(index, count)| ((index.saturating_sub(1) >> shift).saturating_add(1), count))
                     .collect(),
             )
         };
@@ -219,47 +219,4 @@ fn combined_reset(left: CounterReset, right: CounterReset) -> CounterReset {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn histogram(schema: i32, zero: (f64, f64), positive: &[(i32, f64)]) -> Histogram {
-        let positive = Buckets::new(positive.to_vec());
-        let count = zero.1 + positive.total();
-        Histogram {
-            schema,
-            zero_threshold: zero.0,
-            zero_count: zero.1,
-            count,
-            positive,
-            ..Histogram::default()
-        }
-    }
-
-    #[test]
-    fn sums_meet_at_the_coarser_schema() {
-        let fine = histogram(1, (0.0, 0.0), &[(1, 1.0), (2, 2.0), (3, 4.0)]);
-        let coarse = histogram(0, (0.0, 0.0), &[(1, 10.0)]);
-        let sum = fine.plus(&coarse).unwrap();
-        assert_eq!(sum.schema, 0);
-        assert_eq!(sum.positive, Buckets::new(vec![(1, 13.0), (2, 4.0)]));
-        assert_eq!(sum.minus(&coarse).unwrap().positive, fine.at_schema(0).positive);
-    }
-
-    #[test]
-    fn a_zero_bucket_swallows_what_it_would_cut() {
-        let narrow = histogram(0, (0.1, 1.0), &[(-1, 2.0), (0, 3.0), (2, 4.0)]);
-        // 0.6 lies in bucket 0, (0.5, 1]: the common zero bucket ends at 1.
-        let wide = histogram(0, (0.6, 10.0), &[(2, 1.0)]);
-        let sum = narrow.plus(&wide).unwrap();
-        assert_eq!((sum.zero_threshold, sum.zero_count), (1.0, 16.0));
-        assert_eq!(sum.positive, Buckets::new(vec![(2, 5.0)]));
-    }
-
-    #[test]
-    fn a_reset_shows_in_a_single_bucket() {
-        let before = histogram(0, (0.0, 0.0), &[(0, 2.0), (1, 1.0)]);
-        let after = histogram(0, (0.0, 0.0), &[(0, 1.0), (1, 5.0)]);
-        assert!(after.is_reset_after(&before));
-        assert!(!before.plus(&after).unwrap().is_reset_after(&before));
-    }
-}
+mod tests;

@@ -211,7 +211,7 @@ impl Core {
 
     /// More waits for the journal than may: messages have to wait outside.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.filling.bytes() > self.pool.size()
+        self.filling.is_overfull()
     }
 
     /// Whether everything taken in is committed and every ack is out.

@@ -41,11 +41,6 @@ impl Pool {
         self.outstanding
     }
 
-    /// The whole budget, bytes.
-    pub(crate) fn size(&self) -> u64 {
-        self.size
-    }
-
     /// Lanes that wait for credit.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.len()

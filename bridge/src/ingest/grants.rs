@@ -86,11 +86,10 @@ impl Core {
         true
     }
 
-    /// Backlog bytes per second for each device that drains: a share of what is configured, or, while the queue before
-    /// the journal is more than half of the budget, of half the speed at which it commits; 0: no limit.
+    /// Backlog bytes per second for each device that drains: a share of what is configured, or, while the journal does
+    /// not keep up, of half the speed at which it commits; 0: no limit.
     pub(super) fn backlog_rate(&self) -> u64 {
-        let queued = self.filling.bytes() + self.committing.as_ref().map_or(0, |g| g.bytes());
-        let busy = (queued > self.pool.size() / 2).then_some((self.speed / 2.0) as u64);
+        let busy = self.filling.is_half_full().then_some((self.speed / 2.0) as u64);
         let total = match (self.limits.backlog_rate, busy) {
             (0, None) => return 0,
             (0, Some(busy)) => busy,

@@ -17,6 +17,10 @@ use super::lane::LaneKind;
 /// Bytes at which a group is committed.
 const FULL_BYTES: u64 = 256 << 10;
 
+/// Bytes, and decoded values, beyond which a group takes no more: what it holds in memory is many times its payloads.
+const MOST_BYTES: u64 = 16 << 20;
+const MOST_VALUES: usize = 8 << 20;
+
 /// Milliseconds after its first entry at which a group is committed.
 const FULL_MS: u64 = 1000;
 
@@ -50,6 +54,7 @@ pub(crate) struct Group {
     rows: HashMap<(DeviceName, SessionId), SeqSet>,
     batches: HashMap<DeviceName, u32>,
     bytes: u64,
+    values: usize,
     since_ms: Option<u64>,
     urgent: bool,
 }
@@ -73,6 +78,7 @@ impl Group {
             .or_default()
             .insert_all(seqs);
         *self.batches.entry(entry.device.clone()).or_default() += 1;
+        self.values += entry.batch.groups.iter().map(|g| g.values.len()).sum::<usize>();
         let bytes = entry.payload.len() as u64;
         self.add(Entry::Batch(entry), bytes, now_ms);
     }
@@ -96,6 +102,16 @@ impl Group {
         } else {
             since + FULL_MS
         })
+    }
+
+    /// Messages have to wait until the group is on its way.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.bytes >= MOST_BYTES || self.values >= MOST_VALUES
+    }
+
+    /// The journal is not keeping up.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.bytes >= MOST_BYTES / 2 || self.values >= MOST_VALUES / 2
     }
 
     /// Payload bytes of the entries.

@@ -1,7 +1,7 @@
 //! The two threads of the ingest half: one decodes and decides, one commits.
 //!
-//! Messages wait in one channel. While entries of more than the byte budget wait for the journal, messages stay in a
-//! queue, with the permits that bound it; the MQTT side then stops reading, which a broker feels.
+//! Messages wait in one channel. While the commit group is full they stay in a queue, with the permits that bound it;
+//! the MQTT side then stops reading, which a broker feels.
 
 use std::collections::VecDeque;
 use std::io;

@@ -5,7 +5,8 @@ use wire::message::ReasonCount;
 use wire::{SessionId, Timestamp};
 
 use super::device::{Device, reason};
-use super::session::{Session, Settling};
+use super::session::Session;
+use super::settled::Run;
 use super::view::GapView;
 use crate::record::SeenRecord;
 
@@ -59,7 +60,8 @@ struct SessionRecord {
     closed_total: u64,
     #[prost(string, tag = "8")]
     guessed: String,
-    /// Four numbers a run: seqs left out before it, seqs in it less one, samples, total + 1 (0: unknown).
+    /// Six numbers a run: seqs left out before it, seqs in it less one, samples, 1 if they are a guess, total before it + 1
+    /// and after it + 1 (0: unknown).
     #[prost(uint64, repeated, tag = "9")]
     runs: Vec<u64>,
 }
@@ -165,11 +167,14 @@ fn session_record(id: SessionId, session: &Session) -> SessionRecord {
     let mut runs = Vec::with_capacity(4 * session.settled.len());
     let mut from = 0;
     for (first, run) in session.settled.runs() {
+        let total = |t: Option<u64>| t.map_or(0, |t| t.saturating_add(1));
         runs.extend([
             first - from,
             run.last - first,
             run.samples,
-            run.total.map_or(0, |t| t.saturating_add(1)),
+            u64::from(run.guessed),
+            total(run.before),
+            total(run.after),
         ]);
         from = run.last;
     }
@@ -195,20 +200,21 @@ fn session_of(record: &SessionRecord) -> Option<Session> {
         ..Session::default()
     };
     let mut from = 0u64;
-    for run in record.runs.chunks(4) {
-        let [gap, more, samples, total] = *run else {
+    for run in record.runs.chunks(6) {
+        let [gap, more, samples, guessed, before, after] = *run else {
             return None;
         };
         let first = from.checked_add(gap)?;
         let last = first.checked_add(more)?;
-        // No correction arises: runs of a written set do not touch.
-        let what = Settling {
-            first,
+        let run = Run {
             last,
             samples,
-            total: total.checked_sub(1),
+            guessed: guessed != 0,
+            before: before.checked_sub(1),
+            after: after.checked_sub(1),
         };
-        session.settle(what, &mut std::collections::BTreeMap::new());
+        // Runs of a written set do not touch, so nothing is concluded here that was not before.
+        session.settled.insert(first, run);
         from = last;
     }
     session.guessed = (!record.guessed.is_empty()).then(|| reason(&record.guessed));

@@ -271,6 +271,7 @@ impl Device {
                     first: seq,
                     last: seq,
                     samples,
+                    guessed: false,
                     total,
                 },
                 &mut drops,
@@ -294,6 +295,7 @@ impl Device {
             first: seq,
             last: seq,
             samples: 0,
+            guessed: false,
             total: Some(total),
         };
         session.settle(what, &mut drops);
@@ -308,6 +310,7 @@ impl Device {
             first: gap.first,
             last: gap.last,
             samples: gap.samples,
+            guessed: false,
             reason: reason(&gap.reason),
             ends: Ends::default(),
         };
@@ -360,6 +363,7 @@ impl Device {
                 first: 1,
                 last: edge,
                 samples: total,
+                guessed: false,
                 reason: "lost_at_store",
                 ends,
             };
@@ -388,6 +392,7 @@ impl Device {
                 first,
                 last,
                 samples: std::mem::take(&mut left),
+                guessed: true,
                 total: None,
             };
             // What could not be decoded is a guess; a later total corrects it.
@@ -429,6 +434,7 @@ impl Device {
                 first,
                 last,
                 samples: 0,
+                guessed: true,
                 reason: "limit",
                 ends: Ends::default(),
             };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::settled::{Ends, Settled};
+use super::settled::{Ends, Run, Settled};
 
 /// Intervals that a session may cost; beyond them the ledger fills the oldest hole as a gap of reason `limit`.
 pub(crate) const MAX_RUNS: usize = 16_384;
@@ -13,6 +13,9 @@ pub(crate) struct Settling {
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) samples: u64,
+    /// The samples are not known for sure.
+    pub(crate) guessed: bool,
+    /// The running total after `last`.
     pub(crate) total: Option<u64>,
 }
 
@@ -45,9 +48,14 @@ impl Session {
 
     /// Settles seqs that are not settled yet; corrects an earlier guess if totals now tell.
     pub(crate) fn settle(&mut self, what: Settling, drops: &mut Drops) {
-        let mut short = self
-            .settled
-            .insert(what.first, what.last, what.samples, what.total);
+        let run = Run {
+            last: what.last,
+            samples: what.samples,
+            guessed: what.guessed,
+            before: None,
+            after: what.total,
+        };
+        let mut short = self.settled.insert(what.first, run);
         short += self.settled.anchor(self.known.0, self.known.1);
         self.correct(short, drops);
     }
@@ -66,37 +74,37 @@ impl Session {
     /// Returns how many were dropped, or `None` if nothing was unsettled.
     pub(crate) fn drop_range(&mut self, gap: Gap, drops: &mut Drops) -> Option<u64> {
         let pieces = self.settled.missing(gap.first, gap.last, gap.ends);
-        let last_piece = pieces.last().copied()?;
+        pieces.last()?;
         let (inside, cut) = self.settled.samples_within(gap.first, gap.last, gap.ends);
         let sum = gap.samples.saturating_sub(inside);
         let exact: Option<u64> = pieces.iter().try_fold(0u64, |sum, p| sum.checked_add(p.exact?));
         let all = exact.unwrap_or(sum);
-        if exact.is_none() && (cut || inside > 0) {
+        // One piece of unknown size gets the rest; of several, nobody knows which had how much.
+        let unknown = pieces.iter().filter(|piece| piece.exact.is_none()).count();
+        let guess = unknown > 1 || (unknown == 1 && (cut || gap.guessed));
+        if guess {
             self.guessed = Some(gap.reason);
         }
-        let mut left = all;
+        // Before the pieces settle, as that may correct it.
+        self.dropped = self.dropped.saturating_add(all);
+        *drops.entry(gap.reason).or_default() += i128::from(all);
+        let exact_pieces = pieces.iter().filter_map(|piece| piece.exact);
+        let known = exact_pieces.fold(0, u64::saturating_add);
+        let mut left = all.saturating_sub(known);
         for piece in pieces {
-            let samples = if piece == last_piece {
-                left
-            } else {
-                piece.exact.unwrap_or(0).min(left)
-            };
-            left -= samples;
-            let total = if piece.last == gap.last {
-                gap.ends.after
-            } else {
-                None
-            };
             let what = Settling {
                 first: piece.first,
                 last: piece.last,
-                samples,
-                total,
+                samples: piece.exact.unwrap_or_else(|| std::mem::take(&mut left)),
+                guessed: guess && piece.exact.is_none(),
+                total: if piece.last == gap.last {
+                    gap.ends.after
+                } else {
+                    None
+                },
             };
             self.settle(what, drops);
         }
-        self.dropped = self.dropped.saturating_add(all);
-        *drops.entry(gap.reason).or_default() += i128::from(all);
         Some(all)
     }
 
@@ -133,6 +141,8 @@ pub(crate) struct Gap {
     pub(crate) last: u64,
     /// Samples of the range, settled parts included.
     pub(crate) samples: u64,
+    /// `samples` is not known.
+    pub(crate) guessed: bool,
     pub(crate) reason: &'static str,
     pub(crate) ends: Ends,
 }

@@ -14,8 +14,32 @@ use wire::{Seq, SeqSet};
 pub(crate) struct Run {
     pub(crate) last: u64,
     pub(crate) samples: u64,
+    /// `samples` is a guess, at least in part.
+    pub(crate) guessed: bool,
+    /// The session's running total before the first seq.
+    pub(crate) before: Option<u64>,
     /// The session's running total after `last`.
-    pub(crate) total: Option<u64>,
+    pub(crate) after: Option<u64>,
+}
+
+impl Run {
+    /// Draws conclusions: what is exact carries a total from one end to the other, and totals at both ends are exact.
+    /// Says by how many samples a guess was short.
+    fn conclude(&mut self) -> i128 {
+        if !self.guessed {
+            self.after = self.after.or(self.before.map(|t| t.saturating_add(self.samples)));
+            self.before = self
+                .before
+                .or(self.after.and_then(|t| t.checked_sub(self.samples)));
+        }
+        let Some(exact) = self.before.zip(self.after).and_then(|(b, a)| a.checked_sub(b)) else {
+            return 0;
+        };
+        let short = i128::from(exact) - i128::from(self.samples);
+        self.samples = exact;
+        self.guessed = false;
+        short
+    }
 }
 
 /// An unsettled part of a range.
@@ -59,39 +83,39 @@ impl Settled {
 
     /// Takes in seqs that are not settled yet, and says by how many samples the totals on both sides show an earlier
     /// guess to have been short (or, negative, long).
-    pub(crate) fn insert(&mut self, first: u64, last: u64, samples: u64, total: Option<u64>) -> i128 {
-        let mut run = Run { last, samples, total };
+    pub(crate) fn insert(&mut self, first: u64, mut run: Run) -> i128 {
+        let last = run.last;
         let mut start = first;
-        let mut short = 0;
+        if first == 1 {
+            run.before = Some(0);
+        }
+        let mut short = run.conclude();
         if let Some((&below, &lower)) = self.0.range(..first).next_back()
             && lower.last.checked_add(1) == Some(first)
         {
             self.0.remove(&below);
-            (run, short) = join(lower, run);
+            short += join(lower, &mut run);
             start = below;
         }
         if let Some(after) = last.checked_add(1)
-            && let Some(upper) = self.0.remove(&after)
+            && let Some(mut upper) = self.0.remove(&after)
         {
-            let (joined, more) = join(run, upper);
-            run = joined;
-            short += more;
+            short += join(run, &mut upper);
+            run = upper;
         }
-        short += since_the_beginning(start, &mut run);
         self.0.insert(start, run);
         short
     }
 
     /// Takes in the running total after a seq, if a run ends there; says by how many samples a guess was short.
     pub(crate) fn anchor(&mut self, seq: u64, total: u64) -> i128 {
-        let Some((start, run)) = self.0.range_mut(..=seq).next_back() else {
-            return 0;
-        };
-        if run.last != seq || run.total.is_some() {
-            return 0;
+        match self.0.range_mut(..=seq).next_back() {
+            Some((_, run)) if run.last == seq && run.after.is_none() => {
+                run.after = Some(total);
+                run.conclude()
+            }
+            _ => 0,
         }
-        run.total = Some(total);
-        since_the_beginning(*start, run)
     }
 
     /// The running total after a seq, where a run's edge tells it.
@@ -102,12 +126,11 @@ impl Settled {
         let below = self.0.range(..=seq).next_back();
         if let Some((_, run)) = below
             && run.last == seq
-            && run.total.is_some()
+            && run.after.is_some()
         {
-            return run.total;
+            return run.after;
         }
-        let above = self.0.get(&seq.checked_add(1)?)?;
-        above.total?.checked_sub(above.samples)
+        self.0.get(&seq.checked_add(1)?)?.before
     }
 
     /// Samples of the settled seqs in first..=last; runs that reach beyond an end are cut by the totals given for the
@@ -119,12 +142,12 @@ impl Settled {
             let before = if start >= first {
                 Some(0)
             } else {
-                start_total(run).and_then(|t| ends.before?.checked_sub(t))
+                run.before.and_then(|t| ends.before?.checked_sub(t))
             };
             let after = if run.last <= last {
                 Some(0)
             } else {
-                run.total.and_then(|t| t.checked_sub(ends.after?))
+                run.after.and_then(|t| t.checked_sub(ends.after?))
             };
             let samples = match (before, after) {
                 (Some(b), Some(a)) => run.samples.saturating_sub(b).saturating_sub(a),
@@ -206,37 +229,16 @@ pub(crate) struct Ends {
     pub(crate) after: Option<u64>,
 }
 
-fn start_total(run: Run) -> Option<u64> {
-    run.total?.checked_sub(run.samples)
-}
-
-/// A run from the first seq on holds exactly its total.
-fn since_the_beginning(start: u64, run: &mut Run) -> i128 {
-    match run.total {
-        Some(total) if start == 1 => {
-            let short = i128::from(total) - i128::from(run.samples);
-            run.samples = total;
-            short
-        }
-        _ => 0,
-    }
-}
-
-fn join(lower: Run, upper: Run) -> (Run, i128) {
-    let expected = lower.total.map(|t| t.saturating_add(upper.samples));
-    let short = match (expected, upper.total) {
-        (Some(expected), Some(told)) => i128::from(told) - i128::from(expected),
-        _ => 0,
-    };
-    let known = start_total(lower)
-        .zip(upper.total)
-        .and_then(|(start, end)| end.checked_sub(start));
-    let run = Run {
-        last: upper.last,
-        samples: known.unwrap_or_else(|| lower.samples.saturating_add(upper.samples)),
-        total: upper.total.or(expected),
-    };
-    (run, short)
+/// Puts a run before the one after it; says by how many samples a guess was short.
+fn join(mut lower: Run, upper: &mut Run) -> i128 {
+    upper.before = upper.before.or(lower.after);
+    lower.after = lower.after.or(upper.before);
+    let mut short = lower.conclude() + upper.conclude();
+    upper.before = lower.before;
+    upper.samples = lower.samples.saturating_add(upper.samples);
+    upper.guessed |= lower.guessed;
+    short += upper.conclude();
+    short
 }
 
 fn proportion(start: u64, run: Run, first: u64, last: u64) -> u64 {
@@ -249,33 +251,41 @@ fn proportion(start: u64, run: Run, first: u64, last: u64) -> u64 {
 mod tests {
     use super::*;
 
+    fn run(last: u64, samples: u64, after: Option<u64>) -> Run {
+        Run {
+            last,
+            samples,
+            guessed: false,
+            before: None,
+            after,
+        }
+    }
+
     fn settled(runs: &[(u64, u64, u64, Option<u64>)]) -> Settled {
         let mut set = Settled::default();
         for (first, last, samples, total) in runs {
-            set.insert(*first, *last, *samples, *total);
+            set.insert(*first, run(*last, *samples, *total));
         }
         set
     }
 
     #[test]
     fn neighbours_merge_and_carry_the_total_on() {
-        let set = settled(&[(1, 2, 20, Some(20)), (4, 4, 7, None), (3, 3, 5, None)]);
+        let set = settled(&[(2, 2, 20, Some(25)), (4, 4, 7, None), (3, 3, 5, None)]);
+        let merged = Run {
+            before: Some(5),
+            ..run(4, 32, Some(37))
+        };
+        assert_eq!(set.runs().collect::<Vec<_>>(), [(2, merged)]);
         assert_eq!(
-            set.runs().collect::<Vec<_>>(),
-            [(
-                1,
-                Run {
-                    last: 4,
-                    samples: 32,
-                    total: Some(32)
-                }
-            )]
+            (set.total_at(1), set.total_at(4), set.total_at(3)),
+            (Some(5), Some(37), None)
         );
     }
 
     #[test]
     fn totals_on_both_sides_tell_what_a_hole_held() {
-        let set = settled(&[(1, 2, 20, Some(20)), (5, 6, 20, Some(75))]);
+        let set = settled(&[(1, 2, 20, None), (5, 6, 20, Some(75))]);
         let holes = set.missing(1, 6, Ends::default());
         assert_eq!(
             holes,
@@ -288,9 +298,19 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_put_right_when_the_other_side_is_known() {
-        let mut set = settled(&[(5, 6, 20, Some(75)), (3, 4, 30, None)]);
-        assert_eq!(set.insert(1, 2, 20, Some(20)), 5);
+    fn a_guess_is_put_right_when_both_sides_are_known_and_carries_no_total() {
+        let guess = Run {
+            guessed: true,
+            ..run(4, 30, None)
+        };
+        let mut set = settled(&[(5, 6, 20, Some(75))]);
+        assert_eq!(set.insert(3, guess), 0);
+        assert_eq!(set.total_at(2), None);
+        assert_eq!(set.insert(2, run(2, 20, Some(20))), 5);
+        let mut set = settled(&[(1, 2, 20, None)]);
+        assert_eq!(set.insert(3, guess), 0);
+        assert_eq!(set.total_at(4), None);
+        assert_eq!(set.anchor(4, 45), -5);
     }
 
     #[test]
@@ -315,10 +335,10 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_number_range_do_not_overflow() {
-        let mut set = Settled::default();
-        set.insert(u64::MAX, u64::MAX, 1, None);
-        set.insert(0, 0, 1, None);
+        let mut set = settled(&[(u64::MAX, u64::MAX, 1, None), (0, 0, 1, None)]);
         assert!(set.contains(u64::MAX) && set.contains(0) && !set.contains(1));
         assert_eq!(set.missing(0, u64::MAX, Ends::default()).len(), 1);
+        set.insert(1, run(u64::MAX - 1, u64::MAX, Some(u64::MAX)));
+        assert_eq!(set.len(), 1);
     }
 }

@@ -203,7 +203,7 @@ impl World {
         }
     }
 
-    /// Settles every record that is left.
+    /// Settles every record that is left; then each device says how far it came, as it does at every connect.
     fn drain(&mut self) {
         for device in 0..self.devices.len() {
             let records = self.devices[device].1.len();
@@ -216,6 +216,7 @@ impl World {
                     true,
                 );
             }
+            self.step(Step::Seen { device });
         }
     }
 

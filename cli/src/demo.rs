@@ -112,6 +112,8 @@ struct Demo {
     meter: Arc<Meter>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// The meter goes last: the agents' goodbyes pass through it.
+    meter_stop: CancellationToken,
 }
 
 impl Demo {
@@ -120,8 +122,9 @@ impl Demo {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let meter = Arc::new(Meter::default());
+        let meter_stop = CancellationToken::new();
         let broker = Arc::clone(&meter)
-            .listen(server.mqtt(), &tasks, stop.clone())
+            .listen(server.mqtt(), &tasks, meter_stop.clone())
             .await?;
         let tenant: Tenant = "default".parse()?;
         let plan = Plan {
@@ -149,6 +152,7 @@ impl Demo {
             meter,
             tasks,
             stop,
+            meter_stop,
         })
     }
 
@@ -205,6 +209,7 @@ impl Demo {
         self.stop.cancel();
         self.fleet.join().await?;
         self.host.join().await?;
+        self.meter_stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         Ok(summary)

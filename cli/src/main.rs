@@ -72,6 +72,8 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(cli: Cli) -> Result<()> {
     cli.log.init()?;
+    // The one provider; refused only if it was installed before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut out = Output::new();
     match cli.command {
         Command::Demo(args) => demo::run(args, &mut out).await,

@@ -120,8 +120,9 @@ pub(crate) async fn run(args: SimulateArgs, out: &mut Output) -> Result<()> {
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let meter = Arc::new(Meter::default());
+    let meter_stop = CancellationToken::new();
     let address = Arc::clone(&meter)
-        .listen(broker, &tasks, shutdown.clone())
+        .listen(broker, &tasks, meter_stop.clone())
         .await?;
     let plan = Plan {
         names: names(&args.tenant, &args.prefix, args.devices)?,
@@ -152,6 +153,7 @@ pub(crate) async fn run(args: SimulateArgs, out: &mut Output) -> Result<()> {
     let report = Report::new(&totals, &meter, seconds, report::cpu_seconds()? - cpu_before);
     shutdown.cancel();
     fleet.join().await?;
+    meter_stop.cancel();
     tasks.close();
     tasks.wait().await;
     out.line(&serde_json::to_string(&report)?)

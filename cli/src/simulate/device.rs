@@ -25,6 +25,9 @@ use crate::folder::now;
 /// Most bytes of a simulated device's WAL.
 const WAL_BYTES: u64 = 64 << 20;
 
+/// Rows that a device may have made and not settled at the highest speed: a commit may take a second.
+const WINDOW: usize = 64;
+
 /// Where simulated devices keep their WALs.
 #[derive(Debug, Clone)]
 pub(crate) enum Wal {
@@ -141,7 +144,7 @@ impl Fleet {
             let mut config = agent_config(name, authority, plan.broker, storage)?;
             config.drain = plan.drain;
             config.delivery.scrapes_per_batch = plan.scrapes_per_batch;
-            let window = (plan.scrapes_per_batch * 4).max(config.delivery.fresh_rows);
+            let window = (plan.scrapes_per_batch * 4).max(WINDOW);
             config.delivery.fresh_rows = window;
             let (rows, inlet) = input::channel(2);
             let (tell, status) = watch::channel(Status::default());

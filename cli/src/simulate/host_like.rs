@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn counters_rise_and_labels_are_distinct() {
         let mut seen = std::collections::HashSet::new();
-        for series in 0..SERIES.len() {
+        for (series, (name, _, shape)) in SERIES.iter().enumerate() {
             assert!(seen.insert(labels(series)), "{series}");
             let at = |scrape: u64| {
                 value(
@@ -139,12 +139,8 @@ mod tests {
                     Timestamp::from_ms(1_795_000_000_000 + scrape as i64 * 1000),
                 )
             };
-            if matches!(SERIES[series].2, Shape::Counter { .. }) {
-                assert!(
-                    (0..100).all(|scrape| at(scrape) <= at(scrape + 1)),
-                    "{}",
-                    SERIES[series].0
-                );
+            if matches!(shape, Shape::Counter { .. }) {
+                assert!((0..100).all(|scrape| at(scrape) <= at(scrape + 1)), "{name}");
             }
         }
     }

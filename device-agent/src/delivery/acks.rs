@@ -38,10 +38,13 @@ impl Delivery {
         tracing::trace!(?ack, "ack");
         self.meet(BridgeEpoch::new(ack.epoch), ledger);
         let state = self.connection.as_ref().and_then(|c| c.state(ack.answers));
+        let settled_gaps = ledger.gaps().settled;
         for session in &ack.sessions {
             self.session(session, state, now, ledger);
         }
         ledger.forgotten(&ack.forgotten);
+        // With a gap gone, what the device accounts for begins later: below that the bridge may lack records, too.
+        self.gaps_to_tell |= ledger.gaps().settled > settled_gaps;
         self.grant(&ack, now);
         let Some(state) = state else { return Ok(None) };
         self.answered(&ack, state, now, ledger);

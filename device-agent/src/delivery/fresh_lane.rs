@@ -101,7 +101,9 @@ impl Delivery {
         }
         // The key should have a group of every target; rows that the bridge has already cost it nothing.
         let mut all = rows.to_vec();
-        all.extend(self.fresh.others(rows));
+        // One that was given up must not turn up after its gap was told.
+        let others = self.fresh.others(rows).into_iter();
+        all.extend(others.filter(|row| !session.dropped.contains(row.seq)));
         for rows in [&all[..], rows] {
             let Some(ready) = placed(rows.iter(), session, ledger).filter(|p| p.rows.len() == rows.len())
             else {

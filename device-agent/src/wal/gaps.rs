@@ -84,6 +84,8 @@ const MAX_GAPS: usize = 1024;
 pub(crate) struct Gaps {
     list: Vec<Gap>,
     next_id: u64,
+    /// How many were settled.
+    pub(crate) settled: u64,
 }
 
 impl Gaps {
@@ -164,9 +166,12 @@ impl Gaps {
 
     /// Forgets the confirmed gaps of a session that are wholly settled.
     pub(crate) fn settle(&mut self, session: SessionId, settled: &SeqSet) {
-        self.list.retain(|gap| {
-            gap.session != session || !gap.confirmed || !settled.contains_range(gap.first, gap.last)
-        });
+        let before = self.list.len();
+        let done = |gap: &Gap| {
+            gap.session == session && gap.confirmed && settled.contains_range(gap.first, gap.last)
+        };
+        self.list.retain(|gap| !done(gap));
+        self.settled += (before - self.list.len()) as u64;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Gap> {

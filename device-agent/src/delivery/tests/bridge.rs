@@ -156,13 +156,26 @@ impl Bridge {
         for session in &state.sessions {
             self.totals.insert(session.session, session.total);
             let settled = self.settled.entry(session.session).or_default();
-            if session.oldest > 1 {
-                let lost = settled.missing_between(Seq::FIRST, Seq::new(session.oldest - 1));
+            let edge = match session.oldest {
+                0 => session.last,
+                oldest => oldest - 1,
+            };
+            if edge > 0 {
+                let lost = settled.missing_between(Seq::FIRST, Seq::new(edge));
                 self.dropped.entry(session.session).or_default().insert_all(&lost);
                 settled.insert_all(&lost);
             }
         }
         let sessions = state.sessions.iter().map(|s| s.session).collect::<Vec<_>>();
+        for id in &state.let_go {
+            let Some(total) = self.totals.get(id) else {
+                continue;
+            };
+            let settled = self.settled.entry(*id).or_default();
+            let lost = settled.missing_between(Seq::FIRST, Seq::new(total / SAMPLES));
+            self.dropped.entry(*id).or_default().insert_all(&lost);
+            settled.insert_all(&lost);
+        }
         let forgotten = state.let_go.clone();
         Some(self.ack(state.number, &sessions, forgotten))
     }

@@ -18,6 +18,10 @@ use crate::wal::{ReadLimit, Storage, SyncPolicy, Wal, WalConfig};
 pub(super) struct Weather {
     credit: u64,
     cut: u32,
+    /// Longest time without a link, steps.
+    outage: u32,
+    /// Most scrapes at once.
+    scrapes: u64,
     ack_lost: u32,
     message_lost: u32,
     bridge_restarts: u32,
@@ -38,6 +42,8 @@ pub(super) struct World {
     sessions: u64,
     nonces: u64,
     linked: bool,
+    /// Steps until the link can come back.
+    down_for: u32,
     up: VecDeque<Publish>,
     pubacks: VecDeque<MessageId>,
     down: VecDeque<Vec<u8>>,
@@ -49,6 +55,8 @@ impl Weather {
     pub(super) const GOOD: Weather = Weather {
         credit: 1 << 20,
         cut: 0,
+        outage: 1,
+        scrapes: 20,
         ack_lost: 0,
         message_lost: 0,
         bridge_restarts: 0,
@@ -70,6 +78,8 @@ impl Weather {
         Weather {
             credit: random.u64(1..100_000),
             cut: random.u32(0..60),
+            outage: *random.choice(&[1, 50]).unwrap_or(&1),
+            scrapes: *random.choice(&[20, 150]).unwrap_or(&20),
             ack_lost: random.u32(0..300),
             message_lost: random.u32(0..40),
             bridge_restarts: random.u32(0..20),
@@ -125,6 +135,7 @@ impl World {
             sessions: 1,
             nonces: 0,
             linked: false,
+            down_for: 0,
             up: VecDeque::new(),
             pubacks: VecDeque::new(),
             down: VecDeque::new(),
@@ -181,6 +192,7 @@ impl World {
         };
         if happens(weather.cut) {
             self.cut();
+            self.down_for = self.random.u32(0..weather.outage);
         } else if happens(weather.bridge_restarts) {
             self.bridge.restart();
             self.hand_over_state();
@@ -189,7 +201,7 @@ impl World {
         } else if happens(weather.agent_restarts) {
             self.restart_agent();
         } else if happens(200) {
-            let scrapes = self.random.u64(1..20);
+            let scrapes = self.random.u64(1..weather.scrapes);
             self.log(scrapes);
         } else if happens(50) {
             self.now_ms += self.random.u64(0..100_000);
@@ -230,6 +242,10 @@ impl World {
     /// Connects if need be, follows the effects, and moves some of what is on the link.
     pub(super) fn turn(&mut self) {
         self.now_ms += 20;
+        if !self.linked && self.down_for > 0 {
+            self.down_for -= 1;
+            return;
+        }
         if !self.linked {
             self.linked = true;
             self.nonces += 1;

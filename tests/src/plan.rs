@@ -82,9 +82,9 @@ impl AgentPlan {
 /// What a device of a test agent writes into its status file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentStatus {
-    /// Samples since its start.
+    /// Samples logged in the log's life.
     pub generated: u64,
-    /// Samples settled by the bridge.
+    /// Samples settled by the bridge since its start.
     pub acked: u64,
     /// Samples given up in its life.
     pub dropped: u64,

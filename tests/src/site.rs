@@ -156,11 +156,15 @@ impl Site {
         Part::start("bridge", &self.programs.bridge, &args, &self.log("bridge"))
     }
 
-    /// Starts an agent; its certificates must be issued.
+    /// Starts an agent; its certificates must be issued. What its devices told of an earlier run is forgotten.
     ///
     /// # Panics
     /// If it cannot be started.
     pub fn start_agent(&self, plan: &AgentPlan) -> Part {
+        for name in plan.names() {
+            // The first run has none.
+            let _ = std::fs::remove_file(self.status_file(&name));
+        }
         let plan = AgentPlan {
             port: Some(plan.port.unwrap_or(self.mqtt)),
             ..plan.clone()
@@ -190,14 +194,15 @@ impl Site {
 
     /// What a device last wrote of itself.
     pub fn status(&self, name: &DeviceName) -> AgentStatus {
-        let file = self
-            .path()
-            .join("agents")
-            .join(format!("{}.status", name.device()));
-        std::fs::read(file)
+        std::fs::read(self.status_file(name))
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default()
+    }
+
+    fn status_file(&self, name: &DeviceName) -> PathBuf {
+        let file = format!("{}.status", name.device());
+        self.path().join("agents").join(file)
     }
 
     /// Waits until a condition holds.

@@ -1,71 +1,41 @@
 //! `backhaul bridge`: the bridge in a process of its own, on any MQTT 3.1.1 broker.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, bail};
 use bridge::MqttEndpoint;
 use certs::{ClientFiles, client_config};
 use clap::Args;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
-use wire::units::ByteSize;
 
-use crate::folder::Folder;
 use crate::output::Output;
-use crate::process_metrics;
-use crate::server::{ServerConfig, bind, bridge_name, open_store};
-use crate::settings::{Settings, WebArgs};
+use crate::server::{bind, bridge_name, open_store};
+use crate::settings::{HTTP, SiteArgs, StorageArgs};
 use crate::signals;
 
 /// Arguments of `backhaul bridge`.
 #[derive(Debug, Args)]
 pub(crate) struct BridgeArgs {
-    /// Configuration file
-    #[arg(long = "config.file", visible_alias = "config")]
-    config: Option<PathBuf>,
-    /// Folder whose certs/ holds ca.crt, bridge.crt and bridge.key, and whose data/ is the store
-    #[arg(long)]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    site: SiteArgs,
     /// Broker to consume from, as mqtts://HOST:PORT
     #[arg(long, default_value = "mqtts://localhost:8883")]
     broker: String,
-    /// Folder of the store [default: DIR/data]
-    #[arg(long = "storage.path")]
-    storage_path: Option<PathBuf>,
-    /// Bytes at which the bridge stops granting [default: 2GB]
-    #[arg(long = "storage.retention.size")]
-    retention_size: Option<ByteSize>,
     #[command(flatten)]
-    web: WebArgs,
+    storage: StorageArgs,
 }
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: BridgeArgs, out: &mut Output) -> Result<()> {
-    let settings = match &args.config {
-        Some(file) => Settings::read(file)?,
-        None => Settings::default(),
-    };
-    let folder = Folder::new(
-        args.dir
-            .or(settings.dir)
-            .unwrap_or_else(|| PathBuf::from("backhaul")),
-    );
-    let http = bind(args.web.checked(settings.http)?, "--web.listen-address").await?;
+    let (settings, folder) = args.site.read()?;
+    let http = bind(args.site.http(&settings, HTTP)?, "--web.listen-address").await?;
     let (host, port) = host_and_port(&args.broker)?;
     let tls = client_config(&ClientFiles::in_folder(&folder.certs(), "bridge"))?;
-    let storage = args
-        .storage_path
-        .or(settings.storage_path)
-        .unwrap_or_else(|| folder.data());
-    let size = args
-        .retention_size
-        .or(settings.retention_size)
-        .unwrap_or(ServerConfig::RETENTION_SIZE);
+    let (storage, size) = args.storage.resolve(&settings, &folder);
     let store = open_store(&storage, size, out).await?;
     tracing::info!(http = %http.local_addr()?, broker = %args.broker, "serving");
 
     let registry = Registry::new();
-    process_metrics::register(&registry, "backhaul bridge")?;
+    device_agent::process::register(&registry, "backhaul bridge")?;
     let shutdown = CancellationToken::new();
     let stop = signals::until_stop(broker::ReloadSignal::default());
     let bridge = bridge::run(

@@ -22,6 +22,7 @@ use crate::api::ApiArgs;
 use crate::folder::Folder;
 use crate::output::Output;
 use crate::server::{Server, ServerConfig};
+use crate::settings::RETENTION_SIZE;
 use crate::signals;
 use crate::simulate::device::{Fleet, Pace, Plan, Wal};
 use crate::simulate::meter::Meter;
@@ -100,7 +101,7 @@ fn server_config(args: &DemoArgs, folder: &Folder) -> ServerConfig {
         storage: folder.data(),
         http: args.http,
         mqtt: args.mqtt,
-        retention_size: ServerConfig::RETENTION_SIZE,
+        retention_size: RETENTION_SIZE,
         folder: folder.clone(),
     }
 }
@@ -197,7 +198,7 @@ impl Demo {
         let mut before = None;
         let totals = loop {
             let totals = self.host.add_to(self.fleet.totals());
-            let still = before == Some(totals.records) && totals.pending_records == 0;
+            let still = before == Some(totals.records) && totals.is_settled();
             if still || Instant::now() > until {
                 break totals;
             }

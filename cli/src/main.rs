@@ -7,9 +7,7 @@ mod certs;
 mod demo;
 mod fleet;
 mod folder;
-mod logging;
 mod output;
-mod process_metrics;
 mod query;
 mod replay;
 mod serve;
@@ -22,8 +20,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use device_agent::process::LogArgs;
 
-use crate::logging::LogArgs;
 use crate::output::Output;
 
 /// Brings metrics of device fleets over MQTT and mutual TLS into a store that answers PromQL.

@@ -33,11 +33,6 @@ pub(crate) struct ServerConfig {
     pub(crate) retention_size: ByteSize,
 }
 
-impl ServerConfig {
-    /// The default of `--storage.retention.size`.
-    pub(crate) const RETENTION_SIZE: ByteSize = ByteSize::new(2 << 30);
-}
-
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -94,7 +89,7 @@ impl Server {
         let socket = config.folder.socket_folder()?;
         let unix = bind_socket(&socket.socket())?;
         let registry = Registry::new();
-        crate::process_metrics::register(&registry, "backhaul")?;
+        device_agent::process::register(&registry, "backhaul")?;
         let broker_config = broker::Config::new(ServerFiles::in_folder(&config.folder.certs()));
         let reload = broker_config.reload.clone();
         // The broker ends after the bridge, so that the last acks still reach the devices.

@@ -8,9 +8,11 @@ use clap::Args;
 use serde::Deserialize;
 use wire::units::ByteSize;
 
+use crate::folder::Folder;
+
 /// Flags of the HTTP listener.
 #[derive(Debug, Args)]
-pub(crate) struct WebArgs {
+struct WebArgs {
     /// Address for queries, /metrics and health [default: 127.0.0.1:7490; a separate broker: 127.0.0.1:7492]
     #[arg(long = "web.listen-address", visible_alias = "http")]
     http: Option<SocketAddr>,
@@ -19,17 +21,88 @@ pub(crate) struct WebArgs {
     insecure: bool,
 }
 
-/// The default address of a bridge's HTTP listener.
-const HTTP: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7490));
+/// Flags of serve, broker and bridge; what is given here wins over the file.
+#[derive(Debug, Args)]
+pub(crate) struct SiteArgs {
+    /// Configuration file
+    #[arg(long = "config.file", visible_alias = "config")]
+    config: Option<PathBuf>,
+    /// Folder of certs/ and data/ [default: backhaul]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    web: WebArgs,
+}
 
-impl WebArgs {
-    /// The bridge's address: the flag's, the file's or the default; refused if it is open to others and nobody said so.
-    pub(crate) fn checked(&self, file: Option<SocketAddr>) -> Result<SocketAddr> {
-        self.checked_or(file, HTTP)
+/// Flags of the store.
+#[derive(Debug, Args)]
+pub(crate) struct StorageArgs {
+    /// Folder of the store [default: DIR/data]
+    #[arg(long = "storage.path")]
+    path: Option<PathBuf>,
+    /// Bytes at which the bridge stops granting [default: 2GB]
+    #[arg(long = "storage.retention.size")]
+    retention_size: Option<ByteSize>,
+}
+
+/// The default of `--storage.retention.size`.
+pub(crate) const RETENTION_SIZE: ByteSize = ByteSize::new(2 << 30);
+
+/// The default address for devices.
+const MQTT: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 8883));
+
+impl SiteArgs {
+    /// The file's settings and the folder.
+    pub(crate) fn read(&self) -> Result<(Settings, Folder)> {
+        let settings = match &self.config {
+            Some(file) => Settings::read(file)?,
+            None => Settings::default(),
+        };
+        let dir = self
+            .dir
+            .as_deref()
+            .or(settings.dir.as_deref())
+            .unwrap_or(Path::new("backhaul"));
+        let folder = Folder::new(dir);
+        Ok((settings, folder))
     }
 
-    /// The same with another default.
-    pub(crate) fn checked_or(&self, file: Option<SocketAddr>, default: SocketAddr) -> Result<SocketAddr> {
+    /// Address of the HTTP listener.
+    pub(crate) fn http(&self, settings: &Settings, default: SocketAddr) -> Result<SocketAddr> {
+        self.web.checked(settings.http, default)
+    }
+}
+
+impl StorageArgs {
+    /// Folder and size of the store.
+    pub(crate) fn resolve(self, settings: &Settings, folder: &Folder) -> (PathBuf, ByteSize) {
+        let path = self
+            .path
+            .or_else(|| settings.storage_path.clone())
+            .unwrap_or_else(|| folder.data());
+        (
+            path,
+            self.retention_size
+                .or(settings.retention_size)
+                .unwrap_or(RETENTION_SIZE),
+        )
+    }
+}
+
+impl Settings {
+    /// Address for devices: the flag's, the file's or the default.
+    pub(crate) fn mqtt(&self, flag: Option<SocketAddr>) -> SocketAddr {
+        flag.or(self.mqtt).unwrap_or(MQTT)
+    }
+}
+
+/// The default address of a bridge's HTTP listener.
+pub(crate) const HTTP: SocketAddr =
+    SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7490));
+
+impl WebArgs {
+    /// The flag's address, the file's or the default; refused if it is open to others and nobody said so.
+    fn checked(&self, file: Option<SocketAddr>, default: SocketAddr) -> Result<SocketAddr> {
         let address = self.http.or(file).unwrap_or(default);
         if !address.ip().is_loopback() && !self.insecure {
             bail!(
@@ -44,11 +117,11 @@ impl WebArgs {
 /// The file's settings, all optional: flags win over them.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    pub(crate) dir: Option<PathBuf>,
-    pub(crate) http: Option<SocketAddr>,
-    pub(crate) mqtt: Option<SocketAddr>,
-    pub(crate) storage_path: Option<PathBuf>,
-    pub(crate) retention_size: Option<ByteSize>,
+    dir: Option<PathBuf>,
+    http: Option<SocketAddr>,
+    mqtt: Option<SocketAddr>,
+    storage_path: Option<PathBuf>,
+    retention_size: Option<ByteSize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -124,13 +197,16 @@ mod tests {
 
     #[test]
     fn an_open_address_must_be_asked_for() {
-        assert!(web("127.0.0.1:1", false).checked(None).is_ok());
-        let refused = web("0.0.0.0:1", false).checked(None).unwrap_err().to_string();
+        assert!(web("127.0.0.1:1", false).checked(None, HTTP).is_ok());
+        let refused = web("0.0.0.0:1", false)
+            .checked(None, HTTP)
+            .unwrap_err()
+            .to_string();
         assert!(
             refused.contains("--web.insecure") && refused.contains("--web.config.file"),
             "{refused}"
         );
-        assert!(web("0.0.0.0:1", true).checked(None).is_ok());
+        assert!(web("0.0.0.0:1", true).checked(None, HTTP).is_ok());
     }
 
     #[test]

@@ -171,7 +171,7 @@ async fn wait_for_acks(
     let mut lines = 0u64;
     loop {
         let totals = fleet.totals();
-        if totals.records == wanted && totals.pending_records == 0 {
+        if totals.records == wanted && totals.is_settled() {
             return Ok(totals);
         }
         if fleet.any_ended() {

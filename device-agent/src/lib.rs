@@ -8,6 +8,7 @@ mod host;
 pub mod http;
 pub mod input;
 pub mod metrics;
+pub mod process;
 pub mod scrape;
 pub mod tls;
 pub mod uplink;

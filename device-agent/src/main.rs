@@ -10,7 +10,7 @@ use certs::PeerCertificate;
 use clap::Parser;
 use device_agent::config::{self, Config};
 use device_agent::input::{self, InputMetrics};
-use device_agent::{AgentConfig, Backoff, DeliveryConfig, Metrics, Status, http, tls};
+use device_agent::{AgentConfig, Backoff, DeliveryConfig, Metrics, Status, http, process, tls};
 use prometheus::Registry;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -28,7 +28,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 fn main() -> Result<()> {
     let args = args::Args::parse();
-    args.init_log()?;
+    args.log.init()?;
     let config = config::load(&args.config_file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -42,7 +42,7 @@ async fn run(config: Config, listen: SocketAddr) -> Result<()> {
     let agent = agent_config(&config)?;
     let own = agent.name.clone();
     let registry = Registry::new();
-    args::register_process(&registry)?;
+    process::register(&registry, "backhaul-agent")?;
     let metrics = Metrics::new(&registry)?;
     let (status, watched) = watch::channel(Status::default());
     let listener = TcpListener::bind(listen)

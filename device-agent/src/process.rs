@@ -1,0 +1,79 @@
+//! What every process of backhaul sets up: logs to stderr under Prometheus's flag names, process_* and build info.
+
+use clap::{Args, ValueEnum};
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Gauge, Opts, Registry};
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Logfmt,
+    Json,
+}
+
+/// Flags of the log.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Only log messages with the given severity or above
+    #[arg(long = "log.level", value_enum, default_value = "info", global = true)]
+    level: Level,
+    /// Output format of log messages
+    #[arg(long = "log.format", value_enum, default_value = "logfmt", global = true)]
+    format: Format,
+}
+
+impl LogArgs {
+    /// Sets up logging for the process.
+    ///
+    /// # Errors
+    /// It is set up already.
+    pub fn init(&self) -> Result<(), TryInitError> {
+        let level = match self.level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        // Libraries log every connection at info; ours say what matters.
+        let filter = EnvFilter::new(format!(
+            "{level},rumqttd=warn,rumqttc=warn,rustls=warn,hyper=warn"
+        ));
+        let registry = tracing_subscriber::registry().with(filter);
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        match self.format {
+            Format::Logfmt => registry
+                .with(
+                    lines
+                        .event_format(tracing_logfmt::EventsFormatter::default())
+                        .fmt_fields(tracing_logfmt::FieldsFormatter::default()),
+                )
+                .try_init(),
+            Format::Json => registry.with(lines.json()).try_init(),
+        }
+    }
+}
+
+/// Registers process_* and backhaul_build_info{program, version}.
+///
+/// # Errors
+/// A name is taken in this registry.
+pub fn register(registry: &Registry, program: &str) -> Result<(), prometheus::Error> {
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+    let help = "A metric with the constant value 1, labelled by program and version.";
+    let options = Opts::new("backhaul_build_info", help)
+        .const_label("program", program)
+        .const_label("version", env!("CARGO_PKG_VERSION"));
+    let info = Gauge::with_opts(options)?;
+    info.set(1.0);
+    registry.register(Box::new(info))
+}

@@ -2,7 +2,7 @@
 //!
 //! Keys of `global` and `scrape_configs` are Prometheus's, with its defaults, so that these parts of a prometheus.yml
 //! can be pasted; what is not supported is an unknown key, never ignored. Relative paths count from the file's folder.
-//! [`raw`] has the keys as serde sees them, [`check`] turns them into [`Config`]; every error names file, line and key.
+//! `raw` has the keys as serde sees them, `check` turns them into [`Config`]; every error names file, line and key.
 
 mod check;
 mod raw;

@@ -8,7 +8,7 @@
 //! that is labelled like a report series is dropped as a duplicate (there, the report's is), and a page that fails in
 //! the middle or by its sample_limit leaves no trace but a stale marker for each series alive (there, series before the
 //! fault get theirs a scrape late or not at all, and count as added only the first time).
-//! [`schedule`] says when, [`http`] fetches, [`task`] ties them together.
+//! [`schedule`] says when, [`http`] fetches, `task` ties them together.
 
 pub mod http;
 pub mod schedule;

@@ -1,6 +1,6 @@
 //! What is sent, when, and until when: the device's half of the delivery contract as a state machine.
 //!
-//! Pure: it takes rows, acks, PUBACKs and the time, and [`Delivery::poll`] returns one effect after the other until there is
+//! Pure: it takes rows, acks, PUBACKs and the time, and `Delivery::poll` returns one effect after the other until there is
 //! none. Every pending record of the ledger is in exactly one place: in the fresh queue, on its way (outbox), waiting in
 //! the backlog, or held for a bridge of another epoch. Losing a message costs a resend, never a record.
 
@@ -42,7 +42,8 @@ use outbox::{Lane, Outbox};
 pub struct DeliveryConfig {
     /// Scrapes per fresh batch, exactly; fewer only when the input has ended or rows could not wait in memory.
     pub scrapes_per_batch: usize,
-    /// Fresh rows kept in memory while they wait; older ones are read back from the WAL and go as backlog.
+    /// Fresh rows kept in memory while they wait; older ones are read back from the WAL and go as backlog. A link that
+    /// comes back carries these first, so on a slow one their number is how long the present has to wait.
     pub fresh_rows: usize,
     /// Drops rows of a boot whose clock never was right (`time_unknown`) instead of placing them by estimate.
     pub drop_unknown_time: bool,
@@ -56,7 +57,7 @@ impl Default for DeliveryConfig {
     fn default() -> Self {
         DeliveryConfig {
             scrapes_per_batch: 1,
-            fresh_rows: 64,
+            fresh_rows: 16,
             drop_unknown_time: false,
             clock: ClockTrust::Measured,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -231,6 +232,11 @@ impl Delivery {
         if !lost.is_empty() {
             self.doubt_key();
             self.requeue(lost, ledger);
+            // Perhaps no bridge is there: more rows would only fill the broker, and what remembers them here.
+            if let Some(connection) = &mut self.connection {
+                connection.ask_first();
+            }
+            return Some(self.state(now, ledger));
         }
         if self.connection.as_ref().is_some_and(|c| !c.parts.is_empty()) {
             return self.dictionary_part(now);
@@ -255,7 +261,8 @@ impl Delivery {
             .pace
             .ready_ms()
             .filter(|_| self.backlog.ready.is_some());
-        let times = [self.state_due_ms(ledger), self.outbox.due_ms(), pace];
+        let lost = self.outbox.due_ms().filter(|_| connection.open);
+        let times = [self.state_due_ms(ledger), lost, pace];
         times.into_iter().flatten().min()
     }
 

@@ -113,14 +113,19 @@ impl Connection {
     /// A bridge of another epoch answers: what was sent is forgotten, and nothing goes until it has answered a state.
     pub(crate) fn restart(&mut self, epoch: BridgeEpoch) {
         self.epoch = Some(epoch);
-        self.open = false;
-        self.opens_at = self.next_state();
-        self.last_state_ms = None;
+        self.ask_first();
         self.key = None;
         self.forget_dictionaries();
         // Limits of the earlier bridge mean nothing; this one's come with its acks.
         self.fresh.granted = 0;
         self.backlog.granted = 0;
+    }
+
+    /// Nothing more goes until a state has been answered that is still to be sent.
+    pub(crate) fn ask_first(&mut self) {
+        self.open = false;
+        self.opens_at = self.next_state();
+        self.last_state_ms = None;
     }
 
     pub(crate) fn forget_dictionaries(&mut self) {

@@ -45,6 +45,29 @@ fn a_bridge_that_lost_its_disk_gets_again_what_the_log_has() {
 }
 
 #[test]
+fn without_an_answer_for_long_rows_stay_in_the_log() {
+    let mut world = World::new(4, Weather::GOOD);
+    world.log(1);
+    world.settle_down();
+    world.silence_bridge();
+    let mut scrape_for = |seconds: u64| {
+        for _ in 0..seconds {
+            world.log(1);
+            world.wait(1000);
+            world.turn();
+        }
+        world.published()
+    };
+    let before = scrape_for(10);
+    let given_up = scrape_for(60);
+    assert!(given_up > before);
+    assert_eq!(scrape_for(600), given_up);
+    world.finish();
+    world.check();
+    assert_eq!(world.bridge.stored_rows(), 671);
+}
+
+#[test]
 fn the_equation_holds_through_any_weather() {
     for seed in 0..60 {
         let mut world = World::new(seed, Weather::storm(seed));

@@ -29,8 +29,8 @@ fn memory_stays_flat_while_the_bridge_is_away_and_nothing_is_lost() {
 
     bridge.terminate(Duration::from_secs(20));
     let gone = Instant::now();
-    // Queues fill to their bounds first.
-    std::thread::sleep(absence.mul_f64(0.3).min(Duration::from_secs(60)));
+    // Devices publish until they miss an answer, a minute or more; queues fill to their bounds.
+    std::thread::sleep(absence.mul_f64(0.3).min(Duration::from_secs(120)));
     let parts = [&broker, &agents];
     let start = parts.map(Part::resident_bytes);
     let mut most = start;

@@ -214,6 +214,21 @@ impl World {
         self.hand_over_state();
     }
 
+    /// From now on nothing that the bridge says arrives.
+    pub(super) fn silence_bridge(&mut self) {
+        self.weather.ack_lost = 1000;
+    }
+
+    /// Payload bytes of rows and dictionaries published on this connection.
+    pub(super) fn published(&self) -> u64 {
+        self.published.iter().sum()
+    }
+
+    /// Time passes.
+    pub(super) fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+    }
+
     /// The front tells a new bridge which devices are there; here by cutting them off.
     fn hand_over_state(&mut self) {
         self.cut();

@@ -98,7 +98,7 @@ struct Devices {
     /// A file with one id or `<tenant>.<id>` per line.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// Write to DIR/<tenant>/<id>.{crt,key}, with the CA beside them.
+    /// Write to `DIR/<tenant>/<id>.{crt,key}`, with the CA beside them.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How long they are valid, days.

@@ -52,7 +52,7 @@ pub(crate) struct SimulateArgs {
     /// Folder of `certs init`; the devices' certificates are issued from its CA in memory
     #[arg(long, value_name = "DIR")]
     certs: PathBuf,
-    /// Folder of recorded pages, <unix ms>.gz each; without it, data like a small host's is generated
+    /// Folder of recorded pages, `<unix ms>.gz` each; without it, data like a small host's is generated
     #[arg(long, value_name = "DIR")]
     pages: Option<PathBuf>,
     /// How many devices

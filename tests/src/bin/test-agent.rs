@@ -1,7 +1,7 @@
 //! Agents by themselves: `test-agent DIR PLAN`, the plan as JSON of [`tests::AgentPlan`].
 //!
 //! Each device measures what the oracle says until the file DIR/quiet is there, and writes its status to
-//! DIR/agents/<id>.status.
+//! `DIR/agents/<id>.status`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

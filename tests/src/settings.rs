@@ -1,4 +1,12 @@
-//! What the environment may change: how long and how hard the tests try.
+//! What the environment may change: how long and how hard the end-to-end tests try.
+//!
+//! | variable | default | what |
+//! |---|---|---|
+//! | `BACKHAUL_SEED` | random, printed | of everything random in a test |
+//! | `BACKHAUL_KILL_ROUNDS` | 6 | kills |
+//! | `BACKHAUL_ABSENT_SECONDS`, `BACKHAUL_ABSENT_DEVICES` | 10, 10 | how long the bridge is away, and from how many |
+//! | `BACKHAUL_SLOW_SERIES`, `BACKHAUL_SLOW_INTERVAL_MS` | 60, 2000 | the device behind the slow link |
+//! | `BACKHAUL_KEEP` | unset | if set, a failing test leaves its folder |
 
 use std::env;
 use std::str::FromStr;

@@ -93,10 +93,11 @@ impl Core {
             ),
             None => None,
         };
-        let hash = match &key {
-            Some(key) => key.dict(),
-            None => raw.dict().ok_or(Lack::Refused(RefusedReason::Malformed))?,
-        };
+        // A keyed batch with a group that stands alone names its own dictionary, which may be longer than the key's.
+        let hash = raw
+            .dict()
+            .or(key.as_ref().map(|key| key.dict()))
+            .ok_or(Lack::Refused(RefusedReason::Malformed))?;
         let dictionary = self.known(store, device, hash).ok_or(Lack::Wanting(Some(hash)))?;
         raw.decode(dictionary.len(), key.as_deref())
             .map_err(|error| match error {

@@ -89,6 +89,30 @@ fn a_keyed_batch_needs_its_key_and_may_follow_it_in_the_same_commit() {
 }
 
 #[test]
+fn a_keyed_batch_that_names_a_dictionary_of_its_own_is_read_with_that_one() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    let (defining, keyed) = rig.key_and_keyed_of_a_longer_dictionary();
+    bench.send(&rig, Up::Batch, defining);
+    bench.settle();
+    bench.acks(&rig);
+    bench.send(&rig, Up::Batch, keyed.clone());
+    bench.settle();
+    let acks = bench.acks(&rig);
+    assert_eq!(acks[0].sessions[0].wanting[0].dict.to_vec(), rig.hash());
+    assert_eq!(bench.store.settled(&rig.name, SESSION).len(), 1);
+
+    bench.send(&rig, Up::Dict, rig.dictionary());
+    bench.send(&rig, Up::Batch, keyed);
+    bench.settle();
+    let acks = bench.acks(&rig);
+    assert_eq!(ranges(&acks[0].sessions[0].settled), [(2, 2)]);
+    assert!(acks[0].sessions[0].refused.is_empty());
+    assert_eq!(bench.store.device(&rig.name).unwrap().stored, 2 + 3);
+}
+
+#[test]
 fn a_failed_commit_acks_nothing_and_takes_along_what_rests_on_it() {
     let mut bench = Bench::new();
     let mut rig = Rig::connect(&mut bench, "gw-1");

@@ -304,6 +304,28 @@ impl Rig {
         (defining.payload, keyed.payload)
     }
 
+    /// Record 1 as above; then the dictionary grows, and record 2 has a group of the key and one of the new series.
+    pub(super) fn key_and_keyed_of_a_longer_dictionary(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let defining = self
+            .encoder
+            .encode(&self.rows(1..=1), Encoding::Defines(KeyId::FIRST));
+        let key = defining.key.unwrap();
+        let load5 = Labels::new([("__name__", "load5"), ("job", "node")]).unwrap();
+        self.dictionary.append(load5).unwrap();
+        let mut longer = self.rows(2..=2);
+        longer.header.total = 5;
+        let alone = Group {
+            series: vec![SeriesId::new(2)],
+            rows: longer.groups[0].rows.clone(),
+            values: vec![7.0],
+            ..Group::default()
+        };
+        longer.groups.push(alone);
+        let keyed = self.encoder.encode(&longer, Encoding::Keyed(&key));
+        assert!(keyed.key.is_none());
+        (defining.payload, keyed.payload)
+    }
+
     fn tampered(
         &mut self,
         seqs: RangeInclusive<u64>,

@@ -272,11 +272,15 @@ impl Core {
     }
 
     /// Notes a message on its lane; what it holds of the budget is released by the returned [`Finish`].
-    fn receive(&mut self, device: &DeviceName, lane: LaneKind, bytes: usize) -> Option<Finish> {
+    fn receive(&mut self, device: &DeviceName, lane: LaneKind, bytes: usize, now: Now) -> Option<Finish> {
         let known = self.devices.get_mut(device)?;
         let connection = known.connection.as_mut().or(known.unsure.as_mut())?;
         connection.lane(lane).receive(bytes as u64);
         let nonce = connection.nonce;
+        if connection.answered && connection.lane(lane).is_dry() && connection.lane(lane).has_untold() {
+            known.pending.hurry(now.mono_ms);
+            self.schedule(device);
+        }
         self.ask_for_credit(device, lane);
         Some(Finish {
             device: device.clone(),
@@ -291,8 +295,12 @@ impl Core {
             return;
         };
         if let Some(connection) = device.connection_of(finish.nonce) {
-            self.pool
-                .release(connection.lane(finish.lane).finish(finish.bytes));
+            let lane = connection.lane(finish.lane);
+            let was_busy = lane.is_busy();
+            self.pool.release(lane.finish(finish.bytes));
+            if lane.is_busy() && !was_busy {
+                self.pool.count_busy(true);
+            }
         } else if let Some(unsure) = device.unsure.as_mut().filter(|c| c.nonce == finish.nonce) {
             // It holds nothing of the budget until it is heard of again.
             unsure.lane(finish.lane).finish(finish.bytes);

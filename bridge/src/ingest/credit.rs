@@ -3,6 +3,8 @@
 //! Invariant: the sum over all lanes of granted minus finished bytes, `outstanding`, never exceeds `size`. Credit that
 //! was announced cannot be taken back, so a byte is charged when it is granted and released when its message is
 //! committed or refused, or when its connection ends. Lanes that the budget cannot serve wait in order of asking.
+//! Each lane begins with one largest message; more goes only to lanes that use what they have, out of half of what is
+//! free, so that a device that connects later finds some.
 
 use std::collections::VecDeque;
 
@@ -14,14 +16,15 @@ use super::lane::LaneKind;
 pub(crate) const LEAST_AHEAD: u64 = wire::limits::MAX_MESSAGE as u64;
 
 /// The most that a lane is ahead; enough for a fast link with a commit a second.
-const MOST_AHEAD: u64 = 1 << 20;
+pub(crate) const MOST_AHEAD: u64 = 1 << 20;
 
 /// The budget and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Pool {
     size: u64,
     outstanding: u64,
-    lanes: u64,
+    /// Lanes whose window has grown.
+    busy: u64,
     queue: VecDeque<(DeviceName, LaneKind)>,
 }
 
@@ -31,7 +34,7 @@ impl Pool {
         Pool {
             size: size.max(LEAST_AHEAD),
             outstanding: 0,
-            lanes: 0,
+            busy: 0,
             queue: VecDeque::new(),
         }
     }
@@ -46,9 +49,11 @@ impl Pool {
         self.queue.len()
     }
 
-    /// Bytes that a lane is granted ahead now: half the budget over the lanes in use, within the two bounds.
+    /// The most bytes that a lane is granted ahead now: one largest message, and a busy lane's share of half of what is
+    /// free.
     pub(crate) fn window(&self) -> u64 {
-        (self.size / 2 / self.lanes.max(1)).clamp(LEAST_AHEAD, MOST_AHEAD)
+        let free = self.size.saturating_sub(self.outstanding);
+        (LEAST_AHEAD + free / 2 / self.busy.max(1)).min(MOST_AHEAD)
     }
 
     /// More than half of the budget is in use: lanes that have nothing to send get none.
@@ -78,12 +83,12 @@ impl Pool {
         self.outstanding = self.outstanding.saturating_sub(bytes);
     }
 
-    /// A lane has its first credit, or its connection ended.
-    pub(crate) fn count_lane(&mut self, opened: bool) {
-        self.lanes = if opened {
-            self.lanes + 1
+    /// A lane's window grew for the first time, or the connection of such a lane ended.
+    pub(crate) fn count_busy(&mut self, grew: bool) {
+        self.busy = if grew {
+            self.busy + 1
         } else {
-            self.lanes.saturating_sub(1)
+            self.busy.saturating_sub(1)
         };
     }
 

@@ -76,10 +76,6 @@ impl Core {
         };
         lane.grant(bytes);
         lane.set_queued(false);
-        if !lane.counted() {
-            lane.set_counted();
-            self.pool.count_lane(true);
-        }
         if connection.answered && bytes > 0 {
             device.pending.raised(dry, now.mono_ms);
         }

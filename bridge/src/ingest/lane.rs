@@ -1,9 +1,10 @@
 //! What one connection of a device may publish on one lane, in payload bytes since the connection began.
 //!
 //! Invariant: `finished <= received`, and what the lane holds of the budget is `granted - finished` where that is
-//! positive. All three only rise.
+//! positive. All three only rise. What a lane may be ahead begins at one largest message and doubles each time so much
+//! is finished, so that a lane that is not used never holds more than that.
 
-use super::credit::LEAST_AHEAD;
+use super::credit::{LEAST_AHEAD, MOST_AHEAD};
 
 /// The two lanes of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,9 +21,14 @@ pub(crate) struct Lane {
     granted: u64,
     received: u64,
     finished: u64,
+    /// The limit that the last ack gave the device.
+    announced: u64,
     largest: u64,
+    /// How often the window has doubled.
+    doublings: u32,
+    /// Bytes finished since it last did.
+    used: u64,
     queued: bool,
-    counted: bool,
 }
 
 impl Lane {
@@ -32,12 +38,14 @@ impl Lane {
             granted: sent,
             received: sent,
             finished: sent,
+            announced: sent,
             ..Lane::default()
         }
     }
 
-    /// The absolute limit that an ack announces.
-    pub(crate) fn granted(&self) -> u64 {
+    /// The absolute limit, for an ack that goes out now.
+    pub(crate) fn announce(&mut self) -> u64 {
+        self.announced = self.granted;
         self.granted
     }
 
@@ -51,9 +59,14 @@ impl Lane {
         self.granted.saturating_sub(self.received)
     }
 
-    /// The next message may not fit: as large a one as the largest so far would be beyond the credit.
+    /// The next message but one may not fit: two like the largest so far would be beyond what the device knows of.
     pub(crate) fn is_dry(&self) -> bool {
-        self.granted > 0 && self.ahead() < self.largest
+        self.granted > 0 && self.announced.saturating_sub(self.received) < 2 * self.largest
+    }
+
+    /// The device has credit that it was not told of.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.granted > self.announced
     }
 
     /// A message of so many bytes came; says whether it was within the credit.
@@ -65,6 +78,16 @@ impl Lane {
 
     /// A message of so many bytes is committed or refused; gives what is free again.
     pub(crate) fn finish(&mut self, bytes: u64) -> u64 {
+        self.used = self.used.saturating_add(bytes);
+        let window = LEAST_AHEAD << self.doublings;
+        if self.used >= window && window < MOST_AHEAD {
+            self.doublings += 1;
+            self.used = 0;
+        }
+        self.release(bytes)
+    }
+
+    fn release(&mut self, bytes: u64) -> u64 {
         let before = self.held();
         self.finished = self.finished.saturating_add(bytes).min(self.received);
         before - self.held()
@@ -75,7 +98,7 @@ impl Lane {
     pub(crate) fn sent(&mut self, bytes: u64) -> u64 {
         let lost = bytes.saturating_sub(self.received);
         self.received += lost;
-        self.finish(lost)
+        self.release(lost)
     }
 
     /// Raises the limit.
@@ -83,11 +106,13 @@ impl Lane {
         self.granted = self.granted.saturating_add(bytes);
     }
 
-    /// Bytes that bring the lane `window` ahead, if less than half of that, or than one largest message, is left.
-    pub(crate) fn wants(&self, window: u64) -> Option<u64> {
+    /// Bytes that bring the lane its window ahead, `most` at most, if less than half of that, or than one largest
+    /// message, is left.
+    pub(crate) fn wants(&self, most: u64) -> Option<u64> {
+        let window = (LEAST_AHEAD << self.doublings).min(most).max(LEAST_AHEAD);
         let enough = (window / 2).max(LEAST_AHEAD);
         (self.ahead() < enough).then(|| {
-            let limit = self.received.saturating_add(window.max(LEAST_AHEAD));
+            let limit = self.received.saturating_add(window);
             limit.saturating_sub(self.granted)
         })
     }
@@ -97,14 +122,9 @@ impl Lane {
         self.queued
     }
 
-    /// Whether the lane has had credit, and so counts among those that share the budget.
-    pub(crate) fn counted(&self) -> bool {
-        self.counted
-    }
-
-    /// Notes that the lane counts.
-    pub(crate) fn set_counted(&mut self) {
-        self.counted = true;
+    /// Whether the window has grown: the lane counts among those that share what is free.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.doublings > 0
     }
 
     /// Notes that the lane stands in the queue, or does not any more.

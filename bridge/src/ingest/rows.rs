@@ -28,7 +28,7 @@ impl Core {
             Up::Backlog => (LaneKind::Backlog, Lane::Backlog),
             _ => (LaneKind::Fresh, Lane::Fresh),
         };
-        let finish = self.receive(&message.device, kind, message.payload.len());
+        let finish = self.receive(&message.device, kind, message.payload.len(), now);
         let queued = match wire::batch::peek(&message.payload) {
             Ok(raw) => self.batch(store, &message, lane, &raw, now),
             Err(BatchError::Version(newer)) => self.hold(&message, &newer, now),
@@ -214,7 +214,7 @@ impl Core {
 
     /// A message of `dict`. One that extends a list not at hand is dropped: the batch that needs it will ask.
     pub(super) fn dictionary(&mut self, store: &Store, message: &Message, now: Now) {
-        let finish = self.receive(&message.device, LaneKind::Fresh, message.payload.len());
+        let finish = self.receive(&message.device, LaneKind::Fresh, message.payload.len(), now);
         let queued = match self.extended(store, message) {
             Ok(Some(dictionary)) => {
                 self.filling

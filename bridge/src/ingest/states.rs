@@ -57,8 +57,8 @@ impl Core {
                 for lane in [&mut connection.fresh, &mut connection.backlog] {
                     lane.set_queued(false);
                     self.pool.charge(lane.held());
-                    if lane.counted() {
-                        self.pool.count_lane(true);
+                    if lane.is_busy() {
+                        self.pool.count_busy(true);
                     }
                 }
                 self.metrics.devices_connected.inc();
@@ -117,8 +117,8 @@ impl Core {
         let connection = self.devices.get_mut(name).and_then(|d| d.connection.take())?;
         for lane in [&connection.fresh, &connection.backlog] {
             self.pool.release(lane.held());
-            if lane.counted() {
-                self.pool.count_lane(false);
+            if lane.is_busy() {
+                self.pool.count_busy(false);
             }
         }
         self.metrics.devices_connected.dec();

@@ -123,7 +123,8 @@ fn a_failed_commit_acks_nothing_and_takes_along_what_rests_on_it() {
     bench.send(&rig, Up::Batch, keyed);
     bench.fail_commit();
     bench.settle();
-    assert!(bench.acks(&rig).is_empty());
+    let acks = bench.acks(&rig);
+    assert!(acks.iter().all(|ack| ack.sessions.is_empty()), "credit at most");
     assert!(bench.store.settled(&rig.name, SESSION).is_empty());
 }
 
@@ -272,15 +273,58 @@ fn a_lane_s_credit_rises_with_what_it_sends() {
 }
 
 #[test]
+fn three_thousand_devices_share_the_default_s_least_and_a_busy_one_still_gets_more() {
+    let mut bench = Bench::new();
+    let mut rigs: Vec<Rig> = (0..3000).map(|n| Rig::new(&format!("gw-{n}"), 1)).collect();
+    for rig in &rigs {
+        bench.send(rig, Up::State, wire::state::encode(&rig.state()));
+    }
+    bench.settle();
+    let short = rigs.iter().filter(|rig| bench.announced(rig) < 65_536).count();
+    assert_eq!(short, 0, "devices without credit for a largest message");
+    assert!(bench.core.pool.outstanding() <= 256 << 20);
+
+    let mut busy = rigs.remove(2999);
+    bench.send(&busy, Up::Dict, busy.dictionary());
+    let (mut next, mut furthest) = (1, 0);
+    while furthest < 4 * 65_536 {
+        assert!(busy.sent(&bench) < 1 << 20, "ahead by {furthest} at most");
+        let batch = busy.noise(next..=next + 999);
+        next += 1000;
+        assert!(
+            busy.sent(&bench) + batch.len() as u64 <= bench.announced(&busy),
+            "it never waits"
+        );
+        bench.send(&busy, Up::Batch, batch);
+        bench.commit();
+        furthest = furthest.max(bench.announced(&busy) - busy.sent(&bench));
+    }
+    let late = Rig::connect(&mut bench, "gw-late");
+    assert!(bench.last_credit(&late) >= 65_536);
+}
+
+#[test]
+fn a_device_that_used_up_what_it_was_told_of_is_told_more_at_once() {
+    let mut bench = Bench::new();
+    let rig = Rig::connect(&mut bench, "gw-1");
+    let told = bench.last_credit(&rig);
+    for _ in 0..3 {
+        bench.send(&rig, Up::Batch, vec![0xff; told as usize / 3]);
+    }
+    assert!(bench.announced(&rig) > told, "without a commit and without delay");
+}
+
+#[test]
 fn a_state_gives_back_credit_for_what_was_lost_under_way() {
     let mut bench = Bench::new();
     let rig = Rig::connect(&mut bench, "gw-1");
-    let before = bench.core.pool.outstanding();
+    let (granted, outstanding) = (bench.last_credit(&rig), bench.core.pool.outstanding());
     let mut state = rig.state();
     state.number = 2;
     state.fresh_bytes = 10_000;
     bench.send(&rig, Up::State, wire::state::encode(&state));
-    assert_eq!(bench.core.pool.outstanding(), before - 10_000);
+    assert_eq!(bench.last_credit(&rig), granted + 10_000);
+    assert_eq!(bench.core.pool.outstanding(), outstanding);
 }
 
 #[test]
@@ -308,8 +352,8 @@ fn credit_outlives_the_loss_of_the_broker_s_connection_and_is_charged_once() {
     // The broker hands the kept state to the bridge that subscribed again.
     bench.send(&rig, Up::State, wire::state::encode(&rig.state()));
     bench.settle();
-    assert_eq!(bench.last_credit(&rig), granted);
-    assert_eq!(bench.core.pool.outstanding(), outstanding - rig.sent(&bench));
+    assert_eq!(bench.last_credit(&rig), granted + rig.sent(&bench));
+    assert_eq!(bench.core.pool.outstanding(), outstanding);
 }
 
 #[test]

@@ -166,9 +166,14 @@ impl Bench {
         own.into_iter().map(|(_, ack)| ack).collect()
     }
 
-    /// The last announced credit of the fresh lane.
+    /// The last announced credit of the fresh lane, once everything is committed and acked.
     pub(super) fn last_credit(&mut self, rig: &Rig) -> u64 {
         self.settle();
+        self.announced(rig)
+    }
+
+    /// The last announced credit of the fresh lane.
+    pub(super) fn announced(&self, rig: &Rig) -> u64 {
         self.credit.get(&rig.name).copied().unwrap_or(0)
     }
 }
@@ -188,18 +193,7 @@ impl Rig {
     }
 
     pub(super) fn reconnect(bench: &mut Bench, device: &str, nonce: u64) -> Self {
-        let mut dictionary = Dictionary::new();
-        for metric in ["up", "load1"] {
-            dictionary
-                .append(Labels::new([("__name__", metric), ("job", "node")]).unwrap())
-                .unwrap();
-        }
-        let rig = Rig {
-            name: name(device),
-            nonce,
-            dictionary,
-            encoder: Encoder::new(),
-        };
+        let rig = Rig::new(device, nonce);
         bench.send(&rig, Up::State, wire::state::encode(&rig.state()));
         bench.commit();
         bench.pass_ms(0);
@@ -212,6 +206,22 @@ impl Rig {
             1
         );
         rig
+    }
+
+    /// A device that has said nothing yet.
+    pub(super) fn new(device: &str, nonce: u64) -> Self {
+        let mut dictionary = Dictionary::new();
+        for metric in ["up", "load1"] {
+            dictionary
+                .append(Labels::new([("__name__", metric), ("job", "node")]).unwrap())
+                .unwrap();
+        }
+        Rig {
+            name: name(device),
+            nonce,
+            dictionary,
+            encoder: Encoder::new(),
+        }
     }
 
     pub(super) fn state(&self) -> State {
@@ -291,6 +301,19 @@ impl Rig {
 
     pub(super) fn batch(&mut self, seqs: RangeInclusive<u64>) -> Vec<u8> {
         let batch = self.rows(seqs);
+        self.encoder.encode(&batch, Encoding::SelfContained).payload
+    }
+
+    /// Rows of values that do not compress: about 8 bytes each.
+    pub(super) fn noise(&mut self, seqs: RangeInclusive<u64>) -> Vec<u8> {
+        let mut batch = self.rows(seqs);
+        let mut bits = batch.header.total;
+        for value in &mut batch.groups[0].values {
+            bits = bits
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            *value = f64::from_bits(bits >> 2);
+        }
         self.encoder.encode(&batch, Encoding::SelfContained).payload
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use wire::DeviceName;
 
+use crate::memory;
+
 /// Settings of a bridge; the default is Prometheus's where Prometheus has the setting.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -14,7 +16,9 @@ pub struct Config {
     pub client_id: DeviceName,
     /// Shards of devices to take in; `None`: all.
     pub shards: Option<Vec<u8>>,
-    /// Payload bytes that devices may have been granted and that are not yet committed, in all.
+    /// Payload bytes that devices may have been granted and that are not yet committed, in all. Each connected device
+    /// holds 64 KiB of it at least. Default: a quarter of the memory (the control group's `memory.max`, else the
+    /// machine's), at least 256 MiB and at most 4 GiB.
     pub ingest_budget: u64,
     /// Backlog payload bytes per second of all devices together; 0: no limit beside the credit.
     pub backlog_rate: u64,
@@ -29,12 +33,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults for a bridge of this name.
+    /// The defaults for a bridge of this name on this machine: the ingest budget goes by its memory, which is read here.
     pub fn new(client_id: DeviceName) -> Self {
         Config {
             client_id,
             shards: None,
-            ingest_budget: 256 << 20,
+            ingest_budget: memory::ingest_budget(),
             backlog_rate: 0,
             lookback_delta: Duration::from_secs(300),
             query_timeout: Duration::from_secs(120),

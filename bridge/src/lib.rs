@@ -8,6 +8,7 @@ mod config;
 mod device_series;
 mod http;
 mod ingest;
+mod memory;
 mod metrics;
 mod mqtt;
 

@@ -160,7 +160,7 @@ impl Demo {
     /// Shows what passes by until the time is up, Ctrl-C, or something ends that should not.
     async fn watch(&mut self, args: &DemoArgs, server: &Server, out: &mut Output) -> Result<()> {
         let wanted = u64::from(args.devices) + 1;
-        let mut progress = Progress::new(out.is_watched(), wanted);
+        let mut progress = Progress::new(out.is_watched(), wanted, args.interval.get());
         let mut ends: Option<Instant> = None;
         let stop = signals::until_stop(server.reload());
         tokio::pin!(stop);

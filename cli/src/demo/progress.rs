@@ -17,12 +17,13 @@ const PLAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     devices: u64,
+    interval: Duration,
     last: Option<(Instant, Totals, u64)>,
 }
 
 impl Progress {
-    /// Starts the display.
-    pub(crate) fn new(watched: bool, devices: u64) -> Self {
+    /// Starts the display for so many devices that scrape once per interval.
+    pub(crate) fn new(watched: bool, devices: u64, interval: Duration) -> Self {
         let bar = watched.then(|| {
             let bar = ProgressBar::new_spinner();
             if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {msg}") {
@@ -33,6 +34,7 @@ impl Progress {
         Progress {
             bar,
             devices,
+            interval,
             last: None,
         }
     }
@@ -54,12 +56,12 @@ impl Progress {
         }
         let new = totals.acked.saturating_sub(before.acked);
         let text = format!(
-            "{} of {} devices, {:.0} samples/s stored, {:.2} B/sample on the wire, {} records on the way",
+            "{} of {} devices, {:.0} samples/s stored, {:.2} B/sample on the wire, lag {:.1} s",
             totals.connected,
             self.devices,
             new as f64 / at.elapsed().as_secs_f64(),
             per(bytes - bytes_before, new),
-            totals.pending_records,
+            per(totals.pending_records, self.devices) * self.interval.as_secs_f64(),
         );
         self.last = Some((Instant::now(), *totals, bytes));
         match &self.bar {

@@ -15,9 +15,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// A site with one device that delivers and must not notice anything.
 struct Watched {
+    // First, so that nothing writes into the site's folder any more when that is removed.
+    _parts: [Part; 3],
     site: Site,
     neighbour: AgentPlan,
-    _parts: [Part; 3],
 }
 
 impl Watched {

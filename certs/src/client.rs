@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::files;
@@ -58,6 +58,11 @@ pub fn client_config(files: &ClientFiles) -> Result<Arc<ClientConfig>, TlsError>
     let chain = pem(&files.cert, files::certificates)?;
     let key = pem(&files.key, files::private_key)?;
     build(cas, chain, key)
+}
+
+/// The roots that a client trusts, for a verifier of its own.
+pub fn client_roots(files: &ClientFiles) -> Result<RootCertStore, TlsError> {
+    roots(pem(&files.ca, files::certificates)?)
 }
 
 /// As [`client_config`], from PEM texts; errors name them `ca`, `certificate` and `key`.

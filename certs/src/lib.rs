@@ -20,7 +20,7 @@ mod server;
 mod source;
 
 pub use authority::{Authority, AuthorityError, CA_DAYS, DEVICE_DAYS, IssuedPem, PART_DAYS, SignedPem};
-pub use client::{ClientFiles, client_config, client_config_from_pem, own_certificate};
+pub use client::{ClientFiles, client_config, client_config_from_pem, client_roots, own_certificate};
 pub use files::{FileError, PemFault};
 pub use folder::{CertsFolder, FolderError, InitOptions};
 pub use index::{Index, IndexEntry, IndexFault, Revocation};

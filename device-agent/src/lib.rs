@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod config;
+pub mod daemon;
 pub mod delivery;
 pub mod exposition;
 mod host;

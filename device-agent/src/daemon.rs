@@ -1,0 +1,122 @@
+//! The whole daemon on one config: inputs, agent, HTTP; stopped in that order.
+
+use std::time::Duration;
+
+use certs::TlsError;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agent::{self, AgentConfig, RunError, Status};
+use crate::config::Config;
+use crate::delivery::DeliveryConfig;
+use crate::input::{self, InputMetrics};
+use crate::metrics::Metrics;
+use crate::scrape::http::FetchError;
+use crate::tls::{self, ServerNameError};
+use crate::uplink::Backoff;
+use crate::{http, process};
+
+/// Rows between the inputs and the log.
+const ROWS: usize = 256;
+
+/// How long a stop waits for acks; what is not acked is in the log.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why a daemon did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Certificate, key or CA.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// `tls_config.server_name`.
+    #[error(transparent)]
+    ServerName(#[from] ServerNameError),
+    /// A metric's name is taken in the registry.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The HTTP client of the scrapes.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The agent.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The agent's task panicked.
+    #[error("the agent died: {0}")]
+    Died(#[from] tokio::task::JoinError),
+}
+
+/// Runs until `shutdown`: then the inputs stop, the agent logs what they left and waits a little for acks, and HTTP goes
+/// last. Returns the agent's last status.
+///
+/// # Errors
+/// At the start only; see [`DaemonError`].
+pub async fn run(
+    config: &Config,
+    web: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<Status, DaemonError> {
+    let agent = agent_config(config)?;
+    let registry = Registry::new();
+    process::register(&registry, "backhaul-agent")?;
+    let metrics = Metrics::new(&registry)?;
+    let input_metrics = InputMetrics::register(&registry)?;
+    let device = agent.name.device().clone();
+    let (status, watched) = watch::channel(Status::default());
+    let (rows, inlet) = input::channel(ROWS);
+    let stop_inputs = CancellationToken::new();
+    let inputs = TaskTracker::new();
+    input::start(
+        &config.inputs,
+        &device,
+        &registry,
+        &input_metrics,
+        &rows,
+        &stop_inputs,
+        &inputs,
+    )?;
+    drop(rows);
+
+    let stop_web = CancellationToken::new();
+    let server = tokio::spawn(http::serve(web, registry, watched, stop_web.clone()));
+    let stop_agent = CancellationToken::new();
+    tracing::info!(name = %agent.name, version = env!("CARGO_PKG_VERSION"), "backhaul-agent runs");
+    let mut running = tokio::spawn(agent::run(agent, inlet, metrics, status, stop_agent.clone()));
+    let ended = tokio::select! {
+        ended = &mut running => Some(ended),
+        () = shutdown.cancelled() => None,
+    };
+    stop_inputs.cancel();
+    inputs.close();
+    inputs.wait().await;
+    stop_agent.cancel();
+    let ended = match ended {
+        Some(ended) => ended,
+        None => running.await,
+    };
+    stop_web.cancel();
+    // A page that could not be served to its end is nobody's loss now.
+    let _ = server.await;
+    Ok(ended??)
+}
+
+fn agent_config(config: &Config) -> Result<AgentConfig, DaemonError> {
+    let own = certs::own_certificate(&config.tls)?;
+    let client = certs::client_config(&config.tls)?;
+    let tls = match &config.server_name {
+        Some(name) => tls::with_server_name(&client, certs::client_roots(&config.tls)?, name)?,
+        None => client,
+    };
+    Ok(AgentConfig {
+        name: own.identity().name().clone(),
+        brokers: config.brokers.clone(),
+        tls,
+        certificate_expiry: own.not_after().ms() / 1000,
+        wal: config.wal.clone(),
+        delivery: DeliveryConfig::default(),
+        backoff: Backoff::default(),
+        drain: DRAIN,
+    })
+}

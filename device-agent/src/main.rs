@@ -2,6 +2,9 @@
 
 mod args;
 
+use std::io::Write;
+use std::process::ExitCode;
+
 use anyhow::{Context, Result};
 use clap::Parser;
 use device_agent::{config, daemon};
@@ -9,8 +12,18 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-fn main() -> Result<()> {
-    let args = args::Args::parse();
+fn main() -> ExitCode {
+    match run(&args::Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell if stderr is closed.
+            let _ = writeln!(std::io::stderr(), "backhaul-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &args::Args) -> Result<()> {
     args.log.init()?;
     let config = config::load(&args.config_file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

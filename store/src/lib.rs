@@ -8,6 +8,7 @@
 mod chunk;
 mod config;
 mod dicts;
+mod disk;
 mod entry;
 mod error;
 mod heads;
@@ -23,8 +24,11 @@ mod receipt;
 mod record;
 pub mod ring;
 mod store;
+#[allow(dead_code, reason = "blocks come next")]
+mod window;
 
 pub use config::Config;
+pub use disk::{Access, Disk, SystemDisk};
 pub use entry::{BatchEntry, Entry, Lane, RefusedReason, Seen};
 pub use error::{CommitError, Damage, OpenError, SelectError};
 pub use ledger::{DeviceLedger, GapView, Reasons, SessionLedger};

@@ -100,6 +100,11 @@ impl Journal {
         Ok(bytes)
     }
 
+    /// Number of the last value written.
+    pub(crate) fn last(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
     /// Bytes that the files take on disk.
     pub(crate) fn bytes(&self) -> u64 {
         let newest = self.newest.as_ref().map_or(0, |file| disk_bytes(file.path()));

@@ -1,6 +1,7 @@
 //! What a query gets.
 
 use wire::Labels;
+use wire::message::Histogram;
 
 /// One series and its samples.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,9 +12,11 @@ pub struct SeriesSlice {
     pub times_ms: Vec<i64>,
     /// As many values, bit for bit as the device sent them, stale markers included.
     pub values: Vec<f64>,
+    /// Native histograms by time, ms since the epoch, strictly rising.
+    pub histograms: Vec<(i64, Histogram)>,
 }
 
-/// A device's samples as counted by reading the heads, not from counters.
+/// A device's samples as counted by reading them, not from counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadBack {
     /// Series of the device.

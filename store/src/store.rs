@@ -15,13 +15,13 @@ use crate::config::Config;
 use crate::dicts::Dicts;
 use crate::entry::Entry;
 use crate::error::{CommitError, Damage, SelectError};
-use crate::heads::Heads;
+use crate::heads::{Arrival, Heads};
 use crate::journal::{Checkpoint, FileError, Journal};
 use crate::keys::Keys;
 use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons, encode_device};
 use crate::letters::{DeadLetter, Letters};
 use crate::matcher::Matcher;
-use crate::plan::{Effect, Planner};
+use crate::plan::{Effect, Planner, RING_GENERATION};
 use crate::quarantine::{Quarantine, Quarantined};
 use crate::query::{ReadBack, SeriesSlice};
 use crate::receipt::Receipt;
@@ -130,7 +130,8 @@ impl Store {
             .map_err(disk)?;
         plan.receipt.bytes = written;
         letters.apply(rows, below);
-        self.take_effect(plan.effects, &dicts);
+        let number = journal.last();
+        self.take_effect(plan.effects, &dicts, number);
         Ok(plan.receipt)
     }
 
@@ -140,7 +141,7 @@ impl Store {
         for entry in entries {
             let Entry::Batch(entry) = entry else { continue };
             let hash = entry.batch.header.dict;
-            if self.heads.knows(&entry.device, &entry.batch)
+            if self.heads.knows(&entry.device, &entry.batch, RING_GENERATION)
                 || dicts.contains_key(&(entry.device.clone(), hash))
             {
                 continue;
@@ -155,7 +156,7 @@ impl Store {
         Ok(dicts)
     }
 
-    fn take_effect(&self, effects: Vec<Effect>, dicts: &Dictionaries) {
+    fn take_effect(&self, effects: Vec<Effect>, dicts: &Dictionaries, number: u64) {
         {
             let mut ledger = write(&self.ledger);
             for effect in &effects {
@@ -169,6 +170,7 @@ impl Store {
             });
             apply_rest(
                 &effect,
+                (number, false),
                 dict,
                 &self.heads,
                 &mut write(&self.keys),
@@ -209,14 +211,10 @@ impl Store {
 
     fn removed(&self, device: u32) -> Reasons {
         let tally = self.heads.tally(device);
-        [
-            ("same_timestamp", tally.same),
-            ("conflict", tally.conflict),
-            ("histogram", tally.histograms),
-        ]
-        .into_iter()
-        .filter(|(_, samples)| *samples > 0)
-        .collect()
+        [("same_timestamp", tally.same), ("conflict", tally.conflict)]
+            .into_iter()
+            .filter(|(_, samples)| *samples > 0)
+            .collect()
     }
 
     /// Refused payloads, oldest first.
@@ -306,13 +304,20 @@ fn apply_fact(ledger: &mut Ledger, effect: &Effect) {
 /// The rest of an effect.
 fn apply_rest(
     effect: &Effect,
+    (number, replayed): (u64, bool),
     dict: Option<&Dictionary>,
     heads: &Heads,
     keys: &mut Keys,
     quarantine: &mut Quarantine,
 ) {
     if let Some((batch, take)) = &effect.rows {
-        heads.apply((effect.device, &effect.name), batch, take, dict);
+        let arrival = Arrival {
+            number,
+            received_ms: effect.received.ms(),
+            ring: RING_GENERATION,
+            replayed,
+        };
+        heads.apply((effect.device, &effect.name), batch, take, dict, arrival);
     }
     if let Some(key) = &effect.key {
         keys.insert(&effect.name, key.clone());
@@ -324,7 +329,7 @@ fn apply_rest(
         Fact::LetGo { session, .. } => keys.forget(&effect.name, *session),
         Fact::Forget => {
             keys.forget_device(&effect.name);
-            heads.forget(effect.device, &effect.name);
+            heads.forget(&effect.name);
         }
         _ => {}
     }

@@ -107,20 +107,25 @@ impl Labels {
         set
     }
 
-    /// The hash that Thanos Receive's hashring uses: XXH64, seed 0, of tenant, 0xFF, then name, 0xFF, value, 0xFF of
-    /// each label in order (pkg/store/labelpb HashWithPrefix).
+    /// The hash that Thanos Receive's hashring uses, see [`ring_hash`].
     pub fn ring_hash(&self, tenant: &Tenant) -> u64 {
-        let mut hash = xxhash_rust::xxh64::Xxh64::new(0);
-        hash.update(tenant.as_str().as_bytes());
-        hash.update(&[0xff]);
-        for (name, value) in self.iter() {
-            hash.update(name.as_bytes());
-            hash.update(&[0xff]);
-            hash.update(value.as_bytes());
-            hash.update(&[0xff]);
-        }
-        hash.digest()
+        ring_hash(tenant, self.iter())
     }
+}
+
+/// The hash that Thanos Receive's hashring uses: XXH64, seed 0, of tenant, 0xFF, then name, 0xFF, value, 0xFF of
+/// each label in order of names (pkg/store/labelpb HashWithPrefix).
+pub fn ring_hash<'a>(tenant: &Tenant, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
+    let mut hash = xxhash_rust::xxh64::Xxh64::new(0);
+    hash.update(tenant.as_str().as_bytes());
+    hash.update(&[0xff]);
+    for (name, value) in pairs {
+        hash.update(name.as_bytes());
+        hash.update(&[0xff]);
+        hash.update(value.as_bytes());
+        hash.update(&[0xff]);
+    }
+    hash.digest()
 }
 
 impl fmt::Display for Labels {

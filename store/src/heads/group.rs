@@ -1,25 +1,73 @@
-//! Series of one partition whose rows arrive together: shared times, open rows, frozen pieces.
+//! Series of one partition whose rows arrive together: shared times, open rows, frozen pieces, each of one window.
 //!
-//! Rows later than all before are open in `fresh`; any other row, however old, in `late`, so that a draining backlog
-//! does not break up the fresh rows' pieces. Both freeze at 32 rows. Pieces may overlap in time; readers merge.
+//! Rows of the newest window are open in `fresh`; rows of any other, one window at a time, in `late`, so that a draining
+//! backlog does not break up the fresh rows' pieces. Both are closed at 32 rows, and when a row of another window comes,
+//! and are frozen outside the partition's lock. Pieces may overlap in time; readers merge.
 
 use std::sync::Arc;
 
-use super::piece::{Freezer, OpenRows, Piece};
+use super::piece::{MAX_ROWS, Piece};
+use super::rows::OpenRows;
+use super::segment::{Rows, Segment};
 use crate::ledger::DeviceRef;
+use crate::window::Window;
+
+/// Rows of one window from which on a batch's are frozen at once, if the window is not the newest.
+const BULK: usize = 8;
 
 /// A group of series.
 #[derive(Debug)]
 pub(crate) struct Group {
     owner: Option<DeviceRef>,
-    series: Box<[u32]>,
+    series: Arc<[u32]>,
     modes: Box<[u8]>,
-    fresh: OpenRows,
-    late: OpenRows,
-    pieces: Vec<Arc<Piece>>,
-    newest: i64,
+    fresh: Open,
+    late: Open,
+    /// In order of windows.
+    windows: Vec<GroupWindow>,
     /// Groups that share a series with this one.
     siblings: Vec<u32>,
+}
+
+/// Rows that more are added to.
+#[derive(Debug)]
+struct Open {
+    window: Window,
+    rows: OpenRows,
+}
+
+/// What a group has of a window, open rows apart.
+#[derive(Debug)]
+struct GroupWindow {
+    window: Window,
+    /// The window's list of groups has this one.
+    listed: bool,
+    segments: Vec<Segment>,
+}
+
+/// Closed rows on their way to become a piece, with the modes of the group's series.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) window: Window,
+    pub(crate) rows: Arc<OpenRows>,
+    pub(crate) modes: Box<[u8]>,
+}
+
+/// Values of a row.
+pub(crate) enum Values<F, S> {
+    /// All are there.
+    Whole(F),
+    /// Some may be absent.
+    Sparse(S),
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Open {
+            window: Window::of(i64::MIN),
+            rows: OpenRows::default(),
+        }
+    }
 }
 
 impl Group {
@@ -28,10 +76,9 @@ impl Group {
             owner,
             modes: vec![0; series.len()].into(),
             series: series.into(),
-            fresh: OpenRows::default(),
-            late: OpenRows::default(),
-            pieces: Vec::new(),
-            newest: i64::MIN,
+            fresh: Open::default(),
+            late: Open::default(),
+            windows: Vec::new(),
             siblings: Vec::new(),
         }
     }
@@ -40,7 +87,7 @@ impl Group {
         self.owner
     }
 
-    pub(crate) fn series(&self) -> &[u32] {
+    pub(crate) fn series(&self) -> &Arc<[u32]> {
         &self.series
     }
 
@@ -54,70 +101,283 @@ impl Group {
         }
     }
 
+    pub(crate) fn remove_sibling(&mut self, group: u32) {
+        if let Ok(at) = self.siblings.binary_search(&group) {
+            self.siblings.remove(at);
+        }
+    }
+
+    /// Whether it holds no row.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+
+    /// The latest time of a row.
+    pub(crate) fn newest(&self) -> Option<i64> {
+        let open = [&self.fresh, &self.late]
+            .into_iter()
+            .flat_map(|open| open.rows.times().iter().copied());
+        let closed = self.windows.iter().rev().flat_map(|window| &window.segments);
+        let closed = closed.filter_map(|segment| match &segment.rows {
+            Rows::Frozen(piece) => Some(piece.last()),
+            Rows::Closed(rows) => rows.times().iter().copied().max(),
+        });
+        open.chain(closed).max()
+    }
+
+    fn find(&self, window: Window) -> Result<usize, usize> {
+        self.windows.binary_search_by_key(&window, |w| w.window)
+    }
+
+    fn window(&mut self, window: Window) -> &mut GroupWindow {
+        let at = match self.find(window) {
+            Ok(at) => at,
+            Err(at) => {
+                let new = GroupWindow {
+                    window,
+                    listed: false,
+                    segments: Vec::new(),
+                };
+                self.windows.insert(at, new);
+                at
+            }
+        };
+        &mut self.windows[at]
+    }
+
+    /// Begins to hold a window; true if the window's list lacks the group, which it has from now on.
+    pub(crate) fn list(&mut self, window: Window) -> bool {
+        !std::mem::replace(&mut self.window(window).listed, true)
+    }
+
+    fn segments(&self, window: Window) -> &[Segment] {
+        self.find(window).map_or(&[], |at| &self.windows[at].segments)
+    }
+
+    fn open_of(&self, window: Window) -> impl Iterator<Item = &OpenRows> {
+        [&self.fresh, &self.late]
+            .into_iter()
+            .filter(move |open| open.window == window)
+            .map(|open| &open.rows)
+    }
+
     /// Whether a row has exactly this time.
     pub(crate) fn holds(&self, time: i64) -> bool {
-        time <= self.newest
-            && (self.fresh.times().contains(&time)
-                || self.late.times().contains(&time)
-                || self.pieces.iter().any(|piece| piece.holds(time)))
+        let window = Window::of(time);
+        let Ok(at) = self.find(window) else { return false };
+        self.open_of(window).any(|rows| rows.times().contains(&time))
+            || self.windows[at].segments.iter().any(|s| s.rows.holds(time))
     }
 
     /// The winning sample of a series at a time, as (order, value).
     pub(crate) fn at(&self, position: usize, time: i64) -> Option<(u64, f64)> {
+        let window = Window::of(time);
         let mut best: Option<(u64, f64)> = None;
         let mut see = |t: i64, order: u64, value: f64| {
             if t == time && best.is_none_or(|(o, _)| o < order) {
                 best = Some((order, value));
             }
         };
-        for open in [&self.fresh, &self.late] {
-            open.samples(position).for_each(|(t, o, v)| see(t, o, v));
+        for rows in self.open_of(window) {
+            rows.samples(position).for_each(|(t, o, v)| see(t, o, v));
         }
         let mut scratch = Vec::new();
-        for piece in self.pieces.iter().filter(|piece| piece.holds(time)) {
-            if let Ok(stamps) = piece.stamps() {
-                piece.values(position, &mut scratch, |row, value| {
-                    see(stamps[row].0, stamps[row].1, value);
-                });
-            }
+        for segment in self.segments(window).iter().filter(|s| s.rows.holds(time)) {
+            segment.rows.samples(position, &mut scratch, &mut see);
         }
         best
     }
 
-    /// Adds a row of as many values as there are series.
-    pub(crate) fn push(
+    /// Whether so many rows of a window, in one batch, are better frozen at once than added one by one.
+    pub(crate) fn takes_bulk(&self, window: Window, rows: usize, whole: bool) -> bool {
+        let most = if whole { MAX_ROWS } else { super::piece::ROWS };
+        let least = match self.fresh.window == window {
+            true => super::piece::ROWS,
+            false => BULK,
+        };
+        (least..=most).contains(&rows)
+    }
+
+    /// Adds a row of as many values as there are series. Rows that were open and are so no more come back to be frozen,
+    /// and then to [`Group::frozen`]. `grown` gets the bytes of memory that the window takes more, or less.
+    pub(crate) fn push<F, S>(
         &mut self,
-        time: i64,
-        order: u64,
-        row: impl Iterator<Item = Option<f64>>,
-        freezer: &mut Freezer,
-    ) {
-        let late = time <= self.newest;
+        (time, order): (i64, u64),
+        values: Values<F, S>,
+        grown: &mut dyn FnMut(Window, isize),
+    ) -> [Option<Closed>; 2]
+    where
+        F: ExactSizeIterator<Item = f64>,
+        S: ExactSizeIterator<Item = Option<f64>>,
+    {
+        let window = Window::of(time);
+        let late = window < self.fresh.window;
+        let turned = match late {
+            true => self.late.window != window,
+            false => self.fresh.window != window,
+        };
+        let before = turned.then(|| self.close(late)).flatten();
         let open = if late { &mut self.late } else { &mut self.fresh };
-        self.newest = self.newest.max(time);
-        open.push(time, order, row);
-        if open.is_full() {
-            let piece = open.freeze(&mut self.modes, freezer);
-            self.pieces.push(Arc::new(piece));
-            if late {
-                // The fresh buffer fills again at once, this one perhaps never.
-                self.late = OpenRows::default();
+        if turned {
+            // Room that an emptied buffer kept is the new window's.
+            let room = open.rows.bytes() as isize;
+            grown(open.window, -room);
+            grown(window, room);
+        }
+        open.window = window;
+        let bytes = open.rows.bytes();
+        match values {
+            Values::Whole(row) => open.rows.push(time, order, row),
+            Values::Sparse(row) => open.rows.push_sparse(time, order, row),
+        }
+        grown(window, open.rows.bytes() as isize - bytes as isize);
+        let after = open.rows.is_full().then(|| self.close(late)).flatten();
+        [before, after]
+    }
+
+    /// Closes an open buffer that has rows. They stay where readers find them.
+    fn close(&mut self, late: bool) -> Option<Closed> {
+        let open = if late { &mut self.late } else { &mut self.fresh };
+        if open.rows.is_empty() {
+            return None;
+        }
+        let window = open.window;
+        let rows = Arc::new(std::mem::take(&mut open.rows));
+        self.add(window, Rows::Closed(rows.clone()));
+        Some(Closed {
+            window,
+            rows,
+            modes: self.lend_modes(),
+        })
+    }
+
+    /// The modes of the series; they come back with a piece.
+    pub(crate) fn lend_modes(&mut self) -> Box<[u8]> {
+        match self.modes.is_empty() {
+            // Lent already: two pieces at once are rare.
+            true => vec![0; self.series.len()].into(),
+            false => std::mem::take(&mut self.modes),
+        }
+    }
+
+    /// Adds rows that are frozen or closed.
+    pub(crate) fn add(&mut self, window: Window, rows: Rows) {
+        self.window(window)
+            .segments
+            .push(Segment { rows, sealing: false });
+    }
+
+    pub(crate) fn return_modes(&mut self, modes: Box<[u8]>) {
+        self.modes = modes;
+    }
+
+    /// Puts a piece in the place of the rows it was frozen from. A seal may have taken them meanwhile. Gives the bytes
+    /// of memory that the window takes more, or less.
+    pub(crate) fn frozen(&mut self, closed: Closed, piece: Piece) -> isize {
+        self.modes = closed.modes;
+        let mut grown = 0;
+        if let Ok(at) = self.find(closed.window) {
+            let there = self.windows[at].segments.iter_mut().find(
+                |segment| matches!(&segment.rows, Rows::Closed(rows) if Arc::ptr_eq(rows, &closed.rows)),
+            );
+            if let Some(segment) = there {
+                grown = piece.bytes() as isize - closed.rows.bytes() as isize;
+                segment.rows = Rows::Frozen(Arc::new(piece));
+            }
+        }
+        // The fresh buffer fills again at once, a late one perhaps never.
+        if closed.window == self.fresh.window
+            && !self.fresh.rows.has_room()
+            && let Ok(mut rows) = Arc::try_unwrap(closed.rows)
+        {
+            rows.clear();
+            grown += rows.bytes() as isize;
+            self.fresh.rows = rows;
+        }
+        grown
+    }
+
+    /// Hands all rows of a window to a seal; they stay where readers find them.
+    pub(crate) fn take(&mut self, window: Window) -> Vec<Rows> {
+        for late in [false, true] {
+            let open = if late { &self.late } else { &self.fresh };
+            if open.window == window
+                && let Some(closed) = self.close(late)
+            {
+                self.modes = closed.modes;
+            }
+        }
+        self.release(window);
+        let Ok(at) = self.find(window) else {
+            return Vec::new();
+        };
+        self.windows[at].listed = false;
+        let new = self.windows[at].segments.iter_mut().filter(|s| !s.sealing);
+        new.map(|segment| {
+            segment.sealing = true;
+            segment.rows.clone()
+        })
+        .collect()
+    }
+
+    /// Drops what a seal took of a window.
+    pub(crate) fn sealed(&mut self, window: Window) {
+        let Ok(at) = self.find(window) else { return };
+        self.windows[at].segments.retain(|segment| !segment.sealing);
+        if !self.windows[at].listed && self.windows[at].segments.is_empty() {
+            self.windows.remove(at);
+        }
+    }
+
+    /// Frees the room of a window's empty buffers.
+    fn release(&mut self, window: Window) {
+        for open in [&mut self.fresh, &mut self.late] {
+            if open.window == window && open.rows.is_empty() {
+                open.rows = OpenRows::default();
             }
         }
     }
 
-    /// Lets the oldest pieces go while more rows than `rows` are left without them.
+    /// Takes back what a seal took of a window and could not write; true as [`Group::list`].
+    pub(crate) fn unsealed(&mut self, window: Window) -> bool {
+        let entry = self.window(window);
+        entry
+            .segments
+            .iter_mut()
+            .for_each(|segment| segment.sealing = false);
+        self.list(window)
+    }
+
+    /// Lets the oldest rows go while more than `rows` are left without them.
     pub(crate) fn keep(&mut self, rows: usize) {
-        while self.pieces.len() > rows.div_ceil(super::piece::ROWS) {
-            self.pieces.remove(0);
+        let closed = self.windows.iter().flat_map(|window| &window.segments);
+        let mut held: usize = closed.map(|segment| segment.rows.len()).sum();
+        held += self.fresh.rows.len() + self.late.rows.len();
+        let mut at = 0;
+        while let Some(window) = self.windows.get_mut(at) {
+            while let Some(first) = window.segments.first()
+                && held - first.rows.len() >= rows
+            {
+                held -= first.rows.len();
+                window.segments.remove(0);
+            }
+            let name = window.window;
+            if !self.windows[at].segments.is_empty() || self.open_of(name).any(|open| !open.is_empty()) {
+                at += 1;
+            } else {
+                self.windows.remove(at);
+            }
         }
     }
 
-    /// Pieces that reach into a range of time.
-    pub(crate) fn pieces(&self, start: i64, end: i64) -> impl Iterator<Item = &Arc<Piece>> {
-        self.pieces
+    /// Rows that reach into a range of time, both ends included.
+    pub(crate) fn closed(&self, start: i64, end: i64) -> impl Iterator<Item = &Rows> {
+        self.windows
             .iter()
-            .filter(move |piece| piece.first() <= end && piece.last() >= start)
+            .filter(move |window| window.window.start_ms() <= end && window.window.end_ms() > start)
+            .flat_map(|window| &window.segments)
+            .map(|segment| &segment.rows)
+            .filter(move |rows| rows.meets(start, end))
     }
 
     /// Open samples of a series in a range of time, as (time, order, value).
@@ -129,14 +389,7 @@ impl Group {
     ) -> impl Iterator<Item = (i64, u64, f64)> + '_ {
         [&self.fresh, &self.late]
             .into_iter()
-            .flat_map(move |open| open.samples(position))
+            .flat_map(move |open| open.rows.samples(position))
             .filter(move |(time, _, _)| (start..=end).contains(time))
-    }
-
-    /// Bytes of memory, roughly.
-    pub(crate) fn bytes(&self) -> usize {
-        let open = (self.fresh.len() + self.late.len()) * (16 + 8 * self.series.len());
-        let frozen: usize = self.pieces.iter().map(|piece| piece.bytes() + 24).sum();
-        size_of::<Group>() + 5 * self.series.len() + open + frozen
     }
 }

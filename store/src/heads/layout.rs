@@ -30,8 +30,8 @@ impl Part {
         self.partition as usize
     }
 
-    pub(crate) fn group(&self) -> usize {
-        self.group as usize
+    pub(crate) fn group(&self) -> u32 {
+        self.group
     }
 
     pub(crate) fn positions(&self) -> &[u32] {
@@ -39,51 +39,115 @@ impl Part {
     }
 }
 
+/// A list of series as runs: the first and how many follow one another.
+#[derive(Debug, PartialEq, Eq)]
+struct Runs(Box<[(u32, u32)]>);
+
+impl Runs {
+    fn of(series: &[SeriesId]) -> Self {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for id in series {
+            match runs.last_mut() {
+                Some((first, count)) if first.checked_add(*count) == Some(id.get()) => *count += 1,
+                _ => runs.push((id.get(), 1)),
+            }
+        }
+        Runs(runs.into())
+    }
+
+    fn are(&self, series: &[SeriesId]) -> bool {
+        let mut rest = series;
+        for (first, count) in &self.0 {
+            let Some((run, after)) = rest.split_at_checked(*count as usize) else {
+                return false;
+            };
+            if !run.iter().zip(*first..).all(|(id, n)| id.get() == n) {
+                return false;
+            }
+            rest = after;
+        }
+        rest.is_empty()
+    }
+}
+
 /// All parts of a batch's group.
 #[derive(Debug)]
 pub(crate) struct GroupLayout {
     dict: DictHash,
-    series: Vec<SeriesId>,
+    /// The ring that placed them.
+    ring: u32,
+    series: Runs,
     parts: Vec<Part>,
 }
 
 impl GroupLayout {
-    pub(crate) fn new(dict: DictHash, series: Vec<SeriesId>, parts: Vec<Part>) -> Self {
-        GroupLayout { dict, series, parts }
+    pub(crate) fn new(dict: DictHash, ring: u32, series: &[SeriesId], parts: Vec<Part>) -> Self {
+        GroupLayout {
+            dict,
+            ring,
+            series: Runs::of(series),
+            parts,
+        }
     }
 
     pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    fn is_of(&self, dict: DictHash, series: &[SeriesId]) -> bool {
-        self.dict == dict && self.series == series
+    fn is_of(&self, dict: DictHash, ring: u32, series: &[SeriesId]) -> bool {
+        self.dict == dict && self.ring == ring && self.series.are(series)
     }
 }
 
-/// A device's layouts, the last used first.
+/// A device's layouts, the last used first, each with the time of its last use (ms).
 #[derive(Debug, Default)]
-pub(crate) struct Layouts(VecDeque<Arc<GroupLayout>>);
+pub(crate) struct Layouts(VecDeque<(Arc<GroupLayout>, i64)>);
 
 impl Layouts {
-    pub(crate) fn find(&self, dict: DictHash, series: &[SeriesId]) -> Option<&Arc<GroupLayout>> {
-        self.0.iter().find(|layout| layout.is_of(dict, series))
+    pub(crate) fn has(&self, dict: DictHash, ring: u32, series: &[SeriesId]) -> bool {
+        self.0.iter().any(|(layout, _)| layout.is_of(dict, ring, series))
     }
 
     /// Finds a layout and marks it as used.
-    pub(crate) fn touch(&mut self, dict: DictHash, series: &[SeriesId]) -> Option<Arc<GroupLayout>> {
-        let at = self.0.iter().position(|layout| layout.is_of(dict, series))?;
+    pub(crate) fn touch(
+        &mut self,
+        dict: DictHash,
+        ring: u32,
+        series: &[SeriesId],
+        now_ms: i64,
+    ) -> Option<Arc<GroupLayout>> {
+        let at = self
+            .0
+            .iter()
+            .position(|(layout, _)| layout.is_of(dict, ring, series))?;
         if at > 0 {
             let layout = self.0.remove(at)?;
             self.0.push_front(layout);
         }
-        self.0.front().cloned()
+        let (layout, used) = self.0.front_mut()?;
+        *used = now_ms.max(*used);
+        Some(layout.clone())
     }
 
-    pub(crate) fn insert(&mut self, layout: GroupLayout) -> Arc<GroupLayout> {
+    pub(crate) fn insert(&mut self, layout: GroupLayout, now_ms: i64) -> Arc<GroupLayout> {
         let layout = Arc::new(layout);
-        self.0.push_front(layout.clone());
-        self.0.truncate(MAX_LAYOUTS);
+        self.0.push_front((layout.clone(), now_ms));
         layout
+    }
+
+    /// Lets the longest unused beyond the most that are kept go.
+    pub(crate) fn bound(&mut self) {
+        self.0.truncate(MAX_LAYOUTS);
+    }
+
+    /// Lets those go that were not used since a time; true if none is left.
+    pub(crate) fn sweep(&mut self, since_ms: i64) -> bool {
+        self.0.retain(|(_, used)| *used >= since_ms);
+        self.0.shrink_to_fit();
+        self.0.is_empty()
+    }
+
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.0.iter().flat_map(|(layout, _)| layout.parts())
     }
 }

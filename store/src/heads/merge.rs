@@ -16,15 +16,11 @@ pub(crate) fn merge(sources: &[Source], start: i64, end: i64) -> Merged {
     for source in sources {
         match source {
             Source::Open(open) => samples.extend_from_slice(open),
-            Source::Frozen(piece, position) => {
-                let Ok(stamps) = piece.stamps() else { continue };
-                piece.values(*position, &mut scratch, |row, value| {
-                    let (time, order) = stamps[row];
-                    if (start..=end).contains(&time) {
-                        samples.push((time, order, value));
-                    }
-                });
-            }
+            Source::Rows(rows, position) => rows.samples(*position, &mut scratch, |time, order, value| {
+                if (start..=end).contains(&time) {
+                    samples.push((time, order, value));
+                }
+            }),
         }
     }
     if !samples.is_sorted_by(|a, b| a.0 < b.0) {

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use prost::Message;
+use roaring::RoaringBitmap;
+use wire::message::Histogram;
 use wire::{Labels, Tenant};
 
 use super::Heads;
@@ -15,7 +18,7 @@ use crate::query::{ReadBack, SeriesSlice};
 /// Series from which on partitions are read by a thread each.
 const PARALLEL: usize = 1024;
 
-type Found = Vec<(Labels, Vec<Source>)>;
+type Found = Vec<(Labels, Vec<Source>, Vec<(i64, Histogram)>)>;
 
 impl Heads {
     /// Series that satisfy every matcher and have samples in the range, both ends included, sorted by labels.
@@ -50,7 +53,12 @@ impl Heads {
         for part in parts {
             all.extend(part?);
         }
-        if all.iter().map(|s| s.values.len()).sum::<usize>() > max_samples {
+        if all
+            .iter()
+            .map(|s| s.values.len() + s.histograms.len())
+            .sum::<usize>()
+            > max_samples
+        {
             return Err(SelectError::TooManySamples { limit: max_samples });
         }
         all.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
@@ -62,12 +70,17 @@ impl Heads {
         let Some(head) = partition.tenants.get(tenant) else {
             return Vec::new();
         };
-        head.postings()
+        head.registry()
             .find(matchers)
             .into_iter()
             .filter_map(|series| {
-                let sources = head.sources(series, start, end);
-                (!sources.is_empty()).then(|| (head.postings().labels(series), sources))
+                let sources = head.sources(series, (start, end), None);
+                let histograms: Vec<_> = head
+                    .histograms(series, (start, end))
+                    .filter_map(|(time, histogram)| Some((time, Histogram::decode(&*histogram.bytes).ok()?)))
+                    .collect();
+                let any = !sources.is_empty() || !histograms.is_empty();
+                any.then(|| (head.registry().labels(series), sources, histograms))
             })
             .collect()
     }
@@ -76,7 +89,7 @@ impl Heads {
     pub(crate) fn series(&self, tenant: &Tenant, matchers: &[Matcher], start: i64, end: i64) -> Vec<Labels> {
         let mut all: Vec<Labels> = (0..self.partitions.len())
             .flat_map(|partition| self.found(partition, tenant, matchers, start, end))
-            .map(|(labels, _)| labels)
+            .map(|(labels, _, _)| labels)
             .collect();
         all.sort_unstable();
         all
@@ -94,12 +107,12 @@ impl Heads {
     pub(crate) fn label_names(&self, tenant: &Tenant, matchers: &[Matcher]) -> Vec<String> {
         let mut names = BTreeSet::new();
         self.each_head(tenant, |head| {
-            let postings = head.postings();
+            let registry = head.registry();
             if matchers.is_empty() {
-                names.extend(postings.names().map(str::to_owned));
+                names.extend(registry.names().map(str::to_owned));
             }
             for series in matching(head, matchers) {
-                let labels = postings.labels(series);
+                let labels = registry.labels(series);
                 names.extend(labels.iter().map(|(name, _)| name.to_owned()));
             }
         });
@@ -110,12 +123,12 @@ impl Heads {
     pub(crate) fn label_values(&self, tenant: &Tenant, name: &str, matchers: &[Matcher]) -> Vec<String> {
         let mut values = BTreeSet::new();
         self.each_head(tenant, |head| {
-            let postings = head.postings();
+            let registry = head.registry();
             if matchers.is_empty() {
-                values.extend(postings.values(name).map(str::to_owned));
+                values.extend(registry.values(name).map(str::to_owned));
             }
             for series in matching(head, matchers) {
-                values.extend(postings.labels(series).get(name).map(str::to_owned));
+                values.extend(registry.labels(series).get(name).map(str::to_owned));
             }
         });
         values.into_iter().collect()
@@ -127,16 +140,21 @@ impl Heads {
         self.each_head(tenant, |head| {
             let mut series: Vec<u32> = head
                 .groups()
-                .iter()
                 .filter(|group| group.owner() == Some(device))
                 .flat_map(|group| group.series().iter().copied())
                 .collect();
             series.sort_unstable();
             series.dedup();
             for series in series {
-                let merged = merge(&head.sources(series, i64::MIN, i64::MAX), i64::MIN, i64::MAX);
+                let merged = merge(
+                    &head.sources(series, (i64::MIN, i64::MAX), Some(device)),
+                    i64::MIN,
+                    i64::MAX,
+                );
                 count.series += 1;
                 count.samples += merged.values.len() as u64;
+                let histograms = head.histograms(series, (i64::MIN, i64::MAX));
+                count.samples += histograms.filter(|(_, h)| h.owner == device).count() as u64;
                 let twice = merged.times_ms.windows(2).filter(|w| w[0] >= w[1]).count();
                 count.duplicates += twice as u64;
             }
@@ -144,43 +162,40 @@ impl Heads {
         count
     }
 
-    /// Bytes of memory that groups take, roughly, and how many series there are.
+    /// Bytes of memory that samples take, roughly, and how many series there are.
     pub(crate) fn size(&self) -> (usize, usize) {
         let (mut bytes, mut series) = (0, 0);
         for partition in 0..self.partitions.len() {
             for head in self.read(partition).tenants.values() {
-                bytes += head
-                    .groups()
-                    .iter()
-                    .map(super::group::Group::bytes)
-                    .sum::<usize>();
-                series += head.postings().len();
+                bytes += head.windows().values().map(|window| window.bytes).sum::<usize>();
+                series += head.registry().len();
             }
         }
         (bytes, series)
     }
 }
 
-fn matching(head: &TenantHead, matchers: &[Matcher]) -> Vec<u32> {
+fn matching(head: &TenantHead, matchers: &[Matcher]) -> RoaringBitmap {
     match matchers.is_empty() {
-        true => Vec::new(),
-        false => head.postings().find(matchers),
+        true => RoaringBitmap::new(),
+        false => head.registry().find(matchers),
     }
 }
 
 fn slices(found: Found, start: i64, end: i64, max_samples: usize) -> Result<Vec<SeriesSlice>, SelectError> {
     let mut slices = Vec::with_capacity(found.len());
     let mut left = max_samples;
-    for (labels, sources) in found {
+    for (labels, sources, histograms) in found {
         let merged = merge(&sources, start, end);
         left = left
-            .checked_sub(merged.values.len())
+            .checked_sub(merged.values.len() + histograms.len())
             .ok_or(SelectError::TooManySamples { limit: max_samples })?;
-        if !merged.values.is_empty() {
+        if !merged.values.is_empty() || !histograms.is_empty() {
             slices.push(SeriesSlice {
                 labels,
                 times_ms: merged.times_ms,
                 values: merged.values,
+                histograms,
             });
         }
     }

@@ -1,18 +1,21 @@
-//! A tenant's head in one partition: its series, and the groups that hold their rows.
+//! A tenant's head in one partition: its series, the groups that hold their rows, and what is counted of each window.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use prost::Message;
 use wire::Labels;
-use wire::batch::Group as Rows;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::Tally;
-use super::group::Group;
+use super::delivery::{Arrival, Delivery, Done, Job};
+use super::group::{Group, Values};
 use super::layout::Part;
-use super::piece::{Freezer, Piece};
-use super::postings::Postings;
+use super::registry::{Exhausted, Place, Registry};
+use super::segment::Rows;
+use super::window_head::{Histogram, WindowHead, histogram_bytes};
 use crate::ledger::DeviceRef;
+use crate::tally::Tally;
+use crate::window::Window;
 
 /// Groups of each device in a partition; beyond them each series of a new list gets a group of its own, of which there
 /// can be no more than series.
@@ -21,45 +24,86 @@ const MAX_GROUPS: usize = 64;
 /// One tenant in one partition.
 #[derive(Debug, Default)]
 pub(crate) struct TenantHead {
-    postings: Postings,
-    groups: Vec<Group>,
+    registry: Registry,
+    groups: Vec<Option<Group>>,
+    free: Vec<u32>,
     by_list: HashMap<u64, Vec<u32>>,
-    counts: HashMap<Option<DeviceRef>, usize>,
-    /// The first group of each series and its position in it; further ones in `more`.
-    places: Vec<(u32, u32)>,
-    more: HashMap<u32, Vec<(u32, u32)>>,
+    counts: HashMap<Option<DeviceRef>, Counts>,
+    /// Places of series that are in more than one group, but the first, which the registry has.
+    more: HashMap<u32, Vec<Place>>,
+    windows: BTreeMap<Window, WindowHead>,
+    /// What blocks hold of each window: all up to a number.
+    sealed: BTreeMap<Window, u64>,
 }
 
-/// What appending needs beside the rows.
-pub(crate) struct Tools<'a> {
-    pub(crate) tally: &'a mut Tally,
-    pub(crate) freezer: &'a mut Freezer,
+/// What a device has in a head.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    groups: usize,
+    /// Series whose first group is the device's.
+    series: usize,
 }
 
 /// Where samples of one series are.
 pub(crate) enum Source {
     /// Copies of open samples: (time, order, value).
     Open(Vec<(i64, u64, f64)>),
-    /// A frozen piece and the series' position in it.
-    Frozen(Arc<Piece>, usize),
+    /// Rows, and the series' position in them.
+    Rows(Rows, usize),
 }
 
 impl TenantHead {
-    pub(crate) fn postings(&self) -> &Postings {
-        &self.postings
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
-    pub(crate) fn groups(&self) -> &[Group] {
-        &self.groups
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().flatten()
     }
 
-    /// The number of a series, given its labels and their hash.
-    pub(crate) fn register(&mut self, labels: &Labels, hash: u64) -> u32 {
-        let (series, new) = self.postings.register(labels, hash);
-        if new {
-            self.places.push((u32::MAX, 0));
+    fn group(&self, group: u32) -> Option<&Group> {
+        self.groups.get(group as usize)?.as_ref()
+    }
+
+    /// Windows with rows that no seal has taken.
+    pub(crate) fn windows(&self) -> &BTreeMap<Window, WindowHead> {
+        &self.windows
+    }
+
+    /// What became of a device's samples that are in no block.
+    pub(crate) fn tally(&self, device: DeviceRef) -> Tally {
+        let mut sum = Tally::default();
+        for head in self.windows.values() {
+            if let Some(tally) = head.tallies.get(&device) {
+                sum.add(tally.tally);
+            }
         }
-        series
+        sum
+    }
+
+    /// Whether a series is in a group.
+    pub(crate) fn is_active<'a>(&self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
+        let series = self.registry.find_labels(labels);
+        series.is_some_and(|series| self.registry.place(series).is_some())
+    }
+
+    /// Series in groups of devices, of one or of all.
+    pub(crate) fn active(&self, device: Option<DeviceRef>) -> usize {
+        match device {
+            Some(_) => self.counts.get(&device).map_or(0, |counts| counts.series),
+            None => {
+                let devices = self.counts.iter().filter(|(owner, _)| owner.is_some());
+                devices.map(|(_, counts)| counts.series).sum()
+            }
+        }
+    }
+
+    /// The number of a series, a new one if its labels are.
+    pub(crate) fn register<'a>(
+        &mut self,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<u32, Exhausted> {
+        self.registry.register(labels)
     }
 
     /// Finds or makes the groups that hold a list of (position, series), and emits each with its positions.
@@ -70,7 +114,7 @@ impl TenantHead {
         mut emit: impl FnMut(u32, Vec<u32>),
     ) {
         // The same labels twice in one list: the later ones stand alone, so that a row has one value per series.
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let mut alone: Vec<(u32, u32)> = Vec::new();
         list.retain(|entry| {
             let first = seen.insert(entry.1);
@@ -79,152 +123,263 @@ impl TenantHead {
             }
             first
         });
-        let count = self.counts.get(&owner).copied().unwrap_or(0);
+        let count = self.counts.get(&owner).map_or(0, |counts| counts.groups);
         if count >= MAX_GROUPS && self.find_group(owner, &series_of(&list)).is_none() {
             alone.append(&mut list);
         }
         if !list.is_empty() {
-            let group = self.group(owner, series_of(&list));
+            let group = self.group_of(owner, series_of(&list));
             emit(group, list.iter().map(|(position, _)| *position).collect());
         }
         for (position, series) in alone {
-            let group = self.group(owner, vec![series]);
+            let group = self.group_of(owner, vec![series]);
             emit(group, vec![position]);
         }
     }
 
     fn find_group(&self, owner: Option<DeviceRef>, series: &[u32]) -> Option<u32> {
         self.by_list.get(&hash_of(series))?.iter().copied().find(|group| {
-            let group = &self.groups[*group as usize];
-            group.owner() == owner && group.series() == series
+            self.group(*group)
+                .is_some_and(|group| group.owner() == owner && **group.series() == *series)
         })
     }
 
-    fn group(&mut self, owner: Option<DeviceRef>, series: Vec<u32>) -> u32 {
+    fn group_of(&mut self, owner: Option<DeviceRef>, series: Vec<u32>) -> u32 {
         if let Some(group) = self.find_group(owner, &series) {
             return group;
         }
-        let number = self.groups.len() as u32;
-        self.by_list.entry(hash_of(&series)).or_default().push(number);
-        *self.counts.entry(owner).or_default() += 1;
-        let mut group = Group::new(owner, series);
-        for (position, series) in group.series().to_vec().into_iter().enumerate() {
-            let place = &mut self.places[series as usize];
-            if place.0 == u32::MAX {
-                *place = (number, position as u32);
-                continue;
-            }
-            let first = place.0;
-            let others = self.more.entry(series).or_default();
-            for other in std::iter::once(first).chain(others.iter().map(|(group, _)| *group)) {
-                self.groups[other as usize].add_sibling(number);
-                group.add_sibling(other);
-            }
-            others.push((number, position as u32));
+        let number = self.free.pop().unwrap_or(self.groups.len() as u32);
+        if number as usize == self.groups.len() {
+            self.groups.push(None);
         }
-        self.groups.push(group);
+        self.by_list.entry(hash_of(&series)).or_default().push(number);
+        let mut group = Group::new(owner, series);
+        let mut first_here = 0;
+        for (position, series) in group.series().clone().iter().enumerate() {
+            let place = Place {
+                group: number,
+                position: position as u32,
+            };
+            let Some(first) = self.registry.place(*series) else {
+                self.registry.set_place(*series, Some(place));
+                first_here += 1;
+                continue;
+            };
+            let others = self.more.entry(*series).or_default();
+            for other in std::iter::once(&first).chain(others.iter()) {
+                if let Some(Some(sibling)) = self.groups.get_mut(other.group as usize) {
+                    sibling.add_sibling(number);
+                }
+                group.add_sibling(other.group);
+            }
+            others.push(place);
+        }
+        self.groups[number as usize] = Some(group);
+        let counts = self.counts.entry(owner).or_default();
+        counts.groups += 1;
+        counts.series += first_here;
         number
     }
 
-    fn places_of(&self, series: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let first = self.places[series as usize];
+    fn places_of(&self, series: u32) -> impl Iterator<Item = Place> + '_ {
         let more = self.more.get(&series).into_iter().flatten().copied();
-        std::iter::once(first)
-            .filter(|(group, _)| *group != u32::MAX)
-            .chain(more)
+        self.registry.place(series).into_iter().chain(more)
     }
 
-    /// Appends the taken rows of a batch's group.
-    pub(crate) fn append(
-        &mut self,
-        part: &Part,
-        rows: &Rows,
-        take: &[bool],
-        order: u64,
-        writer: &mut Tools<'_>,
-    ) {
-        let count = rows.rows.len();
-        for (r, row) in rows
-            .rows
-            .iter()
-            .enumerate()
-            .filter(|(r, _)| take.get(*r) == Some(&true))
-        {
-            let time = row.time.ms();
-            let order = order + r as u64;
-            let values = part.positions().iter().map(|position| {
-                let cell = *position as usize * count + r;
-                match &rows.present {
-                    None => rows.values.get(cell).copied(),
-                    Some(present) => present.get(cell).then(|| rows.values[cell]),
-                }
-            });
-            writer.tally.taken += match rows.present {
-                None => part.positions().len() as u64,
-                Some(_) => values.clone().flatten().count() as u64,
-            };
-            if self.may_repeat(part.group(), time) {
-                self.count_repeats(part.group(), time, values.clone(), writer.tally);
+    /// Adds the taken rows of a batch's group. What it gives back is to be frozen and put by [`TenantHead::put`].
+    pub(crate) fn append(&mut self, part: &Part, delivery: &Delivery<'_>) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        let arrival = delivery.arrival;
+        for (at, (window, rows)) in delivery.windows().iter().enumerate() {
+            let sealed = self.sealed.get(window).copied().unwrap_or(0);
+            if arrival.replayed && arrival.number <= sealed {
+                continue;
             }
-            self.groups[part.group()].push(time, order, values, writer.freezer);
+            self.note(part, *window, arrival);
+            let Some(Some(group)) = self.groups.get_mut(part.group() as usize) else {
+                continue;
+            };
+            let mut tally = Tally::default();
+            let bulk = delivery.bulk(part, at, group);
+            for row in rows {
+                tally.taken += delivery.count(part, *row);
+                self.count_repeats(part, delivery, *row, &mut tally);
+                if bulk.is_none() {
+                    self.push(part, delivery, *row, &mut jobs);
+                }
+            }
+            jobs.extend(bulk);
+            self.add_histograms(part, delivery, (*window, rows), &mut tally);
+            if let Some(head) = self.windows.get_mut(window) {
+                head.tallies.entry(delivery.owner).or_default().tally.add(tally);
+            }
+        }
+        jobs
+    }
+
+    /// Notes that a group gets rows of a window.
+    fn note(&mut self, part: &Part, window: Window, arrival: Arrival) {
+        let head = self
+            .windows
+            .entry(window)
+            .or_insert_with(|| WindowHead::new(arrival.number, arrival.received_ms));
+        head.note(arrival.number, arrival.received_ms);
+        if let Some(Some(group)) = self.groups.get_mut(part.group() as usize)
+            && group.list(window)
+        {
+            head.groups.push(part.group());
         }
     }
 
-    /// Appends a row of the bridge's own series and lets rows beyond `keep` go.
+    fn push(&mut self, part: &Part, delivery: &Delivery<'_>, row: u32, jobs: &mut Vec<Job>) {
+        let windows = &mut self.windows;
+        let mut grown = |window: Window, bytes: isize| {
+            if let Some(head) = windows.get_mut(&window) {
+                head.grow(bytes);
+            }
+        };
+        if let Some(Some(group)) = self.groups.get_mut(part.group() as usize) {
+            let closed = delivery.push(part, row, group, &mut grown);
+            jobs.extend(closed.into_iter().flatten().map(|c| Job::closed(part.group(), c)));
+        }
+    }
+
+    /// Puts frozen pieces where they belong.
+    pub(crate) fn put(&mut self, done: impl IntoIterator<Item = Done>) {
+        for done in done {
+            let Some(Some(group)) = self.groups.get_mut(done.group() as usize) else {
+                continue;
+            };
+            let (window, bytes) = done.put(group);
+            if let Some(head) = self.windows.get_mut(&window) {
+                head.grow(bytes);
+            }
+        }
+    }
+
+    fn add_histograms(
+        &mut self,
+        part: &Part,
+        delivery: &Delivery<'_>,
+        (window, rows): (Window, &[u32]),
+        tally: &mut Tally,
+    ) {
+        let (Some(Some(group)), Some(head)) = (
+            self.groups.get(part.group() as usize),
+            self.windows.get_mut(&window),
+        ) else {
+            return;
+        };
+        for cell in &delivery.rows.histograms {
+            let (true, Some(histogram)) = (rows.contains(&cell.row), &cell.histogram) else {
+                continue;
+            };
+            let Ok(at) = part.positions().binary_search(&cell.position) else {
+                continue;
+            };
+            let bytes: Arc<[u8]> = histogram.encode_to_vec().into();
+            let key = (group.series()[at], delivery.stamp(cell.row).0);
+            tally.taken += 1;
+            head.grow(histogram_bytes(&bytes) as isize);
+            let owner = delivery.owner;
+            let new = Histogram { owner, bytes };
+            let same = |old: &Histogram| old.bytes == new.bytes;
+            match head.histograms.get(&key) {
+                Some(old) if same(old) => tally.same += 1,
+                Some(_) => tally.conflict += 1,
+                None => {}
+            }
+            if let Some(old) = head.histograms.insert(key, new) {
+                head.grow(-(histogram_bytes(&old.bytes) as isize));
+            }
+        }
+    }
+
+    /// Adds a row of the bridge's own series and lets rows beyond `keep` go.
     pub(crate) fn append_own(
         &mut self,
         part: &Part,
-        (time, order): (i64, u64),
+        stamp: (i64, u64),
         row: &[(Labels, f64)],
         keep: usize,
-        freezer: &mut Freezer,
-    ) {
-        let group = &mut self.groups[part.group()];
-        let values = part
-            .positions()
-            .iter()
-            .map(|position| Some(row[*position as usize].1));
-        group.push(time, order, values, freezer);
+    ) -> Vec<Job> {
+        let Some(Some(group)) = self.groups.get_mut(part.group() as usize) else {
+            return Vec::new();
+        };
+        let values = part.positions().iter().map(|position| row[*position as usize].1);
+        let values: Values<_, std::iter::Empty<Option<f64>>> = Values::Whole(values);
+        group.list(Window::of(stamp.0));
+        let closed = group.push(stamp, values, &mut |_, _| {});
         group.keep(keep);
+        let jobs = closed.into_iter().flatten();
+        jobs.map(|closed| Job::closed(part.group(), closed)).collect()
     }
 
-    fn may_repeat(&self, group: usize, time: i64) -> bool {
-        let group = &self.groups[group];
-        group.holds(time)
-            || group
-                .siblings()
-                .iter()
-                .any(|other| self.groups[*other as usize].holds(time))
+    fn may_repeat(&self, group: u32, time: i64) -> bool {
+        self.group(group).is_some_and(|group| {
+            let siblings = group.siblings().iter();
+            group.holds(time)
+                || siblings
+                    .filter_map(|other| self.group(*other))
+                    .any(|g| g.holds(time))
+        })
     }
 
-    fn count_repeats(
-        &self,
-        group: usize,
-        time: i64,
-        values: impl Iterator<Item = Option<f64>>,
-        tally: &mut Tally,
-    ) {
-        for (series, value) in self.groups[group].series().iter().zip(values) {
+    fn count_repeats(&self, part: &Part, delivery: &Delivery<'_>, row: u32, tally: &mut Tally) {
+        let time = delivery.stamp(row).0;
+        if !self.may_repeat(part.group(), time) {
+            return;
+        }
+        let series = self.group(part.group()).map_or(&[][..], |group| group.series());
+        for (series, value) in series.iter().zip(delivery.cells(part, row)) {
             let Some(value) = value else { continue };
-            let winner = self
-                .places_of(*series)
-                .filter_map(|(group, position)| self.groups[group as usize].at(position as usize, time))
-                .max_by_key(|(order, _)| *order);
-            match winner {
-                Some((_, old)) if old.to_bits() == value.to_bits() => tally.same += 1,
+            match self.winner(*series, time) {
+                Some(old) if old.to_bits() == value.to_bits() => tally.same += 1,
                 Some(_) => tally.conflict += 1,
                 None => {}
             }
         }
     }
 
-    /// Where a series' samples of a range of time are.
-    pub(crate) fn sources(&self, series: u32, start: i64, end: i64) -> Vec<Source> {
+    /// The value that a series has at a time.
+    fn winner(&self, series: u32, time: i64) -> Option<f64> {
+        self.places_of(series)
+            .filter_map(|place| self.group(place.group)?.at(place.position as usize, time))
+            .max_by_key(|(order, _)| *order)
+            .map(|(_, value)| value)
+    }
+
+    /// Histograms of a series in a range of time, both ends included, in order of time.
+    pub(crate) fn histograms(
+        &self,
+        series: u32,
+        (start, end): (i64, i64),
+    ) -> impl Iterator<Item = (i64, &Histogram)> {
+        // A range that ends before it starts has none.
+        let windows = (start <= end).then(|| self.windows.range(Window::of(start)..=Window::of(end)));
+        let windows = windows.into_iter().flatten();
+        let cells = windows.flat_map(move |(_, head)| head.histograms.range((series, start)..=(series, end)));
+        cells.map(|((_, time), histogram)| (*time, histogram))
+    }
+
+    /// Where a series' samples of a range of time are; `only` of one owner, if given.
+    pub(crate) fn sources(
+        &self,
+        series: u32,
+        (start, end): (i64, i64),
+        only: Option<DeviceRef>,
+    ) -> Vec<Source> {
         let mut sources = Vec::new();
-        for (group, position) in self.places_of(series) {
-            let (group, position) = (&self.groups[group as usize], position as usize);
-            for piece in group.pieces(start, end) {
-                sources.push(Source::Frozen(piece.clone(), position));
+        for place in self.places_of(series) {
+            let Some(group) = self.group(place.group) else {
+                continue;
+            };
+            if only.is_some() && group.owner() != only {
+                continue;
+            }
+            let position = place.position as usize;
+            for rows in group.closed(start, end) {
+                sources.push(Source::Rows(rows.clone(), position));
             }
             let open: Vec<_> = group.open(position, start, end).collect();
             if !open.is_empty() {

@@ -117,7 +117,7 @@ impl<'a> Replay<'a> {
             match reader.push(value) {
                 Ok(records) => {
                     for record in records {
-                        match self.record(record) {
+                        match self.record(number, record) {
                             Ok(samples) => state.samples += samples,
                             Err(what) => report(number, what),
                         }
@@ -134,7 +134,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn record(&mut self, record: Record) -> Result<u64, String> {
+    fn record(&mut self, number: u64, record: Record) -> Result<u64, String> {
         let name = match record.name.is_empty() {
             false => record.name.parse().map_err(|_| "a device's name is malformed")?,
             true => self
@@ -154,6 +154,7 @@ impl<'a> Replay<'a> {
         };
         apply_rest(
             &effect,
+            (number, true),
             dict.as_deref(),
             &self.heads,
             &mut self.keys,

@@ -1,0 +1,239 @@
+//! Rows of a batch's group on their way into heads.
+
+use wire::batch::Group as Rows;
+
+use super::group::{Closed, Group, Values};
+use super::layout::Part;
+use super::piece::{Freezer, Piece};
+use super::segment;
+use crate::ledger::DeviceRef;
+use crate::window::Window;
+
+/// When rows came, as the record of the journal has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// Number of the last value of the record's commit.
+    pub(crate) number: u64,
+    /// When it arrived, ms.
+    pub(crate) received_ms: i64,
+    /// Generation of the ring that places its series.
+    pub(crate) ring: u32,
+    /// It is read again from the journal: rows that blocks have are skipped.
+    pub(crate) replayed: bool,
+}
+
+/// The taken rows of a batch's group.
+pub(crate) struct Delivery<'a> {
+    pub(crate) rows: &'a Rows,
+    pub(crate) owner: DeviceRef,
+    pub(crate) arrival: Arrival,
+    /// Order of the group's first row among the device's.
+    order: u64,
+    /// Taken rows by window.
+    windows: Vec<(Window, Vec<u32>)>,
+    /// Every cell has a value.
+    whole: bool,
+}
+
+/// Rows to be frozen outside the partition's lock.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) group: u32,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Closed(Closed),
+    /// Rows of the batch itself, which are in no buffer.
+    Bulk {
+        window: Window,
+        rows: Vec<u32>,
+        modes: Box<[u8]>,
+    },
+}
+
+/// A job done.
+pub(crate) struct Done(Job, Piece);
+
+impl<'a> Delivery<'a> {
+    pub(crate) fn new(
+        rows: &'a Rows,
+        take: &[bool],
+        (owner, arrival, order): (DeviceRef, Arrival, u64),
+    ) -> Self {
+        let mut windows: Vec<(Window, Vec<u32>)> = Vec::new();
+        for (r, row) in rows
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(r, _)| take.get(*r) == Some(&true))
+        {
+            let window = Window::of(row.time.ms());
+            match windows.iter_mut().find(|(w, _)| *w == window) {
+                Some((_, list)) => list.push(r as u32),
+                None => windows.push((window, vec![r as u32])),
+            }
+        }
+        Delivery {
+            rows,
+            owner,
+            arrival,
+            order,
+            windows,
+            whole: rows.present.is_none() && rows.values.len() == rows.series.len() * rows.rows.len(),
+        }
+    }
+
+    /// Taken rows by window.
+    pub(crate) fn windows(&self) -> &[(Window, Vec<u32>)] {
+        &self.windows
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Time and order of a row.
+    pub(crate) fn stamp(&self, row: u32) -> (i64, u64) {
+        (
+            self.rows.rows[row as usize].time.ms(),
+            self.order + u64::from(row),
+        )
+    }
+
+    fn cell(&self, position: u32, row: u32) -> Option<f64> {
+        let cell = position as usize * self.rows.rows.len() + row as usize;
+        match &self.rows.present {
+            Some(present) if !present.get(cell) => None,
+            _ => self.rows.values.get(cell).copied(),
+        }
+    }
+
+    /// Values of a part's series in a row.
+    pub(crate) fn cells<'p>(
+        &'p self,
+        part: &'p Part,
+        row: u32,
+    ) -> impl ExactSizeIterator<Item = Option<f64>> + 'p {
+        part.positions()
+            .iter()
+            .map(move |position| self.cell(*position, row))
+    }
+
+    /// How many values a part's series have in a row.
+    pub(crate) fn count(&self, part: &Part, row: u32) -> u64 {
+        match self.whole {
+            true => part.positions().len() as u64,
+            false => self.cells(part, row).flatten().count() as u64,
+        }
+    }
+
+    /// Adds a row to a group's open rows.
+    pub(crate) fn push(
+        &self,
+        part: &Part,
+        row: u32,
+        group: &mut Group,
+        grown: &mut dyn FnMut(Window, isize),
+    ) -> [Option<Closed>; 2] {
+        let (values, count) = (&self.rows.values, self.rows.rows.len());
+        let values = match self.whole {
+            true => Values::Whole(
+                part.positions()
+                    .iter()
+                    .map(|position| values[*position as usize * count + row as usize]),
+            ),
+            false => Values::Sparse(self.cells(part, row)),
+        };
+        group.push(self.stamp(row), values, grown)
+    }
+
+    /// The rows of a window as a job of their own, if they are many and no two of one time.
+    pub(crate) fn bulk(&self, part: &Part, at: usize, group: &mut Group) -> Option<Job> {
+        let (window, rows) = &self.windows[at];
+        if !group.takes_bulk(*window, rows.len(), self.whole) {
+            return None;
+        }
+        let mut rows = rows.clone();
+        rows.sort_by_key(|row| self.stamp(*row).0);
+        if rows.windows(2).any(|w| self.stamp(w[0]).0 == self.stamp(w[1]).0) {
+            return None;
+        }
+        let modes = group.lend_modes();
+        let what = What::Bulk {
+            window: *window,
+            rows,
+            modes,
+        };
+        Some(Job {
+            group: part.group(),
+            what,
+        })
+    }
+
+    /// Freezes a job's rows.
+    pub(crate) fn freeze(&self, mut job: Job, part: &Part, freezer: &mut Freezer) -> Done {
+        let piece = match &mut job.what {
+            What::Closed(closed) => closed.rows.freeze(&mut closed.modes, freezer),
+            What::Bulk { rows, modes, .. } => {
+                let stamps: Vec<(i64, u64)> = rows.iter().map(|row| self.stamp(*row)).collect();
+                freezer.freeze(&stamps, modes, |at, column| {
+                    let position = part.positions()[at];
+                    let mut mask = 0u32;
+                    for (at, row) in rows.iter().enumerate() {
+                        if let Some(value) = self.cell(position, *row) {
+                            column.push(value);
+                            mask |= 1u32.wrapping_shl(at as u32);
+                        }
+                    }
+                    (column.len() < rows.len()).then_some(mask)
+                })
+            }
+        };
+        Done(job, piece)
+    }
+}
+
+impl Job {
+    pub(crate) fn closed(group: u32, closed: Closed) -> Self {
+        Job {
+            group,
+            what: What::Closed(closed),
+        }
+    }
+
+    /// Freezes rows of the bridge's own.
+    pub(crate) fn freeze_own(mut self, freezer: &mut Freezer) -> Option<Done> {
+        match &mut self.what {
+            What::Closed(closed) => {
+                let piece = closed.rows.freeze(&mut closed.modes, freezer);
+                Some(Done(self, piece))
+            }
+            What::Bulk { .. } => None,
+        }
+    }
+}
+
+impl Done {
+    pub(crate) fn group(&self) -> u32 {
+        self.0.group
+    }
+
+    /// Puts the piece where it belongs. Gives the window and the bytes of memory that it takes more, or less.
+    pub(crate) fn put(self, group: &mut Group) -> (Window, isize) {
+        let Done(job, piece) = self;
+        match job.what {
+            What::Closed(closed) => {
+                let window = closed.window;
+                (window, group.frozen(closed, piece))
+            }
+            What::Bulk { window, modes, .. } => {
+                let bytes = piece.bytes() as isize;
+                group.return_modes(modes);
+                group.add(window, segment::Rows::Frozen(piece.into()));
+                (window, bytes)
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use wire::Labels;
+
+use super::*;
+use crate::matcher::Matcher;
+
+fn set(pairs: &[(&str, &str)]) -> Labels {
+    Labels::new(pairs.iter().copied()).unwrap()
+}
+
+fn register(registry: &mut Registry, labels: &Labels) -> u32 {
+    registry.register(labels.iter()).unwrap()
+}
+
+#[test]
+fn series_of_a_metric_are_neighbours() {
+    let mut registry = Registry::default();
+    let mut by_metric: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for device in 0..3000 {
+        for metric in ["a", "b"] {
+            let id = register(
+                &mut registry,
+                &set(&[("__name__", metric), ("d", &device.to_string())]),
+            );
+            by_metric.entry(metric.into()).or_default().push(id);
+        }
+    }
+    for ids in by_metric.values() {
+        assert!(ids.is_sorted());
+        let jumps = ids.windows(2).filter(|w| w[1] != w[0] + 1).count();
+        assert!(jumps <= 7, "{jumps}");
+    }
+    assert_eq!(registry.len(), 6000);
+    assert_eq!(registry.find(&[Matcher::equal("__name__", "a")]).len(), 3000);
+}
+
+/// Series of few labels, so that they meet.
+fn labels() -> impl Strategy<Value = Labels> {
+    let value = || 0u8..4;
+    (value(), value(), value()).prop_map(|(a, b, c)| {
+        let text = |n: u8| match n {
+            0 => String::new(),
+            n => n.to_string(),
+        };
+        set(&[("__name__", &text(a)), ("x", &text(b)), ("y", &text(c))])
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_registry_is_a_map(steps in proptest::collection::vec((labels(), any::<bool>()), 1..200)) {
+        let mut registry = Registry::default();
+        let mut plain: BTreeMap<Labels, u32> = BTreeMap::new();
+        let mut used = Vec::new();
+        for (labels, drop) in steps {
+            if drop {
+                if let Some(id) = plain.remove(&labels) {
+                    registry.remove(id);
+                }
+                prop_assert_eq!(registry.find_labels(labels.iter()), None);
+                continue;
+            }
+            let id = register(&mut registry, &labels);
+            match plain.get(&labels) {
+                Some(known) => prop_assert_eq!(id, *known),
+                None => {
+                    prop_assert!(!used.contains(&id));
+                    used.push(id);
+                    plain.insert(labels, id);
+                }
+            }
+        }
+        check(&registry, &plain);
+        // What an index would hold is read into the same.
+        let mut sorted: Vec<(&u32, &Labels)> = plain.iter().map(|(labels, id)| (id, labels)).collect();
+        sorted.sort_unstable_by_key(|(id, _)| **id);
+        let mut loaded = Registry::default();
+        for (id, labels) in sorted {
+            loaded.load(*id, labels.iter());
+        }
+        check(&loaded, &plain);
+        let highest = plain.values().max().copied();
+        let id = register(&mut loaded, &set(&[("__name__", "new")]));
+        prop_assert!(highest.is_none_or(|highest| id > highest));
+    }
+}
+
+fn check(registry: &Registry, plain: &BTreeMap<Labels, u32>) {
+    assert_eq!(registry.len(), plain.len());
+    for (labels, id) in plain {
+        assert_eq!(registry.find_labels(labels.iter()), Some(*id));
+        assert_eq!(registry.labels(*id), *labels);
+    }
+    for n in 1..4u8 {
+        let matcher = Matcher::equal("x", n.to_string());
+        let found: Vec<u32> = registry.find(&[matcher]).iter().collect();
+        let mut expected: Vec<u32> = plain
+            .iter()
+            .filter(|(labels, _)| labels.get("x") == Some(&n.to_string()))
+            .map(|(_, id)| *id)
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+    let mut names: Vec<&str> = registry.names().collect();
+    names.sort_unstable();
+    let mut expected: Vec<&str> = plain
+        .keys()
+        .flat_map(|labels| labels.iter().map(|(name, _)| name))
+        .collect();
+    expected.sort_unstable();
+    expected.dedup();
+    assert_eq!(names, expected);
+}

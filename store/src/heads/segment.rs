@@ -1,0 +1,81 @@
+//! Rows of a group that take no more: frozen, or full and not frozen yet.
+
+use std::sync::Arc;
+
+use super::piece::Piece;
+use super::rows::OpenRows;
+
+/// Rows of one window.
+#[derive(Debug, Clone)]
+pub(crate) enum Rows {
+    Frozen(Arc<Piece>),
+    Closed(Arc<OpenRows>),
+}
+
+/// Rows of one window, and whether a seal has taken them.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) rows: Rows,
+    pub(crate) sealing: bool,
+}
+
+impl Rows {
+    /// Whether a row has exactly this time.
+    pub(crate) fn holds(&self, time: i64) -> bool {
+        match self {
+            Rows::Frozen(piece) => piece.holds(time),
+            Rows::Closed(rows) => rows.times().contains(&time),
+        }
+    }
+
+    /// Whether it may have rows in a range of time, both ends included.
+    pub(crate) fn meets(&self, start: i64, end: i64) -> bool {
+        match self {
+            Rows::Frozen(piece) => piece.first() <= end && piece.last() >= start,
+            Rows::Closed(rows) => rows.times().iter().any(|time| (start..=end).contains(time)),
+        }
+    }
+
+    /// The samples of a series, as (time, order, value), in no order.
+    pub(crate) fn samples(
+        &self,
+        position: usize,
+        scratch: &mut Vec<f64>,
+        mut see: impl FnMut(i64, u64, f64),
+    ) {
+        match self {
+            Rows::Closed(rows) => rows.samples(position).for_each(|(t, o, v)| see(t, o, v)),
+            Rows::Frozen(piece) => {
+                if let Ok(stamps) = piece.stamps() {
+                    piece.values(position, scratch, |row, value| {
+                        see(stamps[row].0, stamps[row].1, value);
+                    });
+                }
+            }
+        }
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Rows::Frozen(piece) => piece.rows(),
+            Rows::Closed(rows) => rows.len(),
+        }
+    }
+
+    /// Whether every value is there.
+    pub(crate) fn is_whole(&self) -> bool {
+        match self {
+            Rows::Frozen(piece) => piece.is_whole(),
+            Rows::Closed(rows) => rows.is_whole(),
+        }
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Rows::Frozen(piece) => piece.bytes(),
+            Rows::Closed(rows) => rows.bytes(),
+        }
+    }
+}

@@ -166,6 +166,11 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
+/// The mode of a chunk, as a hint for the next one of its series.
+pub(crate) fn mode_of(chunk: &[u8]) -> u8 {
+    chunk.first().map_or(0, |mode| mode & 31)
+}
+
 /// Appends the `count` values of a chunk to `out`.
 pub(crate) fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
     if count == 0 {

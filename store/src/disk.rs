@@ -66,7 +66,6 @@ impl Disk for SystemDisk {
 }
 
 /// A boxed backend as redb takes it.
-#[allow(dead_code, reason = "the journal takes it next")]
 #[derive(Debug)]
 pub(crate) struct Boxed(pub(crate) Box<dyn StorageBackend>);
 

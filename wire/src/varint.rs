@@ -43,6 +43,11 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
+    /// What is left.
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// The next byte.
     pub fn byte(&mut self) -> Result<u8, Short> {
         let (&byte, rest) = self.0.split_first().ok_or(Short)?;

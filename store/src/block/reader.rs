@@ -1,0 +1,338 @@
+//! Reads a block file, only the pages that are asked for, out of redb's cache.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+use prost::Message;
+use redb::{AccessGuard, Builder, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase};
+use roaring::RoaringBitmap;
+use wire::Tenant;
+use wire::varint::Reader;
+
+use super::page::Page;
+use super::{
+    BLOCK, CHUNKS, HISTOGRAMS, Head, META, OWNERS, SERIES, TIMES, VERSION, WITH_CHUNKS, WITH_HISTOGRAMS,
+    damaged, owner_of_histogram, times, unsummed,
+};
+use crate::chunk;
+use crate::disk::{Access, Boxed, Disk};
+use crate::journal::{FileError, guard};
+use crate::ledger::DeviceRef;
+
+/// redb's cache of an open block.
+const CACHE: usize = 1 << 20;
+
+/// Times that a read keeps decoded.
+const KEPT_TIMES: usize = 1 << 18;
+
+/// An open block file.
+pub(crate) struct Block {
+    db: ReadOnlyDatabase,
+    head: Head,
+    tenant: Tenant,
+    with_chunks: RoaringBitmap,
+    with_histograms: RoaringBitmap,
+}
+
+type ChunkTable = ReadOnlyTable<u64, &'static [u8]>;
+type ChunkRow = (AccessGuard<'static, u64>, AccessGuard<'static, &'static [u8]>);
+
+/// A device's row: samples of it, and its columns in order.
+pub(super) struct Held {
+    pub(super) samples: u64,
+    pub(super) columns: Vec<u32>,
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block")
+            .field("head", &self.head)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Block {
+    /// Opens a finished block.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path) -> Result<Self, FileError> {
+        let backend = Boxed(disk.backend(path, Access::Read)?);
+        guard(|| {
+            let db = Builder::new()
+                .set_cache_size(CACHE)
+                .open_read_only_with_backend(backend)
+                .map_err(FileError::of)?;
+            let read = db.begin_read().map_err(FileError::of)?;
+            let head = read_head(&read)?;
+            let tenant = Tenant::new(head.tenant.as_str()).map_err(|error| damaged(error.to_string()))?;
+            let with_chunks = read_ids(&read, WITH_CHUNKS)?;
+            let with_histograms = read_ids(&read, WITH_HISTOGRAMS)?;
+            Ok(Block {
+                db,
+                head,
+                tenant,
+                with_chunks,
+                with_histograms,
+            })
+        })
+    }
+
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Whose samples it holds.
+    pub(crate) fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// The series in it, those that have histograms only too.
+    pub(crate) fn ids(&self) -> RoaringBitmap {
+        &self.with_chunks | &self.with_histograms
+    }
+
+    pub(super) fn has_ids(&self, with_chunks: &RoaringBitmap, with_histograms: &RoaringBitmap) -> bool {
+        self.with_chunks == *with_chunks && self.with_histograms == *with_histograms
+    }
+
+    pub(super) fn begin(&self) -> Result<ReadTransaction, FileError> {
+        self.db.begin_read().map_err(FileError::of)
+    }
+
+    /// Hands over the samples of series (in order of ids) from the first to the last time of a range: `see` gets id,
+    /// owner, times and values, for an id once or more; of one time the later call's value holds.
+    pub(crate) fn read(
+        &self,
+        ids: &[u32],
+        range: (i64, i64),
+        mut see: impl FnMut(u32, DeviceRef, &[i64], &[f64]),
+    ) -> Result<(), FileError> {
+        guard(|| {
+            let read = self.begin()?;
+            let chunks = read.open_table(CHUNKS).map_err(FileError::of)?;
+            let mut columns = Columns::open(&read)?;
+            let mut values = Vec::new();
+            self.each_chunk(&chunks, ids, |id, column, chunk| {
+                let column = columns.get(column)?;
+                let from = column.times.partition_point(|time| *time < range.0);
+                let to = column.times.partition_point(|time| *time <= range.1);
+                if from >= to {
+                    return Ok(());
+                }
+                values.clear();
+                chunk::decode(chunk, column.times.len(), &mut values)
+                    .map_err(|error| damaged(error.to_string()))?;
+                see(id, column.owner, &column.times[from..to], &values[from..to]);
+                Ok(())
+            })
+        })
+    }
+
+    /// Hands over id, column and chunk of each of the series.
+    fn each_chunk(
+        &self,
+        table: &ChunkTable,
+        ids: &[u32],
+        mut see: impl FnMut(u32, u32, &[u8]) -> Result<(), FileError>,
+    ) -> Result<(), FileError> {
+        let mut wanted = ids
+            .iter()
+            .copied()
+            .filter(|id| self.with_chunks.contains(*id))
+            .peekable();
+        while let Some(id) = wanted.peek().copied() {
+            let begins_in = table
+                .range(..=u64::from(id) << 32)
+                .map_err(FileError::of)?
+                .next_back();
+            let mut row = begins_in.transpose().map_err(FileError::of)?;
+            // The last one of those that were found.
+            let mut found = None;
+            while let Some((key, bytes)) = row {
+                let mut page = Page::open(bytes.value())?;
+                check_key(key.value(), &page)?;
+                let mut at = page.first();
+                while let Some((step, column, chunk)) = page.next()? {
+                    at = at.checked_add(step).ok_or_else(out_of_order)?;
+                    while let Some(before) = wanted.next_if(|next| *next < at) {
+                        expect_found(found, before)?;
+                    }
+                    if wanted.peek() == Some(&at) {
+                        see(at, column, chunk)?;
+                        found = Some(at);
+                    }
+                }
+                row = match page.goes_on() && wanted.peek() == Some(&at) {
+                    true => Some(next_page(table, key.value(), at)?),
+                    false => None,
+                };
+            }
+            expect_found(found, found.unwrap_or(id))?;
+            wanted.next_if(|next| Some(*next) == found);
+        }
+        Ok(())
+    }
+
+    /// Hands over the native histograms of series (in order of ids) from the first to the last time of a range: `see`
+    /// gets id, time, protobuf.
+    pub(crate) fn histograms(
+        &self,
+        ids: &[u32],
+        range: (i64, i64),
+        mut see: impl FnMut(u32, i64, &[u8]),
+    ) -> Result<(), FileError> {
+        guard(|| {
+            let read = self.begin()?;
+            let table = read.open_table(HISTOGRAMS).map_err(FileError::of)?;
+            for id in ids.iter().filter(|id| self.with_histograms.contains(**id)) {
+                let rows = table
+                    .range((*id, range.0)..=(*id, range.1))
+                    .map_err(FileError::of)?;
+                for row in rows {
+                    let (key, row) = row.map_err(FileError::of)?;
+                    see(*id, key.value().1, owner_of_histogram(row.value())?.1);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Every time that a device's series have a sample at, in order; histograms apart.
+    pub(crate) fn times_of(&self, owner: DeviceRef) -> Result<Vec<i64>, FileError> {
+        guard(|| {
+            let read = self.begin()?;
+            let owners = read.open_table(OWNERS).map_err(FileError::of)?;
+            let Some(row) = owners.get(owner).map_err(FileError::of)? else {
+                return Ok(Vec::new());
+            };
+            let held = held(row.value())?;
+            let mut columns = Columns::open(&read)?;
+            let mut times = Vec::new();
+            for column in held.columns {
+                times.extend_from_slice(&columns.get(column)?.times);
+            }
+            times.sort_unstable();
+            times.dedup();
+            Ok(times)
+        })
+    }
+}
+
+fn read_head(read: &ReadTransaction) -> Result<Head, FileError> {
+    let meta = read.open_table(META).map_err(FileError::of)?;
+    let row = meta.get(BLOCK).map_err(FileError::of)?;
+    let row = row.ok_or_else(|| damaged("no row in its meta table"))?;
+    let head = Head::decode(unsummed(row.value())?).map_err(|error| damaged(error.to_string()))?;
+    match head.version {
+        VERSION => Ok(head),
+        newer => Err(FileError::Newer(u64::from(newer))),
+    }
+}
+
+fn read_ids(read: &ReadTransaction, key: u8) -> Result<RoaringBitmap, FileError> {
+    let series = read.open_table(SERIES).map_err(FileError::of)?;
+    let row = series.get(key).map_err(FileError::of)?;
+    let row = row.ok_or_else(|| damaged("no bitmap of its series"))?;
+    RoaringBitmap::deserialize_from(unsummed(row.value())?)
+        .map_err(|error| damaged(format!("bitmap of series: {error}")))
+}
+
+/// The page after one that says its last series goes on.
+fn next_page(table: &ChunkTable, key: u64, id: u32) -> Result<ChunkRow, FileError> {
+    let mut after = table.range(key + 1..).map_err(FileError::of)?;
+    match after.next().transpose().map_err(FileError::of)? {
+        Some(row) if row.0.value() >> 32 == u64::from(id) => Ok(row),
+        _ => Err(damaged(format!("series {id} has no end"))),
+    }
+}
+
+fn expect_found(found: Option<u32>, id: u32) -> Result<(), FileError> {
+    match found == Some(id) {
+        true => Ok(()),
+        false => Err(damaged(format!("series {id} is not where it should be"))),
+    }
+}
+
+/// A page's key must be what the page says.
+pub(super) fn check_key(key: u64, page: &Page<'_>) -> Result<(), FileError> {
+    match key >> 32 == u64::from(page.first()) {
+        true => Ok(()),
+        false => Err(damaged("a page stands under another's key")),
+    }
+}
+
+pub(super) fn out_of_order() -> FileError {
+    damaged("series out of order")
+}
+
+/// Reads a row of `owners`.
+pub(super) fn held(row: &[u8]) -> Result<Held, FileError> {
+    let malformed = |_| damaged("a device's row is malformed");
+    let mut reader = Reader::new(unsummed(row)?);
+    let samples = reader.varint().map_err(malformed)?;
+    let (mut columns, mut last) = (Vec::new(), 0u64);
+    while !reader.is_empty() {
+        last = last.wrapping_add(reader.varint().map_err(malformed)?);
+        columns.push(u32::try_from(last).map_err(|_| damaged("a device's row is malformed"))?);
+    }
+    Ok(Held { samples, columns })
+}
+
+/// A decoded times column.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) owner: DeviceRef,
+    pub(super) times: Vec<i64>,
+}
+
+/// Times columns as a read comes upon them; some are kept.
+pub(super) struct Columns {
+    table: ReadOnlyTable<u32, &'static [u8]>,
+    known: HashMap<u32, Column>,
+    kept: usize,
+}
+
+impl Columns {
+    pub(super) fn open(read: &ReadTransaction) -> Result<Self, FileError> {
+        Ok(Columns {
+            table: read.open_table(TIMES).map_err(FileError::of)?,
+            known: HashMap::new(),
+            kept: 0,
+        })
+    }
+
+    pub(super) fn get(&mut self, number: u32) -> Result<&Column, FileError> {
+        if !self.known.contains_key(&number) {
+            let column = self.read(number)?;
+            self.kept += column.times.len();
+            if self.kept > KEPT_TIMES {
+                self.known.clear();
+                self.kept = column.times.len();
+            }
+            self.known.insert(number, column);
+        }
+        self.known
+            .get(&number)
+            .ok_or_else(|| damaged("a times column is missing"))
+    }
+
+    fn read(&self, number: u32) -> Result<Column, FileError> {
+        let missing = || damaged("a times column is missing");
+        let mut before = self.table.range(..=number).map_err(FileError::of)?;
+        let row = before.next_back().transpose().map_err(FileError::of)?;
+        let row = row.ok_or_else(missing)?;
+        let mut page = Page::open(row.1.value())?;
+        if page.first() != row.0.value() {
+            return Err(damaged("a page stands under another's key"));
+        }
+        let mut at = page.first();
+        while let Some((owner, count, body)) = page.next()? {
+            if at == number {
+                let mut times = Vec::new();
+                times::decode(body, count as usize, &mut times)?;
+                return Ok(Column { owner, times });
+            }
+            at = at.checked_add(1).ok_or_else(missing)?;
+        }
+        Err(missing())
+    }
+}

@@ -1,0 +1,81 @@
+//! A times column: the first time, the first step, then the steps' differences, all zigzag varints; times rise.
+
+use wire::varint::{Reader, put_signed};
+
+use super::page::PageError;
+
+/// Appends a column.
+pub(crate) fn encode(times: &[i64], out: &mut Vec<u8>) {
+    let (mut last, mut step) = (0i64, 0i64);
+    for (at, time) in times.iter().enumerate() {
+        let now = time.wrapping_sub(last);
+        put_signed(out, now.wrapping_sub(step));
+        // The first is no step.
+        step = if at > 0 { now } else { 0 };
+        last = *time;
+    }
+}
+
+/// Replaces `out` by the `count` times of a column.
+pub(crate) fn decode(bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), PageError> {
+    out.clear();
+    // A time takes a byte or more.
+    if count > bytes.len() {
+        return Err(PageError);
+    }
+    out.reserve(count);
+    let mut reader = Reader::new(bytes);
+    let (mut last, mut step) = (0i64, 0i64);
+    for at in 0..count {
+        step = step.wrapping_add(reader.signed()?);
+        let time = last.wrapping_add(step);
+        if at > 0 && time <= last {
+            return Err(PageError);
+        }
+        out.push(time);
+        last = time;
+        step = if at > 0 { step } else { 0 };
+    }
+    match reader.is_empty() {
+        true => Ok(()),
+        false => Err(PageError),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn times_survive(mut times in proptest::collection::vec(any::<i64>(), 0..60)) {
+            times.sort_unstable();
+            times.dedup();
+            let mut bytes = Vec::new();
+            encode(&times, &mut bytes);
+            let mut found = vec![1];
+            prop_assert_eq!(decode(&bytes, times.len(), &mut found), Ok(()));
+            prop_assert_eq!(found, times);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_an_error_or_rising_times(bytes in proptest::collection::vec(any::<u8>(), 0..80), count in 0usize..100) {
+            let mut found = Vec::new();
+            if decode(&bytes, count, &mut found).is_ok() {
+                prop_assert_eq!(found.len(), count);
+                prop_assert!(found.is_sorted_by(|a, b| a < b));
+            }
+            prop_assert_eq!(decode(&bytes, usize::MAX, &mut found), Err(PageError));
+        }
+    }
+
+    #[test]
+    fn a_scrape_takes_a_byte() {
+        let times: Vec<i64> = (0..240).map(|n| 1_795_000_000_000 + n * 15_000 + n % 3).collect();
+        let mut bytes = Vec::new();
+        encode(&times, &mut bytes);
+        assert!(bytes.len() < 240 + 12);
+    }
+}

@@ -1,10 +1,17 @@
 //! What an operator may set, with its defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::disk::{Disk, SystemDisk};
 
 /// Bounds and sizes of a store.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Where the store's files are written and read.
+    pub disk: Arc<dyn Disk>,
+    /// Free bytes of the file system below which commits are refused, so that what was committed can still be sealed.
+    pub min_free_disk: u64,
     /// In-process shards of the heads, named `p000`, `p001`, … on the ring; 1 to 256.
     pub partitions: u32,
     /// How the ring spreads series over the partitions.
@@ -34,6 +41,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            disk: Arc::new(SystemDisk),
+            min_free_disk: 64 << 20,
             partitions: 4,
             algorithm: crate::ring::Algorithm::Ketama,
             retention_size: 2 << 30,

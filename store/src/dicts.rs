@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use wire::DeviceName;
 use wire::dict::{self, DictHash, Dictionary};
 
-use crate::journal::{FileError, begin, disk_bytes, guard, remove_if_there};
+use crate::disk::{Disk, remove_if_there};
+use crate::journal::{FileError, begin, disk_bytes, guard, open_database};
 
 const VERSION: u64 = 1;
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -21,6 +22,7 @@ const DICTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("dicts");
 /// Dictionaries on disk, some of them in memory.
 #[derive(Debug)]
 pub(crate) struct Dicts {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     cache_bytes: usize,
     inner: Mutex<Inner>,
@@ -38,9 +40,14 @@ struct Inner {
 
 impl Dicts {
     /// Opens the file, or makes it.
-    pub(crate) fn open(path: PathBuf, cache_bytes: usize, max_sets: usize) -> Result<Self, FileError> {
-        remove_if_there(&path.with_extension("redb.new"))?;
-        let db = guard(|| open_db(&path, cache_bytes))?;
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        path: PathBuf,
+        cache_bytes: usize,
+        max_sets: usize,
+    ) -> Result<Self, FileError> {
+        remove_if_there(&**disk, &path.with_extension("redb.new"))?;
+        let db = guard(|| open_db(disk, &path, cache_bytes))?;
         let inner = Inner {
             db: Some(db),
             cache: HashMap::new(),
@@ -49,6 +56,7 @@ impl Dicts {
             clock: 0,
         };
         Ok(Dicts {
+            disk: disk.clone(),
             path,
             cache_bytes,
             inner: Mutex::new(inner),
@@ -68,6 +76,9 @@ impl Dicts {
         if let Some((dict, used)) = inner.cache.get_mut(&(device.clone(), hash)) {
             *used = clock;
             return Some(dict.clone());
+        }
+        if inner.db.is_none() {
+            inner.db = self.copy().ok();
         }
         let bytes = guard(|| read(inner.db.as_ref(), &key_of(device, hash))).ok()??;
         let dict = decode(&bytes).filter(|dict| dict.hash() == hash)?;
@@ -115,10 +126,10 @@ impl Dicts {
 
     fn copy(&self) -> Result<Database, FileError> {
         let new = self.path.with_extension("redb.new");
-        remove_if_there(&new)?;
+        remove_if_there(&*self.disk, &new)?;
         let db = guard(|| {
-            let old = open_db(&self.path, self.cache_bytes)?;
-            let db = open_db(&new, self.cache_bytes)?;
+            let old = open_db(&self.disk, &self.path, self.cache_bytes)?;
+            let db = open_db(&self.disk, &new, self.cache_bytes)?;
             let read = old.begin_read().map_err(FileError::of)?;
             let rows = read.open_table(DICTS).map_err(FileError::of)?;
             let txn = begin(&db)?;
@@ -132,8 +143,8 @@ impl Dicts {
             txn.commit().map_err(FileError::of)?;
             Ok(db)
         })?;
-        std::fs::rename(&new, &self.path)?;
-        sync_parent(&self.path)?;
+        self.disk.rename(&new, &self.path)?;
+        sync_parent(&*self.disk, &self.path)?;
         Ok(db)
     }
 }
@@ -173,11 +184,8 @@ impl Inner {
     }
 }
 
-fn open_db(path: &Path, cache_bytes: usize) -> Result<Database, FileError> {
-    let db = Builder::new()
-        .set_cache_size(cache_bytes)
-        .create(path)
-        .map_err(FileError::of)?;
+fn open_db(disk: &Arc<dyn Disk>, path: &Path, cache_bytes: usize) -> Result<Database, FileError> {
+    let db = open_database(disk, path, cache_bytes)?;
     let version = {
         let read = db.begin_read().map_err(FileError::of)?;
         match read.open_table(META) {
@@ -197,15 +205,15 @@ fn open_db(path: &Path, cache_bytes: usize) -> Result<Database, FileError> {
                 .map_err(FileError::of)?;
             txn.open_table(DICTS).map_err(FileError::of)?;
             txn.commit().map_err(FileError::of)?;
-            sync_parent(path)?;
+            sync_parent(&**disk, path)?;
             Ok(db)
         }
     }
 }
 
-fn sync_parent(path: &Path) -> std::io::Result<()> {
+fn sync_parent(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
     match path.parent() {
-        Some(dir) => std::fs::File::open(dir)?.sync_all(),
+        Some(dir) => disk.sync_dir(dir),
         None => Ok(()),
     }
 }

@@ -33,6 +33,9 @@ pub trait Disk: Debug + Send + Sync {
 
     /// Makes names of a folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Bytes that may still be written to a folder's file system.
+    fn free(&self, dir: &Path) -> io::Result<u64>;
 }
 
 /// The system's own.
@@ -62,6 +65,19 @@ impl Disk for SystemDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        let stat = nix::sys::statvfs::statvfs(dir)?;
+        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+}
+
+/// Removes a file if it is there.
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -51,6 +51,16 @@ pub enum CommitError {
     /// The disk refused (full, or failing); try again later.
     #[error("the journal cannot be written: {0}")]
     Disk(String),
+    /// Too little room is left on the disk; try again when there is more.
+    #[error(
+        "{free} bytes are free on the disk and {needed} are to stay free; make room or lower the retention"
+    )]
+    NoRoom {
+        /// Free bytes.
+        free: u64,
+        /// Bytes that are to stay free.
+        needed: u64,
+    },
     /// A batch names a dictionary that was never put.
     #[error("device {device} has no dictionary {hash:?}; put it before its batches")]
     UnknownDictionary {

@@ -5,97 +5,94 @@
 //! So a commit that was reported as failed has no effect, whatever of it reached the disk.
 
 mod blob;
+mod chain;
 mod file;
+mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) use blob::Reader;
-pub(crate) use file::{Checkpoint, FileError, JournalFile, Writes, begin, guard, remove_if_there};
+use chain::Chain;
 
+pub(crate) use file::{Checkpoint, FileError, JournalFile, begin, guard, open_database};
+pub(crate) use tables::{Rows, TableWrites, Tables};
+
+use crate::disk::Disk;
 use crate::record::Record;
 
 /// The end of the chain.
 #[derive(Debug)]
 pub(crate) struct Journal {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
-    newest: Option<JournalFile>,
+    newest: Option<Arc<JournalFile>>,
+    older: Chain,
     /// Number of the next value.
     next: u64,
+    /// Files were unlinked and their folder is not synced since.
+    unsynced: bool,
     /// Bytes of values in the newest file.
     written: u64,
-    file_bytes: u64,
-    cache: usize,
-    /// Disk bytes of the files before the newest.
-    older_bytes: u64,
+    limits: Limits,
 }
 
-/// Dead letters that a commit adds.
-#[derive(Debug, Default)]
-pub(crate) struct LetterWrites {
-    pub(crate) rows: Vec<(u64, Vec<u8>)>,
-    /// Rows below this number go.
-    pub(crate) below: u64,
-}
-
+#[allow(dead_code, reason = "maintenance frees files next")]
 impl Journal {
     /// A journal that goes on after `newest`, whose values end before `next`; without one it begins a file at the first
     /// commit.
-    pub(crate) fn new(dir: PathBuf, newest: Option<(JournalFile, u64)>, next: u64, limits: Limits) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        newest: Option<(JournalFile, u64)>,
+        next: u64,
+        limits: Limits,
+    ) -> Self {
         let (newest, written) = newest.unzip();
-        let mut journal = Journal {
+        let newest = newest.map(Arc::new);
+        let older = Chain::new(&dir, newest.as_ref().map(|file| file.first()));
+        Journal {
+            disk,
             dir,
             newest,
+            older,
             next,
+            unsynced: false,
             written: written.unwrap_or(0),
-            file_bytes: limits.file_bytes,
-            cache: limits.cache,
-            older_bytes: 0,
-        };
-        journal.measure_older();
-        journal
+            limits,
+        }
     }
 
-    /// Writes records in one transaction. `checkpoint` is asked for if a new file is begun.
+    /// Number of the next value.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Writes records and rows of other tables in one transaction. `checkpoint` is asked for if a new file is begun.
+    /// Returns the bytes of values written.
     pub(crate) fn append(
         &mut self,
         records: &[Record],
-        letters: LetterWrites,
+        tables: &TableWrites,
         checkpoint: impl FnOnce() -> Checkpoint,
     ) -> Result<u64, FileError> {
-        let file = match self.newest.take() {
-            Some(file) if self.written < self.file_bytes => file,
-            full => {
-                let file = JournalFile::create(&self.dir, self.next, &checkpoint(), self.cache);
-                if let (Err(_), Some(full)) = (&file, full) {
-                    // It is intact, only long; the next commit tries again.
-                    self.newest = Some(full);
-                }
-                self.written = 0;
-                let file = match file {
-                    Ok(file) => file,
-                    Err(error) => {
-                        self.written = self.file_bytes;
-                        return Err(error);
-                    }
-                };
-                self.newest = Some(file);
-                self.measure_older();
-                self.newest
-                    .take()
-                    .ok_or_else(|| FileError::Damaged("no file".into()))?
-            }
+        if self.newest.is_none() || self.written >= self.limits.file_bytes {
+            self.begin_file(&checkpoint())?;
+        }
+        // On an error the file is never written again.
+        let Some(file) = self.newest.take() else {
+            return Err(FileError::Damaged("no file was begun".into()));
         };
-        let writes = Writes {
-            first: self.next,
-            blobs: blob::encode(records),
-            letters: letters.rows,
-            letters_below: letters.below,
-        };
-        let bytes: u64 = writes.blobs.iter().map(|b| b.len() as u64).sum();
-        // On an error the file is dropped here and never written again.
-        file.commit(&writes)?;
+        let values = blob::encode(records);
+        if let Err(error) = file.commit(self.next, &values, tables) {
+            self.older.push(&file);
+            return Err(error);
+        }
         self.newest = Some(file);
-        self.next += writes.blobs.len() as u64;
+        let bytes: u64 = values.iter().map(|value| value.len() as u64).sum();
+        self.next += values.len() as u64;
         self.written += bytes;
         Ok(bytes)
     }
@@ -105,20 +102,60 @@ impl Journal {
         self.next.saturating_sub(1)
     }
 
+    /// Begins the next file. On an error the newest stays as it is, only longer than it should be.
+    fn begin_file(&mut self, checkpoint: &Checkpoint) -> Result<(), FileError> {
+        let file = JournalFile::create(&self.disk, &self.dir, self.next, checkpoint, self.limits.cache)?;
+        if let Some(full) = self.newest.take() {
+            self.older.push(&full);
+        }
+        self.older.replaced(file.first());
+        self.newest = Some(Arc::new(file));
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Unlinks files whose values are all below a number, oldest first, but never the newest. Says how many; on an error
+    /// the rest waits.
+    pub(crate) fn free(&mut self, below: u64) -> Result<usize, FileError> {
+        let (freed, error) = self.older.free(&*self.disk, below, self.end_of_older());
+        self.unsynced |= freed > 0;
+        if self.unsynced {
+            self.disk.sync_dir(&self.dir)?;
+            self.unsynced = false;
+        }
+        error.map_or(Ok(freed), |error| Err(error.into()))
+    }
+
+    /// Where values of the files before the newest end.
+    fn end_of_older(&self) -> u64 {
+        self.newest.as_ref().map_or(self.next, |file| file.first())
+    }
+
+    /// The lowest number that a file may still hold.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.older.first().unwrap_or_else(|| self.end_of_older())
+    }
+
+    /// The file that holds a number, or the next one that is there, and where its values end.
+    pub(crate) fn file_of(&mut self, number: u64) -> Result<Option<(Arc<JournalFile>, u64)>, FileError> {
+        if let Some(newest) = self.newest.as_ref().filter(|file| file.first() <= number) {
+            return Ok(Some((newest.clone(), self.next)));
+        }
+        let end = self.end_of_older();
+        let found = self.older.file_of(&self.disk, number, end, self.limits.cache)?;
+        let newest = || self.newest.clone().map(|file| (file, self.next));
+        Ok(found.or_else(newest))
+    }
+
+    /// How many files there are.
+    pub(crate) fn files(&self) -> usize {
+        self.older.len() + usize::from(self.newest.is_some())
+    }
+
     /// Bytes that the files take on disk.
     pub(crate) fn bytes(&self) -> u64 {
         let newest = self.newest.as_ref().map_or(0, |file| disk_bytes(file.path()));
-        self.older_bytes + newest
-    }
-
-    fn measure_older(&mut self) {
-        let newest = self.newest.as_ref().map(|file| file.path().to_owned());
-        let paths = files(&self.dir).unwrap_or_default();
-        self.older_bytes = paths
-            .iter()
-            .filter(|(_, path)| Some(path) != newest.as_ref())
-            .map(|(_, path)| disk_bytes(path))
-            .sum();
+        self.older.bytes() + newest
     }
 }
 

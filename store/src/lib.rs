@@ -9,6 +9,7 @@
 mod block;
 mod chunk;
 mod config;
+mod cursors;
 mod dicts;
 mod disk;
 mod entry;

@@ -2,11 +2,15 @@
 
 mod open;
 mod replay;
+mod tables;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bytes::Bytes;
 use wire::batch::{Key, KeyId};
 use wire::dict::{DictHash, Dictionary};
 use wire::{DeviceName, Labels, SeqSet, SessionId, Tenant, Timestamp};
@@ -16,15 +20,16 @@ use crate::dicts::Dicts;
 use crate::entry::Entry;
 use crate::error::{CommitError, Damage, SelectError};
 use crate::heads::{Arrival, Heads};
-use crate::journal::{Checkpoint, FileError, Journal};
+use crate::journal::{Checkpoint, FileError, Journal, TableWrites, Tables};
 use crate::keys::Keys;
 use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons, encode_device};
-use crate::letters::{DeadLetter, Letters};
+use crate::letters::{self, DeadLetter};
 use crate::matcher::Matcher;
 use crate::plan::{Effect, Planner, RING_GENERATION};
 use crate::quarantine::{Quarantine, Quarantined};
 use crate::query::{ReadBack, SeriesSlice};
 use crate::receipt::Receipt;
+use crate::record::Record;
 
 /// How far a start has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +49,7 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Store {
     config: Config,
+    dir: PathBuf,
     dicts: Dicts,
     heads: Heads,
     writer: Mutex<Writer>,
@@ -51,6 +57,8 @@ pub struct Store {
     keys: RwLock<Keys>,
     quarantine: RwLock<Quarantine>,
     damage: Vec<Damage>,
+    /// Number of the journal's next value.
+    numbers: AtomicU64,
     /// Held while the store lives.
     _lock: File,
 }
@@ -58,7 +66,9 @@ pub struct Store {
 #[derive(Debug)]
 struct Writer {
     journal: Journal,
-    letters: Letters,
+    tables: Tables,
+    /// Cursors that go with the next transaction.
+    cursors: Vec<(String, Option<Bytes>)>,
 }
 
 impl Store {
@@ -88,6 +98,7 @@ impl Store {
         &self,
         dicts: Vec<(DeviceName, Dictionary)>,
     ) -> Result<Vec<Arc<Dictionary>>, CommitError> {
+        self.check_room()?;
         self.dicts.put(dicts).map_err(disk)
     }
 
@@ -112,6 +123,7 @@ impl Store {
     /// a restart, and the next commit may succeed.
     pub fn commit(&self, entries: Vec<Entry>) -> Result<Receipt, CommitError> {
         let mut writer = self.writer();
+        self.check_room()?;
         let dicts = self.dictionaries_of(&entries)?;
         let mut plan = {
             let (ledger, keys) = (read(&self.ledger), read(&self.keys));
@@ -121,18 +133,52 @@ impl Store {
         if plan.records.is_empty() {
             return Ok(plan.receipt);
         }
-        let Writer { journal, letters } = &mut *writer;
-        let new_letters = letters.plan(plan.letters);
-        let (rows, below) = (new_letters.rows.clone(), new_letters.below);
-        let checkpoint = || self.checkpoint(letters);
-        let written = journal
-            .append(&plan.records, new_letters, checkpoint)
-            .map_err(disk)?;
-        plan.receipt.bytes = written;
-        letters.apply(rows, below);
-        let number = journal.last();
+        let limits = letters::Limits {
+            rows: self.config.dead_letters,
+            bytes: self.config.dead_letter_bytes,
+        };
+        let letters = std::mem::take(&mut plan.letters);
+        let changes = TableWrites {
+            letters: letters::plan(&writer.tables.letters, letters, limits),
+            ..TableWrites::default()
+        };
+        plan.receipt.bytes = self.write(&mut writer, &plan.records, changes)?;
+        let number = writer.journal.last();
         self.take_effect(plan.effects, &dicts, number);
         Ok(plan.receipt)
+    }
+
+    /// One transaction of the journal.
+    fn write(
+        &self,
+        writer: &mut Writer,
+        records: &[Record],
+        mut changes: TableWrites,
+    ) -> Result<u64, CommitError> {
+        changes.cursors = writer.cursors.clone();
+        let tables = &writer.tables;
+        let written = writer
+            .journal
+            .append(records, &changes, || self.checkpoint(tables))
+            .map_err(disk)?;
+        self.numbers.store(writer.journal.next(), Ordering::Release);
+        writer.cursors.clear();
+        writer.tables.apply(changes);
+        Ok(written)
+    }
+
+    /// Refuses when the disk is nearly full.
+    fn check_room(&self) -> Result<(), CommitError> {
+        let free = self
+            .config
+            .disk
+            .free(&self.dir)
+            .map_err(|error| disk(error.into()))?;
+        let needed = self.config.min_free_disk;
+        match free < needed {
+            true => Err(CommitError::NoRoom { free, needed }),
+            false => Ok(()),
+        }
     }
 
     /// The dictionaries of batches whose series have no place in the heads yet.
@@ -179,7 +225,7 @@ impl Store {
         }
     }
 
-    fn checkpoint(&self, letters: &Letters) -> Checkpoint {
+    fn checkpoint(&self, tables: &Tables) -> Checkpoint {
         let ledger = read(&self.ledger);
         Checkpoint {
             next_device: ledger.next_ref(),
@@ -187,7 +233,8 @@ impl Store {
                 .devices()
                 .map(|(number, device)| (number, encode_device(device)))
                 .collect(),
-            letters: letters.rows().cloned().collect(),
+            keys: Vec::new(),
+            tables: tables.clone(),
         }
     }
 
@@ -219,7 +266,7 @@ impl Store {
 
     /// Refused payloads, oldest first.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.writer().letters.list()
+        letters::list(&self.writer().tables.letters)
     }
 
     /// Rows in quarantine, in the order they arrived.

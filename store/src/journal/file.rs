@@ -3,12 +3,17 @@
 //! It is made under a name that ends in `.new` and renamed once its checkpoint is committed, so every `<seq>.redb` has
 //! one. redb may panic on a file that was altered under it; that counts as damage here.
 
-use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+};
+
+use super::tables::{TableWrites, Tables};
+use crate::disk::{Access, Boxed, Disk, remove_if_there};
 
 /// Format version of journal files.
 pub(crate) const VERSION: u64 = 1;
@@ -16,7 +21,10 @@ pub(crate) const VERSION: u64 = 1;
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const BLOBS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blobs");
 const DEVICES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("devices");
-const LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead_letters");
+const KEYS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("keys");
+
+/// Cache bytes for each byte of a checkpoint: the first transaction of a file is to be written once.
+const CHECKPOINT_CACHE: usize = 3;
 
 /// Why a file is not read or written.
 #[derive(Debug, thiserror::Error)]
@@ -49,19 +57,17 @@ pub(crate) struct Checkpoint {
     pub(crate) next_device: u32,
     /// Devices' ledgers, encoded, by number.
     pub(crate) devices: Vec<(u32, Vec<u8>)>,
-    /// The dead-letter table.
-    pub(crate) letters: Vec<(u64, Vec<u8>)>,
+    /// Devices' keys, encoded, by number.
+    pub(crate) keys: Vec<(u32, Vec<u8>)>,
+    /// The other tables.
+    pub(crate) tables: Tables,
 }
 
-/// What one commit writes.
-#[derive(Debug, Default)]
-pub(crate) struct Writes {
-    /// Values from `first` on.
-    pub(crate) first: u64,
-    pub(crate) blobs: Vec<Vec<u8>>,
-    /// Rows for the dead-letter table, and how many of its oldest go.
-    pub(crate) letters: Vec<(u64, Vec<u8>)>,
-    pub(crate) letters_below: u64,
+impl Checkpoint {
+    fn bytes(&self) -> usize {
+        let rows = self.devices.iter().chain(&self.keys);
+        rows.map(|(_, row)| row.len() + 64).sum()
+    }
 }
 
 /// An open file.
@@ -88,6 +94,7 @@ pub(crate) fn first_of(path: &Path) -> Option<u64> {
 impl JournalFile {
     /// Makes a file with its checkpoint; it replaces one of the same number.
     pub(crate) fn create(
+        disk: &Arc<dyn Disk>,
         dir: &Path,
         first: u64,
         checkpoint: &Checkpoint,
@@ -95,37 +102,32 @@ impl JournalFile {
     ) -> Result<Self, FileError> {
         let path = path_of(dir, first);
         let new = path.with_extension("redb.new");
-        remove_if_there(&new)?;
+        remove_if_there(&**disk, &new)?;
+        let cache = cache.max(checkpoint.bytes().saturating_mul(CHECKPOINT_CACHE));
         let made = guard(|| {
-            let db = Builder::new()
-                .set_cache_size(cache)
-                .create(&new)
-                .map_err(FileError::of)?;
+            let db = open_database(disk, &new, cache)?;
             write_checkpoint(&db, first, checkpoint)?;
             Ok(db)
         });
-        let db = match made {
-            Ok(db) => db,
+        let named = made.and_then(|db| {
+            disk.rename(&new, &path)?;
+            disk.sync_dir(dir)?;
+            Ok(db)
+        });
+        match named {
+            Ok(db) => Ok(JournalFile { db, path, first }),
             Err(error) => {
                 // The half-made file is deleted at the next start if this fails too.
-                let _ = std::fs::remove_file(&new);
-                return Err(error);
+                let _ = disk.remove(&new);
+                Err(error)
             }
-        };
-        std::fs::rename(&new, &path)?;
-        File::open(dir)?.sync_all()?;
-        Ok(JournalFile { db, path, first })
+        }
     }
 
-    /// Opens a file, repairing it after a crash; `progress` gets the repair's fraction.
-    pub(crate) fn open(path: &Path, cache: usize) -> Result<Self, FileError> {
+    /// Opens a file that is there, repairing it after a crash.
+    pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Self, FileError> {
         let first = first_of(path).ok_or_else(|| FileError::Damaged("not a journal file's name".into()))?;
-        let db = guard(|| {
-            Builder::new()
-                .set_cache_size(cache)
-                .open(path)
-                .map_err(FileError::of)
-        })?;
+        let db = guard(|| open_database(disk, path, cache))?;
         let file = JournalFile {
             db,
             path: path.to_owned(),
@@ -162,7 +164,7 @@ impl JournalFile {
         self.first
     }
 
-    /// The checkpoint that the file began with, but the dead letters as they are now.
+    /// The checkpoint that the file began with, but the tables beside the values as they are now.
     pub(crate) fn checkpoint(&self) -> Result<Checkpoint, FileError> {
         guard(|| {
             let read = self.db.begin_read().map_err(FileError::of)?;
@@ -171,61 +173,79 @@ impl JournalFile {
                 .get("next_device")
                 .map_err(FileError::of)?
                 .map_or(0, |v| v.value());
-            let devices = read.open_table(DEVICES).map_err(FileError::of)?;
-            let letters = read.open_table(LETTERS).map_err(FileError::of)?;
-            let mut checkpoint = Checkpoint {
+            Ok(Checkpoint {
                 next_device: u32::try_from(next).unwrap_or(u32::MAX),
-                ..Checkpoint::default()
-            };
-            for row in devices.iter().map_err(FileError::of)? {
-                let (number, bytes) = row.map_err(FileError::of)?;
-                checkpoint.devices.push((number.value(), bytes.value().to_vec()));
-            }
-            for row in letters.iter().map_err(FileError::of)? {
-                let (number, bytes) = row.map_err(FileError::of)?;
-                checkpoint.letters.push((number.value(), bytes.value().to_vec()));
-            }
-            Ok(checkpoint)
+                devices: numbered(&read, DEVICES)?,
+                keys: numbered(&read, KEYS)?,
+                tables: Tables::read(&read)?,
+            })
         })
     }
 
-    /// Hands over every value below `end` in order; stops at the first error of the file itself.
-    pub(crate) fn each_value(&self, end: u64, mut see: impl FnMut(u64, &[u8])) -> Result<(), FileError> {
+    /// Hands over the values from `from` to before `end` in order, until `see` says false; stops at the first error of
+    /// the file itself.
+    pub(crate) fn each_value(
+        &self,
+        from: u64,
+        end: u64,
+        mut see: impl FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), FileError> {
         guard(|| {
             let read = self.db.begin_read().map_err(FileError::of)?;
             let blobs = read.open_table(BLOBS).map_err(FileError::of)?;
-            for row in blobs.range(self.first..end).map_err(FileError::of)? {
+            let from = from.max(self.first).min(end);
+            for row in blobs.range(from..end).map_err(FileError::of)? {
                 let (number, value) = row.map_err(FileError::of)?;
-                see(number.value(), value.value());
+                if !see(number.value(), value.value()) {
+                    break;
+                }
             }
             Ok(())
         })
     }
 
-    /// One transaction, on disk when this returns `Ok`. After an error the file must not be written again.
-    pub(crate) fn commit(&self, writes: &Writes) -> Result<(), FileError> {
+    /// Writes values from a number on, and rows of other tables, in one transaction, which is on disk when this returns
+    /// `Ok`. After an error the file must not be written again.
+    pub(crate) fn commit(
+        &self,
+        first: u64,
+        values: &[Vec<u8>],
+        tables: &TableWrites,
+    ) -> Result<(), FileError> {
         guard(|| {
             let txn = begin(&self.db)?;
-            {
+            if !values.is_empty() {
                 let mut blobs = txn.open_table(BLOBS).map_err(FileError::of)?;
-                for (number, value) in (writes.first..).zip(&writes.blobs) {
+                for (number, value) in (first..).zip(values) {
                     blobs.insert(number, value.as_slice()).map_err(FileError::of)?;
                 }
             }
-            if !writes.letters.is_empty() {
-                let mut letters = txn.open_table(LETTERS).map_err(FileError::of)?;
-                for (number, letter) in &writes.letters {
-                    letters
-                        .insert(*number, letter.as_slice())
-                        .map_err(FileError::of)?;
-                }
-                letters
-                    .retain_in(..writes.letters_below, |_, _| false)
-                    .map_err(FileError::of)?;
-            }
+            tables.write(&txn)?;
             txn.commit().map_err(FileError::of)
         })
     }
+}
+
+fn numbered(
+    read: &ReadTransaction,
+    name: TableDefinition<'_, u32, &[u8]>,
+) -> Result<Vec<(u32, Vec<u8>)>, FileError> {
+    let table = read.open_table(name).map_err(FileError::of)?;
+    let rows = table.iter().map_err(FileError::of)?;
+    rows.map(|row| {
+        let (number, bytes) = row.map_err(FileError::of)?;
+        Ok((number.value(), bytes.value().to_vec()))
+    })
+    .collect()
+}
+
+/// Opens a database's file, or makes it.
+pub(crate) fn open_database(disk: &Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Database, FileError> {
+    let backend = disk.backend(path, Access::Write)?;
+    Builder::new()
+        .set_cache_size(cache)
+        .create_with_backend(Boxed(backend))
+        .map_err(FileError::of)
 }
 
 /// A write transaction as this store wants them: on disk at commit, in two phases, as it holds bytes of devices.
@@ -252,11 +272,12 @@ fn write_checkpoint(db: &Database, first: u64, checkpoint: &Checkpoint) -> Resul
         for (number, bytes) in &checkpoint.devices {
             devices.insert(*number, bytes.as_slice()).map_err(FileError::of)?;
         }
-        let mut letters = txn.open_table(LETTERS).map_err(FileError::of)?;
-        for (number, bytes) in &checkpoint.letters {
-            letters.insert(*number, bytes.as_slice()).map_err(FileError::of)?;
+        let mut keys = txn.open_table(KEYS).map_err(FileError::of)?;
+        for (number, bytes) in &checkpoint.keys {
+            keys.insert(*number, bytes.as_slice()).map_err(FileError::of)?;
         }
     }
+    checkpoint.tables.as_writes().write(&txn)?;
     txn.commit().map_err(FileError::of)
 }
 
@@ -267,11 +288,4 @@ pub(crate) fn guard<T>(act: impl FnOnce() -> Result<T, FileError>) -> Result<T, 
             "the database is inconsistent (redb panicked)".into(),
         ))
     })
-}
-
-pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, RwLock};
 
 use super::replay::Replay;
@@ -10,8 +11,7 @@ use super::{Progress, Store, Writer};
 use crate::config::Config;
 use crate::dicts::Dicts;
 use crate::error::{Damage, OpenError};
-use crate::journal::{self, Checkpoint, FileError, Journal, JournalFile, Limits};
-use crate::letters::Letters;
+use crate::journal::{self, Checkpoint, FileError, Journal, JournalFile, Limits, Tables};
 use crate::ring::Ring;
 
 impl Store {
@@ -28,11 +28,11 @@ impl Store {
         let lock = lock(dir)?;
         let mut damage = Vec::new();
         let dicts = open_dicts(&dir.join("dict.redb"), &config, &mut damage)?;
-        remove_unfinished(&journal_dir)?;
-        let chain = open_chain(&journal_dir, config.cache_bytes, &mut damage)?;
+        remove_unfinished(&config, &journal_dir)?;
+        let chain = open_chain(&config, &journal_dir, &mut damage)?;
 
         let mut replay = Replay::new(ring, config.own_rows, &dicts);
-        let mut letters = Letters::new(config.dead_letters, config.dead_letter_bytes);
+        let mut tables = Tables::default();
         let mut state = Progress {
             files_total: chain.older.len() + usize::from(chain.newest.is_some()),
             ..Progress::default()
@@ -43,7 +43,7 @@ impl Store {
                 &mut replay,
                 path,
                 (*first, end),
-                config.cache_bytes,
+                &config,
                 &mut damage,
                 &mut state,
                 progress,
@@ -51,10 +51,10 @@ impl Store {
         }
         let mut newest = None;
         if let Some((file, checkpoint)) = chain.newest {
-            letters.load(checkpoint.letters.clone());
             replay
                 .begin_ledger(&checkpoint)
                 .map_err(|what| damaged(file.path(), what))?;
+            tables = checkpoint.tables;
             replay
                 .file(&file, u64::MAX, &mut damage, &mut state, progress)
                 .map_err(|error| file_error(file.path(), error))?;
@@ -69,6 +69,7 @@ impl Store {
             cache: config.cache_bytes,
         };
         let journal = Journal::new(
+            config.disk.clone(),
             journal_dir,
             newest.map(|(file, bytes, _)| (file, bytes)),
             next,
@@ -79,7 +80,13 @@ impl Store {
             config,
             dicts,
             heads: parts.heads,
-            writer: Mutex::new(Writer { journal, letters }),
+            numbers: AtomicU64::new(journal.next()),
+            writer: Mutex::new(Writer {
+                journal,
+                tables,
+                cursors: Vec::new(),
+            }),
+            dir: dir.to_owned(),
             ledger: RwLock::new(parts.ledger),
             keys: RwLock::new(parts.keys),
             quarantine: RwLock::new(parts.quarantine),
@@ -106,11 +113,11 @@ impl Chain {
     }
 }
 
-fn open_chain(dir: &Path, cache: usize, damage: &mut Vec<Damage>) -> Result<Chain, OpenError> {
+fn open_chain(config: &Config, dir: &Path, damage: &mut Vec<Damage>) -> Result<Chain, OpenError> {
     let mut files = journal::files(dir).map_err(|error| io_error(dir, error))?;
     let next = files.last().map_or(1, |(first, _)| first + 1);
     while let Some((_, path)) = files.pop() {
-        let opened = JournalFile::open(&path, cache).and_then(|file| {
+        let opened = JournalFile::open(&config.disk, &path, config.cache_bytes).and_then(|file| {
             let checkpoint = file.checkpoint()?;
             Ok((file, checkpoint))
         });
@@ -122,7 +129,7 @@ fn open_chain(dir: &Path, cache: usize, damage: &mut Vec<Damage>) -> Result<Chai
                     next,
                 });
             }
-            Err(FileError::Damaged(what)) => damage.push(set_aside(&path, &what)?),
+            Err(FileError::Damaged(what)) => damage.push(set_aside(config, &path, &what)?),
             Err(error) => return Err(file_error(&path, error)),
         }
     }
@@ -137,19 +144,19 @@ fn replay_older(
     replay: &mut Replay<'_>,
     path: &Path,
     (_, end): (u64, u64),
-    cache: usize,
+    config: &Config,
     damage: &mut Vec<Damage>,
     state: &mut Progress,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), OpenError> {
-    let read = JournalFile::open(path, cache).and_then(|file| {
+    let read = JournalFile::open(&config.disk, path, config.cache_bytes).and_then(|file| {
         replay.names(&file.checkpoint()?);
         replay.file(&file, end, damage, state, progress)
     });
     match read {
         Ok(()) => Ok(()),
         Err(FileError::Damaged(what)) => {
-            damage.push(set_aside(path, &what)?);
+            damage.push(set_aside(config, path, &what)?);
             Ok(())
         }
         Err(error) => Err(file_error(path, error)),
@@ -157,10 +164,17 @@ fn replay_older(
 }
 
 fn open_dicts(path: &Path, config: &Config, damage: &mut Vec<Damage>) -> Result<Dicts, OpenError> {
-    let open = || Dicts::open(path.to_owned(), config.cache_bytes, config.cached_sets);
+    let open = || {
+        Dicts::open(
+            &config.disk,
+            path.to_owned(),
+            config.cache_bytes,
+            config.cached_sets,
+        )
+    };
     match open() {
         Err(FileError::Damaged(what)) => {
-            damage.push(set_aside(path, &what)?);
+            damage.push(set_aside(config, path, &what)?);
             open().map_err(|error| file_error(path, error))
         }
         other => other.map_err(|error| file_error(path, error)),
@@ -183,21 +197,27 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// Deletes files that were begun and did not get their checkpoint.
-fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
+fn remove_unfinished(config: &Config, dir: &Path) -> Result<(), OpenError> {
     for entry in std::fs::read_dir(dir).map_err(|error| io_error(dir, error))? {
         let path = entry.map_err(|error| io_error(dir, error))?.path();
         if path.extension().is_some_and(|extension| extension == "new") {
-            std::fs::remove_file(&path).map_err(|error| io_error(&path, error))?;
+            config
+                .disk
+                .remove(&path)
+                .map_err(|error| io_error(&path, error))?;
         }
     }
     Ok(())
 }
 
-fn set_aside(path: &Path, what: &str) -> Result<Damage, OpenError> {
+fn set_aside(config: &Config, path: &Path, what: &str) -> Result<Damage, OpenError> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".damaged");
     let aside = PathBuf::from(aside);
-    std::fs::rename(path, &aside).map_err(|error| io_error(path, error))?;
+    config
+        .disk
+        .rename(path, &aside)
+        .map_err(|error| io_error(path, error))?;
     Ok(Damage {
         path: aside,
         what: format!("{what}; the file was set aside"),

@@ -110,7 +110,7 @@ impl<'a> Replay<'a> {
             });
         };
         self.file_bytes = 0;
-        file.each_value(end, |number, value| {
+        file.each_value(0, end, |number, value| {
             self.next = self.next.max(number + 1);
             self.file_bytes += value.len() as u64;
             state.bytes += value.len() as u64;
@@ -128,6 +128,7 @@ impl<'a> Replay<'a> {
             if number % REPORT == 0 {
                 progress(*state);
             }
+            true
         })?;
         state.files += 1;
         progress(*state);

@@ -1,0 +1,74 @@
+//! Cursors of destinations and rings, and the journal as destinations read it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::Store;
+use crate::cursors::Cursor;
+use crate::error::CommitError;
+use crate::journal::{FileError, JournalFile, TableWrites};
+
+#[allow(dead_code, reason = "destinations and the ring's file read it next")]
+impl Store {
+    /// Number of the journal's next value; what is below it was committed. Takes no lock.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.numbers.load(Ordering::Acquire)
+    }
+
+    /// The journal file that holds a value, or the first after it that is there, and the number where its values end: what
+    /// it may have from there on is void. It stays readable while someone has it, also when it is unlinked.
+    pub(crate) fn journal_file(&self, number: u64) -> Result<Option<(Arc<JournalFile>, u64)>, FileError> {
+        self.writer().journal.file_of(number)
+    }
+
+    /// Every destination's cursor that was noted last, by name.
+    pub(crate) fn cursors(&self) -> Vec<(String, Cursor)> {
+        let writer = self.writer();
+        let mut rows = writer.tables.cursors.clone();
+        for (name, row) in &writer.cursors {
+            match row {
+                Some(row) => rows.insert(name.clone(), row.clone()),
+                None => rows.remove(name),
+            };
+        }
+        rows.into_iter()
+            .filter_map(|(name, row)| Some((name, Cursor::decode(&row)?)))
+            .collect()
+    }
+
+    /// Notes a destination's cursor, or removes it. It becomes durable with the next commit, or by [`Store::write_cursors`];
+    /// until then the one before holds the journal's files.
+    pub(crate) fn note_cursor(&self, name: &str, cursor: Option<&Cursor>) {
+        let mut writer = self.writer();
+        writer.cursors.retain(|(other, _)| other != name);
+        writer.cursors.push((name.to_owned(), cursor.map(Cursor::encode)));
+    }
+
+    /// Makes noted cursors durable; costs nothing if there are none.
+    pub(crate) fn write_cursors(&self) -> Result<(), CommitError> {
+        let mut writer = self.writer();
+        if !writer.cursors.is_empty() {
+            self.write(&mut writer, &[], TableWrites::default())?;
+        }
+        Ok(())
+    }
+
+    /// Rings by generation, oldest first.
+    pub(crate) fn rings(&self) -> Vec<(u32, Bytes)> {
+        let writer = self.writer();
+        let rows = writer.tables.rings.iter();
+        rows.map(|(generation, row)| (*generation, row.clone())).collect()
+    }
+
+    /// Makes rings durable, or removes them (`None`), in one transaction.
+    pub(crate) fn put_rings(&self, rings: Vec<(u32, Option<Bytes>)>) -> Result<(), CommitError> {
+        let mut writer = self.writer();
+        let changes = TableWrites {
+            rings,
+            ..TableWrites::default()
+        };
+        self.write(&mut writer, &[], changes).map(drop)
+    }
+}

@@ -113,7 +113,7 @@ fn open_payload(sender: &Sender, payload: Vec<u8>, series: usize) -> BatchEntry 
     BatchEntry {
         device: sender.name.clone(),
         lane: Lane::Fresh,
-        received: wire::Timestamp::from_ms(i64::MAX / 4),
+        received: decoded.batch.groups[0].rows[0].time,
         payload: payload.into(),
         batch: decoded.batch,
         keyed: raw.key(),

@@ -1,7 +1,10 @@
 //! What an operator may set, with its defaults.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use wire::{Tenant, Timestamp};
 
 use crate::disk::{Disk, SystemDisk};
 
@@ -16,8 +19,16 @@ pub struct Config {
     pub partitions: u32,
     /// How the ring spreads series over the partitions.
     pub algorithm: crate::ring::Algorithm,
-    /// Bytes of journal and dictionaries on disk at which [`crate::Store::full`] turns true.
+    /// How long samples are kept; rows that are older when they arrive are dropped.
+    pub retention_time: Duration,
+    /// Bytes of blocks that are kept; the oldest go first. 0: as many as there are.
     pub retention_size: u64,
+    /// What is different for a tenant.
+    pub tenants: HashMap<Tenant, TenantConfig>,
+    /// Series of one device that are in memory or in blocks; a list of series that would exceed it is dropped. 0: no limit.
+    pub max_series_per_device: usize,
+    /// The same for all series of a tenant.
+    pub max_series_per_tenant: usize,
     /// Bytes of a journal file at which the next one is begun.
     pub journal_file_bytes: u64,
     /// Bytes of redb's cache for the journal's newest file, and again for the dictionaries.
@@ -26,8 +37,10 @@ pub struct Config {
     pub max_age: Duration,
     /// How far ahead of the bridge's clock a row may be before it is quarantined.
     pub future_limit: Duration,
-    /// Bytes of payload that quarantined rows may hold together.
+    /// Bytes of the quarantine table.
     pub quarantine_bytes: u64,
+    /// How long a row waits in quarantine for its time to come.
+    pub quarantine_time: Duration,
     /// Bytes of payload that refused records may hold together in the dead-letter table.
     pub dead_letter_bytes: u64,
     /// Refused records in the dead-letter table.
@@ -38,6 +51,32 @@ pub struct Config {
     pub own_rows: usize,
 }
 
+/// What an operator may set for one tenant; `None`: as for all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TenantConfig {
+    /// How long samples are kept.
+    pub retention_time: Option<Duration>,
+    /// Bytes of the tenant's blocks that are kept; 0: no limit of its own.
+    pub retention_size: u64,
+    /// Series of the tenant; 0: no limit.
+    pub max_series: Option<usize>,
+}
+
+impl Config {
+    /// The oldest time that is kept of a tenant's samples.
+    pub(crate) fn oldest_kept(&self, tenant: &Tenant, now: Timestamp) -> Timestamp {
+        let own = self.tenants.get(tenant).and_then(|tenant| tenant.retention_time);
+        now.minus(own.unwrap_or(self.retention_time))
+    }
+
+    /// Series that a tenant may have; 0: no limit.
+    #[allow(dead_code, reason = "the heads count series next")]
+    pub(crate) fn max_series_of(&self, tenant: &Tenant) -> usize {
+        let own = self.tenants.get(tenant).and_then(|tenant| tenant.max_series);
+        own.unwrap_or(self.max_series_per_tenant)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -45,12 +84,17 @@ impl Default for Config {
             min_free_disk: 64 << 20,
             partitions: 4,
             algorithm: crate::ring::Algorithm::Ketama,
-            retention_size: 2 << 30,
+            retention_time: Duration::from_secs(15 * 86_400),
+            retention_size: 0,
+            tenants: HashMap::new(),
+            max_series_per_device: 100_000,
+            max_series_per_tenant: 0,
             journal_file_bytes: 256 << 20,
             cache_bytes: 8 << 20,
             max_age: Duration::from_secs(7 * 86_400),
             future_limit: Duration::from_secs(600),
             quarantine_bytes: 64 << 20,
+            quarantine_time: Duration::from_secs(7 * 86_400),
             dead_letter_bytes: 4 << 20,
             dead_letters: 1000,
             cached_sets: 1_000_000,

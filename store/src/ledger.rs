@@ -15,7 +15,9 @@ use std::collections::{BTreeMap, HashMap};
 use wire::{DeviceName, SeqSet, Timestamp};
 
 pub(crate) use checkpoint::{decode as decode_device, encode as encode_device};
-pub(crate) use device::{Class, Device, Fact, RowFact, lost_edge, reason};
+pub(crate) use device::{
+    Class, DELETED, Device, Fact, QUARANTINE_EXPIRED, RowFact, lost_edge, reason, removal,
+};
 pub use view::{DeviceLedger, GapView, Reasons, SessionLedger};
 
 /// The number that stands for a device in the journal.

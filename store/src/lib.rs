@@ -28,12 +28,13 @@ mod receipt;
 mod record;
 pub mod ring;
 mod store;
+mod subset;
 #[allow(dead_code, reason = "seals come next")]
 mod tally;
 #[allow(dead_code, reason = "blocks come next")]
 mod window;
 
-pub use config::Config;
+pub use config::{Config, TenantConfig};
 pub use disk::{Access, Disk, SystemDisk};
 pub use entry::{BatchEntry, Entry, Lane, RefusedReason, Seen};
 pub use error::{CommitError, Damage, OpenError, SelectError};
@@ -43,4 +44,4 @@ pub use matcher::{Matcher, Test};
 pub use quarantine::Quarantined;
 pub use query::{ReadBack, SeriesSlice};
 pub use receipt::{Receipt, SessionReceipt};
-pub use store::{Progress, Store};
+pub use store::{Progress, Round, Store};

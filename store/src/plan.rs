@@ -5,8 +5,10 @@
 //! are applied only after the records are on disk.
 
 mod batch;
+mod release;
 
 pub(crate) use batch::{batch_effect, row_facts};
+pub(crate) use release::{Removal, release, released, remove};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::config::Config;
 use crate::entry::{Entry, RefusedReason};
 use crate::keys::{DeviceKeys, Keys};
 use crate::ledger::{DeviceRef, Fact, Ledger, lost_edge};
-use crate::quarantine::Quarantined;
+use crate::quarantine::Quarantine;
 use crate::receipt::{Receipt, SessionReceipt};
 use crate::record::{AlertRecord, LetGoRecord, LetterRecord, Record, RefusedRecord, SeenRecord, What};
 
@@ -43,7 +45,6 @@ pub(crate) struct Effect {
     /// Rows for the heads: the batch, and which of its rows, group by group, go in.
     pub(crate) rows: Option<(Batch, Vec<bool>)>,
     pub(crate) key: Option<Arc<Key>>,
-    pub(crate) quarantined: Option<Quarantined>,
 }
 
 /// What a commit will write and do.
@@ -52,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) records: Vec<Record>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) letters: Vec<LetterRecord>,
+    /// Changes of the quarantine table.
+    pub(crate) quarantine: Vec<(u64, Option<Bytes>)>,
     pub(crate) receipt: Receipt,
 }
 
@@ -60,7 +63,9 @@ pub(crate) struct Planner<'a> {
     ledger: &'a Ledger,
     keys: &'a Keys,
     config: &'a Config,
-    quarantine_bytes: u64,
+    quarantine: &'a Quarantine,
+    /// Bytes of the quarantine with what the group adds, and the number of its next row.
+    quarantined: (u64, u64),
     next_device: DeviceRef,
     /// Devices first seen in this group; `None`: forgotten in it.
     devices: HashMap<DeviceName, Option<DeviceRef>>,
@@ -73,12 +78,18 @@ pub(crate) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(crate) fn new(ledger: &'a Ledger, keys: &'a Keys, config: &'a Config, quarantine_bytes: u64) -> Self {
+    pub(crate) fn new(
+        ledger: &'a Ledger,
+        keys: &'a Keys,
+        config: &'a Config,
+        quarantine: &'a Quarantine,
+    ) -> Self {
         Planner {
             ledger,
             keys,
             config,
-            quarantine_bytes,
+            quarantine,
+            quarantined: (quarantine.bytes(), quarantine.next()),
             next_device: ledger.next_ref(),
             devices: HashMap::new(),
             settled: HashMap::new(),
@@ -148,6 +159,9 @@ impl<'a> Planner<'a> {
                     self.push(device.clone(), received, What::Forget(true), Fact::Forget);
                     self.devices.insert(device.clone(), None);
                     self.settled.retain(|(name, _), _| *name != device);
+                    let held = self.quarantine.of(&device).into_iter();
+                    let gone = held.map(|(number, _)| (number, None));
+                    self.plan.quarantine.extend(gone);
                 }
             }
         }
@@ -313,7 +327,6 @@ impl<'a> Planner<'a> {
             fact,
             rows: None,
             key: None,
-            quarantined: None,
         };
         self.plan.records.push(record);
         self.plan.effects.push(effect);
@@ -396,7 +409,11 @@ impl<'a> Planner<'a> {
 
     fn has_key(&self, device: &DeviceName, session: SessionId, id: KeyId) -> bool {
         let here = self.group_keys.get(device);
-        here.or_else(|| self.keys.of(device))
+        here.or_else(|| self.keys_of(device))
             .is_some_and(|keys| keys.get(session, id).is_some())
+    }
+
+    fn keys_of(&self, device: &DeviceName) -> Option<&DeviceKeys> {
+        self.keys.of(self.ledger.find(device)?)
     }
 }

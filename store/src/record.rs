@@ -24,7 +24,7 @@ pub(crate) struct Record {
     #[prost(uint32, tag = "4")]
     pub(crate) ring: u32,
     /// What it says.
-    #[prost(oneof = "What", tags = "5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "What", tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub(crate) what: Option<What>,
 }
 
@@ -47,6 +47,10 @@ pub(crate) enum What {
     LetGo(LetGoRecord),
     #[prost(bool, tag = "12")]
     Forget(bool),
+    #[prost(message, tag = "13")]
+    Released(ReleasedRecord),
+    #[prost(message, tag = "14")]
+    Removed(RemovedRecord),
 }
 
 /// A delivery.
@@ -55,7 +59,7 @@ pub(crate) struct BatchRecord {
     /// 0: fresh, 1: backlog.
     #[prost(uint32, tag = "1")]
     pub(crate) lane: u32,
-    /// A byte per row in the order of groups and rows (see `class`); empty: all are stored.
+    /// A byte per row in the order of groups and rows (see `Class`); empty: all are stored.
     #[prost(bytes = "bytes", tag = "2")]
     pub(crate) classes: Bytes,
     /// As received.
@@ -113,6 +117,60 @@ pub(crate) struct LetGoRecord {
     /// End of its tombstone, ms since the epoch.
     #[prost(sint64, tag = "2")]
     pub(crate) until_ms: i64,
+}
+
+/// Quarantined rows whose time has come, or that an operator released.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct ReleasedRecord {
+    /// Their number in the quarantine table.
+    #[prost(uint64, tag = "1")]
+    pub(crate) number: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) samples: u64,
+    /// A self-contained batch of them.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) payload: Bytes,
+}
+
+/// Quarantined rows that nobody will find.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct RemovedRecord {
+    /// Their number in the quarantine table.
+    #[prost(uint64, tag = "1")]
+    pub(crate) number: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) samples: u64,
+    /// `quarantine_expired` or `deleted`.
+    #[prost(string, tag = "3")]
+    pub(crate) reason: String,
+}
+
+/// A row of the quarantine table.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct QuarantineRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) device: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    #[prost(fixed64, tag = "3")]
+    pub(crate) session: u64,
+    #[prost(uint64, tag = "4")]
+    pub(crate) first: u64,
+    #[prost(uint64, tag = "5")]
+    pub(crate) last: u64,
+    #[prost(sint64, tag = "6")]
+    pub(crate) received_ms: i64,
+    #[prost(sint64, tag = "7")]
+    pub(crate) from_ms: i64,
+    #[prost(sint64, tag = "8")]
+    pub(crate) to_ms: i64,
+    #[prost(uint64, tag = "9")]
+    pub(crate) rows: u64,
+    #[prost(uint64, tag = "10")]
+    pub(crate) samples: u64,
+    /// A self-contained batch of the rows.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub(crate) payload: Bytes,
 }
 
 /// A row of the dead-letter table.

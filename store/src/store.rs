@@ -1,6 +1,8 @@
 //! The store: one folder, one writer, many readers.
 
+mod maintain;
 mod open;
+mod quarantine;
 mod replay;
 mod tables;
 
@@ -15,6 +17,7 @@ use wire::batch::{Key, KeyId};
 use wire::dict::{DictHash, Dictionary};
 use wire::{DeviceName, Labels, SeqSet, SessionId, Tenant, Timestamp};
 
+pub use self::maintain::Round;
 use crate::config::Config;
 use crate::dicts::Dicts;
 use crate::entry::Entry;
@@ -25,7 +28,7 @@ use crate::keys::Keys;
 use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons, encode_device};
 use crate::letters::{self, DeadLetter};
 use crate::matcher::Matcher;
-use crate::plan::{Effect, Planner, RING_GENERATION};
+use crate::plan::{Effect, Plan, Planner, RING_GENERATION};
 use crate::quarantine::{Quarantine, Quarantined};
 use crate::query::{ReadBack, SeriesSlice};
 use crate::receipt::Receipt;
@@ -105,7 +108,8 @@ impl Store {
     /// A key that a committed batch of the session defined. The last two of a session are kept, of the last four sessions
     /// of a device that defined one.
     pub fn key(&self, device: &DeviceName, session: SessionId, id: KeyId) -> Option<Arc<Key>> {
-        read(&self.keys).of(device)?.get(session, id).cloned()
+        let number = read(&self.ledger).find(device)?;
+        read(&self.keys).of(number)?.get(session, id).cloned()
     }
 
     /// The settled seqs of a session: stored, refused, or covered by a gap.
@@ -127,25 +131,39 @@ impl Store {
         let dicts = self.dictionaries_of(&entries)?;
         let mut plan = {
             let (ledger, keys) = (read(&self.ledger), read(&self.keys));
-            let quarantined = read(&self.quarantine).bytes();
-            Planner::new(&ledger, &keys, &self.config, quarantined).plan(entries)
+            let quarantine = read(&self.quarantine);
+            Planner::new(&ledger, &keys, &self.config, &quarantine).plan(entries)
         };
+        plan.receipt.bytes = self.carry_out(&mut writer, &mut plan, &dicts)?;
+        Ok(plan.receipt)
+    }
+
+    /// Makes a plan durable and has it take effect. Returns the bytes of values written.
+    fn carry_out(
+        &self,
+        writer: &mut Writer,
+        plan: &mut Plan,
+        dicts: &Dictionaries,
+    ) -> Result<u64, CommitError> {
         if plan.records.is_empty() {
-            return Ok(plan.receipt);
+            return Ok(0);
         }
         let limits = letters::Limits {
             rows: self.config.dead_letters,
             bytes: self.config.dead_letter_bytes,
         };
         let letters = std::mem::take(&mut plan.letters);
+        let quarantine = std::mem::take(&mut plan.quarantine);
         let changes = TableWrites {
             letters: letters::plan(&writer.tables.letters, letters, limits),
+            quarantine: quarantine.clone(),
             ..TableWrites::default()
         };
-        plan.receipt.bytes = self.write(&mut writer, &plan.records, changes)?;
+        let written = self.write(writer, &plan.records, changes)?;
+        write(&self.quarantine).apply(&quarantine);
         let number = writer.journal.last();
-        self.take_effect(plan.effects, &dicts, number);
-        Ok(plan.receipt)
+        self.take_effect(std::mem::take(&mut plan.effects), dicts, number);
+        Ok(written)
     }
 
     /// One transaction of the journal.
@@ -220,7 +238,6 @@ impl Store {
                 dict,
                 &self.heads,
                 &mut write(&self.keys),
-                &mut write(&self.quarantine),
             );
         }
     }
@@ -233,7 +250,10 @@ impl Store {
                 .devices()
                 .map(|(number, device)| (number, encode_device(device)))
                 .collect(),
-            keys: Vec::new(),
+            keys: read(&self.keys)
+                .all()
+                .map(|(number, keys)| (number, keys.encode()))
+                .collect(),
             tables: tables.clone(),
         }
     }
@@ -271,7 +291,8 @@ impl Store {
 
     /// Rows in quarantine, in the order they arrived.
     pub fn quarantined(&self) -> Vec<Quarantined> {
-        read(&self.quarantine).rows().to_vec()
+        let quarantine = read(&self.quarantine);
+        quarantine.rows().map(|(_, held)| held.rows.clone()).collect()
     }
 
     /// Bytes of journal and dictionaries on disk.
@@ -281,7 +302,8 @@ impl Store {
 
     /// Whether `retention_size` is reached: grant nothing more.
     pub fn full(&self) -> bool {
-        self.bytes() >= self.config.retention_size
+        let size = self.config.retention_size;
+        size > 0 && self.bytes() >= size
     }
 
     /// Series that satisfy every matcher, with their samples from start to end (ms since the epoch, both included), sorted
@@ -355,7 +377,6 @@ fn apply_rest(
     dict: Option<&Dictionary>,
     heads: &Heads,
     keys: &mut Keys,
-    quarantine: &mut Quarantine,
 ) {
     if let Some((batch, take)) = &effect.rows {
         let arrival = Arrival {
@@ -367,15 +388,12 @@ fn apply_rest(
         heads.apply((effect.device, &effect.name), batch, take, dict, arrival);
     }
     if let Some(key) = &effect.key {
-        keys.insert(&effect.name, key.clone());
-    }
-    if let Some(rows) = &effect.quarantined {
-        quarantine.push(rows.clone());
+        keys.insert(effect.device, key.clone());
     }
     match &effect.fact {
-        Fact::LetGo { session, .. } => keys.forget(&effect.name, *session),
+        Fact::LetGo { session, .. } => keys.forget(effect.device, *session),
         Fact::Forget => {
-            keys.forget_device(&effect.name);
+            keys.forget_device(effect.device);
             heads.forget(&effect.name);
         }
         _ => {}

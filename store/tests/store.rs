@@ -11,5 +11,7 @@ mod device;
 mod ledger;
 #[path = "store/model.rs"]
 mod model;
+#[path = "store/quarantine.rs"]
+mod quarantine;
 #[path = "store/query.rs"]
 mod query;

@@ -4,10 +4,10 @@ use prost::Message;
 use wire::message::ReasonCount;
 use wire::{SessionId, Timestamp};
 
-use super::device::{Device, reason};
+use super::device::{Device, reason, removal};
 use super::session::Session;
 use super::settled::Run;
-use super::view::GapView;
+use super::view::{GapView, Reasons};
 use crate::record::SeenRecord;
 
 #[derive(Clone, PartialEq, Message)]
@@ -40,6 +40,8 @@ struct DeviceRecord {
     newest_ms: Option<i64>,
     #[prost(message, optional, tag = "14")]
     seen: Option<SeenRecord>,
+    #[prost(message, repeated, tag = "15")]
+    removed: Vec<ReasonCount>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -113,14 +115,8 @@ pub(crate) fn encode(device: &Device) -> Vec<u8> {
         gaps_total: device.gaps_total,
         past_generated: device.past_generated,
         stored: device.stored,
-        dropped: device
-            .dropped
-            .iter()
-            .map(|(reason, samples)| ReasonCount {
-                reason: (*reason).to_owned(),
-                samples: *samples,
-            })
-            .collect(),
+        dropped: counts(&device.dropped),
+        removed: counts(&device.removed),
         quarantined: device.quarantined,
         redelivered: device.redelivered,
         alerts: device.alerts,
@@ -129,6 +125,14 @@ pub(crate) fn encode(device: &Device) -> Vec<u8> {
         seen: Some(SeenRecord::from(&device.seen)),
     }
     .encode_to_vec()
+}
+
+fn counts(reasons: &Reasons) -> Vec<ReasonCount> {
+    let count = |(reason, samples): (&&str, &u64)| ReasonCount {
+        reason: (*reason).to_owned(),
+        samples: *samples,
+    };
+    reasons.iter().map(count).collect()
 }
 
 /// Reads a device; `None` if the bytes are no device.
@@ -153,6 +157,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Device> {
         .dropped
         .iter()
         .map(|c| (reason(&c.reason), c.samples))
+        .collect();
+    device.removed = record
+        .removed
+        .iter()
+        .map(|c| (removal(&c.reason), c.samples))
         .collect();
     device.quarantined = record.quarantined;
     device.redelivered = record.redelivered;

@@ -35,6 +35,20 @@ const OWN_REASONS: [&str; 4] = [
     "lost_at_store",
 ];
 
+/// The one spelling of a reason why quarantined rows are gone; an unknown one is `deleted`.
+pub(crate) fn removal(text: &str) -> &'static str {
+    match text {
+        QUARANTINE_EXPIRED => QUARANTINE_EXPIRED,
+        _ => DELETED,
+    }
+}
+
+/// Quarantined rows were still ahead of the clock after `quarantine_time`.
+pub(crate) const QUARANTINE_EXPIRED: &str = "quarantine_expired";
+
+/// An operator dropped quarantined rows.
+pub(crate) const DELETED: &str = "deleted";
+
 /// The one spelling of a reason; an unknown one is `limit`.
 pub(crate) fn reason(text: &str) -> &'static str {
     DEVICE_REASONS
@@ -55,7 +69,20 @@ pub(crate) enum Class {
     Quarantined,
     /// As quarantined, but there was no room.
     QuarantineFull,
+    /// Older than what is kept.
+    OutOfRetention,
+    /// Of more series than are allowed.
+    Limit,
 }
+
+const CLASSES: [Class; 6] = [
+    Class::Redelivered,
+    Class::Stored,
+    Class::Quarantined,
+    Class::QuarantineFull,
+    Class::OutOfRetention,
+    Class::Limit,
+];
 
 impl Class {
     fn byte(self) -> u8 {
@@ -64,18 +91,23 @@ impl Class {
             Class::Stored => 1,
             Class::Quarantined => 2,
             Class::QuarantineFull => 3,
+            Class::OutOfRetention => 4,
+            Class::Limit => 5,
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [
-            Class::Redelivered,
-            Class::Stored,
-            Class::Quarantined,
-            Class::QuarantineFull,
-        ]
-        .into_iter()
-        .find(|class| class.byte() == byte)
+        CLASSES.get(usize::from(byte)).copied()
+    }
+
+    /// Why rows of the class are dropped, as the equation spells it; `None`: they are not.
+    pub(crate) fn dropped(self) -> Option<&'static str> {
+        match self {
+            Class::Redelivered | Class::Stored | Class::Quarantined => None,
+            Class::QuarantineFull => Some("quarantine_full"),
+            Class::OutOfRetention => Some("out_of_retention"),
+            Class::Limit => Some("limit"),
+        }
     }
 
     /// A byte per row; empty if all are stored.
@@ -136,6 +168,16 @@ pub(crate) enum Fact {
         session: SessionId,
         until: Timestamp,
     },
+    /// Quarantined samples that are in the heads now; `newest` is the time of the latest.
+    Released {
+        samples: u64,
+        newest: Timestamp,
+    },
+    /// Quarantined samples that are gone.
+    Removed {
+        samples: u64,
+        reason: &'static str,
+    },
     Forget,
 }
 
@@ -151,6 +193,8 @@ pub(crate) struct Device {
     pub(super) stored: u64,
     pub(super) dropped: Reasons,
     pub(super) damaged: u64,
+    /// What left the quarantine without being found, by reason.
+    pub(super) removed: Reasons,
     pub(super) quarantined: u64,
     pub(super) redelivered: u64,
     pub(super) alerts: u64,
@@ -171,6 +215,7 @@ impl Device {
             stored: 0,
             dropped: Reasons::new(),
             damaged: 0,
+            removed: Reasons::new(),
             quarantined: 0,
             redelivered: 0,
             alerts: 0,
@@ -212,11 +257,14 @@ impl Device {
     }
 
     pub(super) fn note_damage(&mut self, taken: u64) {
-        self.damaged = self.stored.saturating_sub(self.quarantined).saturating_sub(taken);
+        let elsewhere = self.removed.values().fold(self.quarantined, |sum, n| sum + n);
+        self.damaged = self.stored.saturating_sub(elsewhere).saturating_sub(taken);
     }
 
     pub(super) fn apply(&mut self, received: Timestamp, fact: &Fact) {
-        self.last_seen = self.last_seen.max(received);
+        if !matches!(fact, Fact::Released { .. } | Fact::Removed { .. }) {
+            self.last_seen = self.last_seen.max(received);
+        }
         match fact {
             Fact::Rows { session, total, rows } => self.rows(*session, *total, rows),
             Fact::Alert { session, seq, total } => self.alert(*session, *seq, *total),
@@ -230,6 +278,14 @@ impl Device {
                 reason,
             } => self.refused(*session, seqs, *samples, reason),
             Fact::LetGo { session, until } => self.let_go(*session, *until, received),
+            Fact::Released { samples, newest } => {
+                self.quarantined = self.quarantined.saturating_sub(*samples);
+                self.newest = self.newest.max(Some(*newest));
+            }
+            Fact::Removed { samples, reason } => {
+                self.quarantined = self.quarantined.saturating_sub(*samples);
+                *self.removed.entry(reason).or_default() += samples;
+            }
             Fact::Forget => {}
         }
         self.bound_sessions(received);
@@ -254,9 +310,10 @@ impl Device {
                     stored += row.samples;
                     self.quarantined += row.samples;
                 }
-                Class::QuarantineFull => {
+                Class::QuarantineFull | Class::OutOfRetention | Class::Limit => {
+                    let reason = row.class.dropped().unwrap_or("limit");
                     lost += row.samples;
-                    *drops.entry("quarantine_full").or_default() += i128::from(row.samples);
+                    *drops.entry(reason).or_default() += i128::from(row.samples);
                 }
             }
             *records.entry(row.seq).or_default() += row.samples;
@@ -281,7 +338,40 @@ impl Device {
         session.dropped += lost;
         self.stored += stored;
         self.count(drops);
+        if lost > 0 {
+            self.note_dropped(id, rows);
+        }
         self.shrink(id);
+    }
+
+    /// A gap for every run of rows that were dropped for one reason.
+    fn note_dropped(&mut self, id: SessionId, rows: &[RowFact]) {
+        let mut dropped: Vec<(&RowFact, &'static str)> = rows
+            .iter()
+            .filter_map(|row| Some((row, row.class.dropped()?)))
+            .collect();
+        dropped.sort_by_key(|(row, _)| row.seq);
+        let runs = dropped.chunk_by(|(a, why), (b, other)| why == other && b.seq - a.seq <= 1);
+        for run in runs {
+            let times = || run.iter().map(|(row, _)| Timestamp::from_ms(row.time_ms));
+            self.push_gap(GapView {
+                session: id,
+                first: run[0].0.seq,
+                last: run[run.len() - 1].0.seq,
+                from: times().min(),
+                to: times().max(),
+                samples: run.iter().map(|(row, _)| row.samples).sum(),
+                reason: run[0].1,
+            });
+        }
+    }
+
+    fn push_gap(&mut self, gap: GapView) {
+        self.gaps_total += 1;
+        if self.gaps.len() >= MAX_GAPS {
+            self.gaps.pop_front();
+        }
+        self.gaps.push_back(gap);
     }
 
     fn alert(&mut self, id: SessionId, seq: u64, total: u64) {
@@ -328,11 +418,7 @@ impl Device {
         let samples = session.drop_range(gap, &mut drops);
         self.count(drops);
         let Some(samples) = samples else { return };
-        self.gaps_total += 1;
-        if self.gaps.len() >= MAX_GAPS {
-            self.gaps.pop_front();
-        }
-        self.gaps.push_back(GapView {
+        self.push_gap(GapView {
             session: id,
             first: gap.first,
             last: gap.last,
@@ -460,8 +546,11 @@ impl Device {
 
     pub(crate) fn view(&self, removed: Reasons) -> DeviceLedger {
         let mut removed = removed;
-        if self.damaged > 0 {
-            removed.insert("damaged", self.damaged);
+        let own = self.removed.iter().map(|(reason, samples)| (*reason, *samples));
+        for (reason, samples) in own.chain([("damaged", self.damaged)]) {
+            if samples > 0 {
+                *removed.entry(reason).or_default() += samples;
+            }
         }
         let sessions: Vec<SessionLedger> = self
             .sessions

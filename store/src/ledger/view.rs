@@ -22,7 +22,8 @@ pub struct DeviceLedger {
     /// Samples that will never be stored, by reason.
     pub dropped: Reasons,
     /// Stored samples that a query no longer finds, by reason: `same_timestamp` (equal values collapsed), `conflict`
-    /// (a later one of the same time won), `damaged` (their journal file was set aside).
+    /// (a later one of the same time won), `retention` (their block's time was over), `quarantine_expired`, `deleted` (an
+    /// operator dropped them from the quarantine), `damaged` (their file was set aside).
     pub removed: Reasons,
     /// Samples in the device's log that are not settled here.
     pub pending: u64,

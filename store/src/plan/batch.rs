@@ -1,16 +1,18 @@
 //! Plans a delivery: row by row, what is new of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wire::batch::{Batch, Encoding, Key};
-use wire::{Seq, SeqSet, Timestamp};
+use wire::batch::{Batch, Key};
+use wire::{Seq, SeqSet};
 
 use super::{Effect, Planner};
 use crate::entry::{BatchEntry, Lane};
 use crate::ledger::{Class, Fact, RowFact};
-use crate::quarantine::{Quarantined, bytes_of};
+use crate::quarantine;
 use crate::record::{BatchRecord, What};
+use crate::subset::subset;
 
 impl Planner<'_> {
     pub(super) fn batch(&mut self, entry: BatchEntry) {
@@ -43,34 +45,65 @@ impl Planner<'_> {
         self.plan.effects.push(batch_effect(number, entry, rows, key));
     }
 
-    /// The class of every row. Rows of one seq are one record: new or not together.
+    /// The class of every row. Rows of one seq are one record: they share a fate.
     fn classify(&mut self, entry: &BatchEntry) -> Vec<RowFact> {
         let session = entry.batch.header.session;
-        let limit = entry.received.plus(self.config.future_limit).ms();
+        let ahead = entry.received.plus(self.config.future_limit).ms();
+        let kept = self
+            .config
+            .oldest_kept(entry.device.tenant(), entry.received)
+            .ms();
         let old = self.settled_among(&entry.device, session, &entry.batch.seqs());
         let mut rows = row_facts(&entry.batch, |seq| match old.binary_search(&seq) {
             Ok(_) => Class::Redelivered,
             Err(_) => Class::Stored,
         });
-        for row in &mut rows {
-            if row.class == Class::Stored && row.time_ms > limit {
-                let bytes = bytes_of(row.samples);
-                let fits = self.quarantine_bytes.saturating_add(bytes) <= self.config.quarantine_bytes;
-                row.class = if fits {
-                    Class::Quarantined
-                } else {
-                    Class::QuarantineFull
-                };
-                self.quarantine_bytes += if fits { bytes } else { 0 };
+        let mut special = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.class == Class::Stored) {
+            if row.time_ms > ahead {
+                special.insert(row.seq, Class::Quarantined);
+            } else if row.time_ms < kept {
+                special.entry(row.seq).or_insert(Class::OutOfRetention);
             }
         }
+        // What has one row that is kept is kept.
+        for row in rows.iter().filter(|row| (kept..=ahead).contains(&row.time_ms)) {
+            if special.get(&row.seq) == Some(&Class::OutOfRetention) {
+                special.remove(&row.seq);
+            }
+        }
+        if !special.is_empty() {
+            set_classes(&mut rows, &special);
+            self.quarantine(entry, &mut rows);
+        }
         rows
+    }
+
+    /// Puts rows of the class into the quarantine, all of them or, if there is no room, none.
+    fn quarantine(&mut self, entry: &BatchEntry, rows: &mut [RowFact]) {
+        let ahead: Vec<bool> = rows.iter().map(|row| row.class == Class::Quarantined).collect();
+        if !ahead.contains(&true) {
+            return;
+        }
+        let batch = subset(&entry.batch, &ahead);
+        let device = self.find(&entry.device).unwrap_or(self.next_device);
+        let row = quarantine::encode(device, &entry.device, entry.received, &batch);
+        let (bytes, number) = self.quarantined;
+        let bytes = bytes.saturating_add(row.len() as u64);
+        if bytes <= self.config.quarantine_bytes {
+            self.quarantined = (bytes, number + 1);
+            self.plan.quarantine.push((number, Some(row)));
+            return;
+        }
+        for row in rows.iter_mut().filter(|row| row.class == Class::Quarantined) {
+            row.class = Class::QuarantineFull;
+        }
     }
 
     /// Enters the rows into the receipt and the group's settled set.
     fn note(&mut self, entry: &BatchEntry, rows: &[RowFact]) {
         let session = entry.batch.header.session;
-        let mut refused = SeqSet::new();
+        let mut refused: BTreeMap<&'static str, SeqSet> = BTreeMap::new();
         let receipt = self.receipt(&entry.device, session);
         let mut new = SeqSet::new();
         for row in rows {
@@ -81,8 +114,9 @@ impl Planner<'_> {
                     receipt.redelivered_rows += 1;
                     continue;
                 }
-                Class::QuarantineFull => {
-                    refused.insert(seq);
+                Class::QuarantineFull | Class::OutOfRetention | Class::Limit => {
+                    let reason = row.class.dropped().unwrap_or("limit");
+                    refused.entry(reason).or_default().insert(seq);
                 }
                 Class::Stored | Class::Quarantined => {
                     receipt.stored_rows += 1;
@@ -93,9 +127,7 @@ impl Planner<'_> {
             new.insert(seq);
         }
         receipt.newly_settled.insert_all(&new);
-        if !refused.is_empty() {
-            receipt.refused.push(("quarantine_full", refused));
-        }
+        receipt.refused.extend(refused);
         if !new.is_empty() {
             self.settled
                 .entry((entry.device.clone(), session))
@@ -106,12 +138,12 @@ impl Planner<'_> {
 
     fn wants_key(&self, entry: &BatchEntry, key: &Key) -> bool {
         let here = self.group_keys.get(&entry.device);
-        here.or_else(|| self.keys.of(&entry.device))
+        here.or_else(|| self.keys_of(&entry.device))
             .is_none_or(|keys| keys.wants(key))
     }
 
     fn keep_key(&mut self, entry: &BatchEntry, key: Arc<Key>) {
-        let known = self.keys.of(&entry.device).cloned().unwrap_or_default();
+        let known = self.keys_of(&entry.device).cloned().unwrap_or_default();
         let keys = self.group_keys.entry(entry.device.clone()).or_insert(known);
         keys.insert(key);
     }
@@ -120,11 +152,7 @@ impl Planner<'_> {
     fn payload(&self, entry: &BatchEntry) -> Bytes {
         let session = entry.batch.header.session;
         match entry.keyed {
-            Some(id) if !self.has_key(&entry.device, session, id) => {
-                wire::batch::encode(&entry.batch, Encoding::SelfContained)
-                    .payload
-                    .into()
-            }
+            Some(id) if !self.has_key(&entry.device, session, id) => quarantine::self_contained(&entry.batch),
             _ => entry.payload.clone(),
         }
     }
@@ -138,7 +166,6 @@ pub(crate) fn batch_effect(
     key: Option<Arc<Key>>,
 ) -> Effect {
     let header = entry.batch.header;
-    let quarantined = quarantined(&entry, &rows);
     let take = rows.iter().map(|row| row.class == Class::Stored).collect();
     Effect {
         device,
@@ -151,7 +178,6 @@ pub(crate) fn batch_effect(
         },
         rows: Some((entry.batch, take)),
         key,
-        quarantined,
     }
 }
 
@@ -175,20 +201,10 @@ pub(crate) fn row_facts(batch: &Batch, class: impl Fn(Seq) -> Class) -> Vec<RowF
     facts
 }
 
-fn quarantined(entry: &BatchEntry, rows: &[RowFact]) -> Option<Quarantined> {
-    let rows: Vec<&RowFact> = rows
-        .iter()
-        .filter(|row| row.class == Class::Quarantined)
-        .collect();
-    Some(Quarantined {
-        device: entry.device.clone(),
-        session: entry.batch.header.session,
-        first: rows.iter().map(|row| Seq::new(row.seq)).min()?,
-        last: rows.iter().map(|row| Seq::new(row.seq)).max()?,
-        received: entry.received,
-        from: Timestamp::from_ms(rows.iter().map(|row| row.time_ms).min()?),
-        to: Timestamp::from_ms(rows.iter().map(|row| row.time_ms).max()?),
-        rows: rows.len() as u64,
-        samples: rows.iter().map(|row| row.samples).sum(),
-    })
+fn set_classes(rows: &mut [RowFact], classes: &BTreeMap<u64, Class>) {
+    for row in rows.iter_mut().filter(|row| row.class == Class::Stored) {
+        if let Some(class) = classes.get(&row.seq) {
+            row.class = *class;
+        }
+    }
 }

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::dicts::Dicts;
 use crate::error::{Damage, OpenError};
 use crate::journal::{self, Checkpoint, FileError, Journal, JournalFile, Limits, Tables};
+use crate::quarantine::Quarantine;
 use crate::ring::Ring;
 
 impl Store {
@@ -81,6 +82,7 @@ impl Store {
             dicts,
             heads: parts.heads,
             numbers: AtomicU64::new(journal.next()),
+            quarantine: RwLock::new(Quarantine::load(&tables.quarantine)),
             writer: Mutex::new(Writer {
                 journal,
                 tables,
@@ -89,7 +91,6 @@ impl Store {
             dir: dir.to_owned(),
             ledger: RwLock::new(parts.ledger),
             keys: RwLock::new(parts.keys),
-            quarantine: RwLock::new(parts.quarantine),
             damage,
             _lock: lock,
         })
@@ -150,7 +151,7 @@ fn replay_older(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), OpenError> {
     let read = JournalFile::open(&config.disk, path, config.cache_bytes).and_then(|file| {
-        replay.names(&file.checkpoint()?);
+        replay.begin_file(&file.checkpoint()?);
         replay.file(&file, end, damage, state, progress)
     });
     match read {

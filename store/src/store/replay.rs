@@ -16,11 +16,10 @@ use crate::entry::{BatchEntry, Lane};
 use crate::error::Damage;
 use crate::heads::Heads;
 use crate::journal::{Checkpoint, FileError, JournalFile, Reader};
-use crate::keys::Keys;
-use crate::ledger::{Class, DeviceRef, Fact, Ledger, decode_device, reason};
-use crate::plan::{Effect, batch_effect, row_facts};
-use crate::quarantine::Quarantine;
-use crate::record::{BatchRecord, Record, What};
+use crate::keys::{DeviceKeys, Keys};
+use crate::ledger::{Class, DeviceRef, Fact, Ledger, decode_device, reason, removal};
+use crate::plan::{Effect, batch_effect, released, row_facts};
+use crate::record::{BatchRecord, Record, ReleasedRecord, What};
 use crate::ring::Ring;
 
 /// Values between two reports of progress.
@@ -32,7 +31,6 @@ pub(super) struct Replay<'a> {
     names: HashMap<DeviceRef, DeviceName>,
     heads: Heads,
     keys: Keys,
-    quarantine: Quarantine,
     /// From the newest file's checkpoint on.
     ledger: Option<Ledger>,
     next: u64,
@@ -43,7 +41,6 @@ pub(super) struct Replay<'a> {
 pub(super) struct Parts {
     pub(super) heads: Heads,
     pub(super) keys: Keys,
-    pub(super) quarantine: Quarantine,
     pub(super) ledger: Ledger,
 }
 
@@ -54,7 +51,6 @@ impl<'a> Replay<'a> {
             names: HashMap::new(),
             heads: Heads::new(ring, own_rows),
             keys: Keys::default(),
-            quarantine: Quarantine::default(),
             ledger: None,
             next: 0,
             file_bytes: 0,
@@ -71,8 +67,13 @@ impl<'a> Replay<'a> {
         self.file_bytes
     }
 
-    /// Takes the names of devices out of a checkpoint.
-    pub(super) fn names(&mut self, checkpoint: &Checkpoint) {
+    /// Takes the names and keys of devices out of a checkpoint.
+    pub(super) fn begin_file(&mut self, checkpoint: &Checkpoint) {
+        for (number, row) in &checkpoint.keys {
+            if let Some(keys) = DeviceKeys::decode(row) {
+                self.keys.put(*number, keys);
+            }
+        }
         for (number, bytes) in &checkpoint.devices {
             if let Some(device) = decode_device(bytes) {
                 self.names.insert(*number, device.name().clone());
@@ -88,7 +89,7 @@ impl<'a> Replay<'a> {
             let device = decode_device(bytes).ok_or("a device in its checkpoint is malformed")?;
             ledger.insert(*number, device);
         }
-        self.names(checkpoint);
+        self.begin_file(checkpoint);
         self.ledger = Some(ledger);
         Ok(())
     }
@@ -159,16 +160,16 @@ impl<'a> Replay<'a> {
             dict.as_deref(),
             &self.heads,
             &mut self.keys,
-            &mut self.quarantine,
         );
         Ok(samples)
     }
 
     fn effect(&self, record: Record, name: DeviceName) -> Result<(Effect, Option<Arc<Dictionary>>), String> {
         let received = Timestamp::from_ms(record.received_ms);
+        let device = record.device;
         let what = record.what.ok_or("a record says nothing")?;
         let fact = match what {
-            What::Batch(batch) => return self.batch(record.device, name, received, &batch),
+            What::Batch(batch) => return self.batch(device, name, received, &batch),
             What::Alert(record) => {
                 let alert = record.alert.ok_or("an alert is missing")?;
                 Fact::Alert {
@@ -191,17 +192,50 @@ impl<'a> Replay<'a> {
                 until: Timestamp::from_ms(let_go.until_ms),
             },
             What::Forget(_) => Fact::Forget,
+            What::Released(record) => return self.released(device, name, received, &record),
+            What::Removed(record) => Fact::Removed {
+                samples: record.samples,
+                reason: removal(&record.reason),
+            },
         };
         let effect = Effect {
-            device: record.device,
+            device,
             name,
             received,
             fact,
             rows: None,
             key: None,
-            quarantined: None,
         };
         Ok((effect, None))
+    }
+
+    /// Rows that cannot be read are released all the same, as the ledger has it, and count as damaged.
+    fn released(
+        &self,
+        number: DeviceRef,
+        name: DeviceName,
+        received: Timestamp,
+        record: &ReleasedRecord,
+    ) -> Result<(Effect, Option<Arc<Dictionary>>), String> {
+        let raw = wire::batch::peek(&record.payload).ok();
+        let dict = raw.as_ref().and_then(|raw| self.dicts.get(&name, raw.dict()?));
+        let decoded = raw.zip(dict.as_ref());
+        let decoded = decoded.and_then(|(raw, dict)| raw.decode(dict.len(), None).ok());
+        let effect = match decoded {
+            Some(decoded) => released(number, name, received, decoded.batch),
+            None => Effect {
+                device: number,
+                name,
+                received,
+                fact: Fact::Released {
+                    samples: record.samples,
+                    newest: Timestamp::default(),
+                },
+                rows: None,
+                key: None,
+            },
+        };
+        Ok((effect, dict))
     }
 
     fn batch(
@@ -215,7 +249,7 @@ impl<'a> Replay<'a> {
         let session = raw.session();
         let key = raw
             .key()
-            .and_then(|id| self.keys.of(&name)?.get(session, id).cloned());
+            .and_then(|id| self.keys.of(number)?.get(session, id).cloned());
         let hash = raw.dict().or(key.as_ref().map(|key| key.dict()));
         let hash = hash.ok_or_else(|| format!("a batch of {name} lacks its key"))?;
         let dict = self
@@ -258,7 +292,6 @@ impl<'a> Replay<'a> {
         Parts {
             heads: self.heads,
             keys: self.keys,
-            quarantine: self.quarantine,
             ledger,
         }
     }

@@ -174,43 +174,6 @@ fn refused_records_settle_count_and_rest_as_dead_letters_within_bounds() {
 }
 
 #[test]
-fn rows_too_far_in_the_future_are_quarantined_within_a_budget() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut device = Device::new("gw-1", 1, 2);
-    let small = store::Config {
-        quarantine_bytes: 150,
-        ..config()
-    };
-    let store = open_with(dir.path(), small.clone());
-    device.put_dictionary(&store);
-    let far = START + 3_600_000 + 600_001;
-    let near = device.record(far - 1, |i| i as f64);
-    let ahead = device.record(far, |i| i as f64);
-    let more = device.record(far + 1000, |i| i as f64);
-    let receipt = store.commit(vec![device.deliver(&[near, ahead, more])]).unwrap();
-    assert_eq!(receipt.sessions[0].quarantined_rows, 1);
-    assert_eq!(receipt.sessions[0].refused, [("quarantine_full", seqs(&[3]))]);
-    drop(store);
-    let store = open_with(dir.path(), small);
-    let ledger = store.device(&device.name).unwrap();
-    assert_eq!((ledger.generated, ledger.stored, ledger.quarantined), (6, 4, 2));
-    assert_eq!(ledger.dropped["quarantine_full"], 2);
-    assert_eq!(
-        store
-            .quarantined()
-            .iter()
-            .map(|q| (q.rows, q.samples))
-            .collect::<Vec<_>>(),
-        [(1, 2)]
-    );
-    let found = store
-        .select(&tenant(), &[Matcher::equal("i", "0")], i64::MIN, i64::MAX, 10)
-        .unwrap();
-    assert_eq!(found[0].times_ms, [far - 1]);
-    assert_equation(&store, &device.name);
-}
-
-#[test]
 fn rows_of_a_session_that_was_let_go_are_acked_and_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let mut device = Device::new("gw-1", 1, 2);

@@ -11,10 +11,11 @@ use wire::{BootId, DeviceName, Labels, Seq, SessionId, Tenant, Timestamp};
 
 pub(crate) const START: i64 = 1_795_000_000_000;
 
-/// Some journal files of a few hundred KB, so that tests roll over.
+/// Some journal files of a few hundred KB, so that tests roll over; samples of any age.
 pub(crate) fn config() -> Config {
     Config {
         journal_file_bytes: 200_000,
+        retention_time: std::time::Duration::from_secs(100 * 365 * 86_400),
         ..Config::default()
     }
 }

@@ -3,6 +3,7 @@
 //! Calls block on the disk; the agent makes them off its event loop.
 
 mod append;
+mod disk;
 mod folder;
 mod format;
 mod gaps;

@@ -46,8 +46,16 @@ impl Dicts {
         cache_bytes: usize,
         max_sets: usize,
     ) -> Result<Self, FileError> {
-        remove_if_there(&**disk, &path.with_extension("redb.new"))?;
-        let db = guard(|| open_db(disk, &path, cache_bytes))?;
+        let new = path.with_extension("redb.new");
+        remove_if_there(&**disk, &new)?;
+        let db = match path.try_exists()? {
+            true => guard(|| open_db(disk, &path, cache_bytes))?,
+            false => {
+                let db = guard(|| open_db(disk, &new, cache_bytes))?;
+                put_in_place(&**disk, &new, &path)?;
+                db
+            }
+        };
         let inner = Inner {
             db: Some(db),
             cache: HashMap::new(),
@@ -143,8 +151,7 @@ impl Dicts {
             txn.commit().map_err(FileError::of)?;
             Ok(db)
         })?;
-        self.disk.rename(&new, &self.path)?;
-        sync_parent(&*self.disk, &self.path)?;
+        put_in_place(&*self.disk, &new, &self.path)?;
         Ok(db)
     }
 }
@@ -205,13 +212,14 @@ fn open_db(disk: &Arc<dyn Disk>, path: &Path, cache_bytes: usize) -> Result<Data
                 .map_err(FileError::of)?;
             txn.open_table(DICTS).map_err(FileError::of)?;
             txn.commit().map_err(FileError::of)?;
-            sync_parent(&**disk, path)?;
             Ok(db)
         }
     }
 }
 
-fn sync_parent(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
+/// A file gets its name once it is whole, durably.
+fn put_in_place(disk: &dyn Disk, new: &Path, path: &Path) -> std::io::Result<()> {
+    disk.rename(new, path)?;
     match path.parent() {
         Some(dir) => disk.sync_dir(dir),
         None => Ok(()),

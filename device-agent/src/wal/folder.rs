@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use wire::SessionId;
 
+use crate::wal::disk::{Disk, LogFile, SystemDisk};
 use crate::wal::{OpenError, Storage};
 
 /// Names a segment; `number` rises over all sessions of a log.
@@ -29,8 +30,9 @@ pub(crate) enum Folder {
 #[derive(Debug)]
 pub(crate) struct Files {
     path: PathBuf,
+    disk: Box<dyn Disk>,
     _lock: File,
-    open: Option<File>,
+    open: Option<Box<dyn LogFile>>,
     length: u64,
 }
 
@@ -63,8 +65,12 @@ impl Folder {
     pub(crate) fn open(storage: &Storage) -> Result<Folder, OpenError> {
         match storage {
             Storage::Memory => Ok(Folder::Memory(Memory::default())),
-            Storage::Folder(path) => Files::open(path).map(Folder::Files),
+            Storage::Folder(path) => Folder::on(path, Box::new(SystemDisk)),
         }
+    }
+
+    pub(crate) fn on(path: &Path, disk: Box<dyn Disk>) -> Result<Folder, OpenError> {
+        Files::open(path, disk).map(Folder::Files)
     }
 
     /// All segments, oldest first.
@@ -107,7 +113,7 @@ impl Folder {
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         match self {
             Folder::Memory(_) => Ok(()),
-            Folder::Files(files) => files.open.as_ref().map_or(Ok(()), File::sync_data),
+            Folder::Files(files) => files.open.as_mut().map_or(Ok(()), |file| file.sync()),
         }
     }
 
@@ -118,13 +124,7 @@ impl Folder {
                 let found = memory.segments.get(&name);
                 found.cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
             }
-            Folder::Files(files) => {
-                let mut bytes = Vec::new();
-                File::open(files.path.join(name.file()))?
-                    .take(limit)
-                    .read_to_end(&mut bytes)?;
-                Ok(bytes)
-            }
+            Folder::Files(files) => files.disk.read(&files.path.join(name.file()), limit),
         }
     }
 
@@ -134,7 +134,7 @@ impl Folder {
                 memory.segments.remove(&name);
                 Ok(())
             }
-            Folder::Files(files) => match fs::remove_file(files.path.join(name.file())) {
+            Folder::Files(files) => match files.disk.remove(&files.path.join(name.file())) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
                 _ => Ok(()),
             },
@@ -145,10 +145,14 @@ impl Folder {
     pub(crate) fn write_meta(&self, bytes: &[u8]) -> io::Result<()> {
         let Folder::Files(files) = self else { return Ok(()) };
         let temporary = files.path.join(".meta.new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, files.path.join("meta"))?;
+        match files.disk.remove(&temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut file = files.disk.create(&temporary)?;
+        file.append(bytes)?;
+        file.sync()?;
+        files.disk.rename(&temporary, &files.path.join("meta"))?;
         files.sync_folder()
     }
 
@@ -156,7 +160,7 @@ impl Folder {
     pub(crate) fn read_meta(&self) -> Option<Vec<u8>> {
         match self {
             Folder::Memory(_) => None,
-            Folder::Files(files) => fs::read(files.path.join("meta")).ok(),
+            Folder::Files(files) => files.disk.read(&files.path.join("meta"), u64::MAX).ok(),
         }
     }
 }
@@ -173,7 +177,7 @@ pub(crate) enum AppendError {
 }
 
 impl Files {
-    fn open(path: &Path) -> Result<Files, OpenError> {
+    fn open(path: &Path, disk: Box<dyn Disk>) -> Result<Files, OpenError> {
         let fault = |source| OpenError::Folder {
             path: path.to_path_buf(),
             source,
@@ -188,6 +192,7 @@ impl Files {
         })?;
         Ok(Files {
             path: path.to_path_buf(),
+            disk,
             _lock: lock,
             open: None,
             length: 0,
@@ -205,10 +210,10 @@ impl Files {
 
     fn create(&mut self, name: SegmentName, header: &[u8], durable: bool) -> io::Result<()> {
         let path = self.path.join(name.file());
-        let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
-        if let Err(e) = file.write_all(header) {
+        let mut file = self.disk.create(&path)?;
+        if let Err(e) = file.append(header) {
             // Best effort: an empty or partial segment is also recognised at the next start.
-            fs::remove_file(&path).ok();
+            self.disk.remove(&path).ok();
             return Err(e);
         }
         if durable {
@@ -223,12 +228,12 @@ impl Files {
         let Some(file) = &mut self.open else {
             return Err(AppendError::Damaged(io::ErrorKind::NotFound.into()));
         };
-        match file.write_all(bytes) {
+        match file.append(bytes) {
             Ok(()) => {
                 self.length += bytes.len() as u64;
                 Ok(())
             }
-            Err(e) => match file.set_len(self.length) {
+            Err(e) => match file.truncate(self.length) {
                 Ok(()) => Err(AppendError::Undone(e)),
                 Err(_) => Err(AppendError::Damaged(e)),
             },
@@ -236,6 +241,6 @@ impl Files {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.disk.sync_dir(&self.path)
     }
 }

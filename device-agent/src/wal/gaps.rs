@@ -3,6 +3,8 @@
 //! A dropped record may be stored at the bridge all the same, its ack lost. So a gap is shown only once a full ack that
 //! answers a later `state` has trimmed it ([`Gaps::confirm`]); then its samples are exact.
 
+use std::ops::RangeInclusive;
+
 use wire::{Seq, SeqSet, SessionId, Timestamp};
 
 /// Why records were given up.
@@ -106,6 +108,18 @@ impl Gaps {
         if self.list.len() > MAX_GAPS {
             self.squeeze();
         }
+    }
+
+    /// Takes the unconfirmed gaps out that lie in some seqs of a session; returns them, and the samples of the confirmed
+    /// ones there.
+    pub(crate) fn take_within(&mut self, session: SessionId, seqs: RangeInclusive<u64>) -> (Vec<Gap>, u64) {
+        let within = |gap: &Gap| {
+            gap.session == session && seqs.contains(&gap.first.get()) && seqs.contains(&gap.last.get())
+        };
+        let confirmed = self.list.iter().filter(|gap| within(gap) && gap.confirmed);
+        let samples = confirmed.map(|gap| gap.samples).sum();
+        let taken = self.list.extract_if(.., |gap| within(gap) && !gap.confirmed);
+        (taken.collect(), samples)
     }
 
     /// Merges the first two neighbours of one session, whatever lies between them and whatever their reasons: what

@@ -202,10 +202,16 @@ impl Ledger {
             return;
         };
         let total_before = session.total;
+        let hole = session.last + 1..=last;
         let unknown = session.enter_hole(last, samples);
         let (Some(first), Some(last)) = (unknown.first(), unknown.last()) else {
             return;
         };
+        // Gaps in the hole that nobody was told of become part of this one; the others' samples count there.
+        let (untold, told) = self.gaps.take_within(id, hole);
+        let first = untold.iter().map(|gap| gap.first).fold(first, Seq::min);
+        let last = untold.iter().map(|gap| gap.last).fold(last, Seq::max);
+        let samples = samples.saturating_sub(told);
         self.gaps.push(Gap {
             session: id,
             first,

@@ -55,7 +55,18 @@ impl Wal {
         boot: BootId,
         now: Moment,
     ) -> Result<Wal, OpenError> {
-        let mut folder = Folder::open(&config.storage)?;
+        let folder = Folder::open(&config.storage)?;
+        Wal::open_in(folder, config, session, boot, now)
+    }
+
+    /// As [`Wal::open`], in a folder that is open.
+    pub(super) fn open_in(
+        mut folder: Folder,
+        config: WalConfig,
+        session: SessionId,
+        boot: BootId,
+        now: Moment,
+    ) -> Result<Wal, OpenError> {
         let names = folder.list()?;
         let mut faults = Faults::default();
         let mut ledger = recover(&mut folder, &names, &mut faults);

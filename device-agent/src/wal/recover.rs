@@ -35,7 +35,12 @@ pub(crate) fn recover(folder: &mut Folder, names: &[SegmentName], faults: &mut F
     meta.sessions.iter().for_each(|m| ledger.add(session_of(m)));
     let gaps = meta.gaps.iter().filter_map(gap_of);
     gaps.for_each(|gap| ledger.gaps_mut().push(gap));
-    for &name in names {
+    let (gone, names): (Vec<_>, Vec<_>) = names
+        .iter()
+        .partition(|name| ledger.let_go.contains(&name.session));
+    // Their removal was not durable.
+    gone.into_iter().for_each(|name| remove(folder, name));
+    for &name in &names {
         if ledger.session(name.session).is_none() {
             ledger.add(Session::new(name.session, BootId::new(0), true));
         }
@@ -50,6 +55,12 @@ pub(crate) fn recover(folder: &mut Folder, names: &[SegmentName], faults: &mut F
         ledger.let_go_of(known);
     }
     ledger
+}
+
+fn remove(folder: &mut Folder, name: SegmentName) {
+    if let Err(e) = folder.remove(name) {
+        tracing::warn!(segment = name.number, error = %e, "a freed WAL segment cannot be removed");
+    }
 }
 
 fn session_of(meta: &SessionMeta) -> Session {
@@ -107,10 +118,7 @@ fn segment(
     let freed = ledger.session(name.session).map_or(0, |s| s.freed);
     let rows: Vec<(usize, RecordHeader)> = rows(&bytes, name.session, faults).collect();
     if rows.iter().all(|(_, header)| header.seq.get() <= freed) {
-        if let Err(e) = folder.remove(name) {
-            tracing::warn!(segment = name.number, error = %e, "a freed WAL segment cannot be removed");
-        }
-        return;
+        return remove(folder, name);
     }
     let Some(session) = ledger.session_mut(name.session) else {
         return;

@@ -1,5 +1,7 @@
 //! The log against damage: what is read is what was written, and nothing is unaccounted for.
 
+mod power;
+
 use std::fs;
 use std::path::Path;
 

@@ -118,6 +118,10 @@ impl Device {
         self.totals[seq as usize]
     }
 
+    pub(crate) fn dictionary(&self) -> Dictionary {
+        self.dict.clone()
+    }
+
     pub(crate) fn put_dictionary(&self, store: &Store) {
         store.put_dictionary(&self.name, self.dict.clone()).unwrap();
     }

@@ -1,0 +1,311 @@
+//! The store on a disk whose power goes at any operation: what was committed is there once, the rest wholly or not at all.
+//!
+//! `BACKHAUL_SEED` repeats one seed, `BACKHAUL_POWER_CUTS` says how many are tried.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+#[path = "store/device.rs"]
+#[expect(dead_code, reason = "shared with the other tests")]
+mod device;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use device::{Device, Record, START, assert_equation, tenant};
+use fault_disk::{Fault, FaultDisk, Operation};
+use store::{Config, OpenError, Store};
+
+/// A device and what the store should hold of it.
+struct Known {
+    device: Device,
+    records: Vec<Record>,
+    /// Of the open session: settled by a commit that succeeded.
+    settled: BTreeSet<u64>,
+    /// By series and time: bits of what was stored.
+    samples: BTreeMap<(usize, i64), u64>,
+    has_dictionary: bool,
+}
+
+struct World {
+    random: fastrand::Rng,
+    dir: tempfile::TempDir,
+    disk: FaultDisk,
+    devices: Vec<Known>,
+    next_session: u64,
+    now: i64,
+    /// New seqs by device of the commits that failed since the last that did not: after a restart, those of one of them
+    /// may be settled, and then all of them.
+    doubted: Vec<BTreeSet<(usize, u64)>>,
+    times: BTreeSet<i64>,
+}
+
+const HOUR: i64 = 3_600_000;
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let known = |n: usize| Known {
+            device: Device::new(&format!("d-{n}"), 1, 1 + 3 * n),
+            records: Vec::new(),
+            settled: BTreeSet::new(),
+            samples: BTreeMap::new(),
+            has_dictionary: false,
+        };
+        World {
+            disk: FaultDisk::new(&dir.path().join("data"), random.u64(..)).unwrap(),
+            random,
+            dir,
+            devices: (0..3).map(known).collect(),
+            next_session: 2,
+            now: START + HOUR,
+            doubted: Vec::new(),
+            times: BTreeSet::new(),
+        }
+    }
+
+    fn open(&mut self) -> Result<Store, OpenError> {
+        let config = Config {
+            disk: Arc::new(self.disk.clone()),
+            min_free_disk: 0,
+            partitions: 2,
+            journal_file_bytes: self.random.u64(1000..20_000),
+            cache_bytes: 1 << 20,
+            ..Config::default()
+        };
+        Store::open(&self.dir.path().join("data"), config, &mut |_| {})
+    }
+
+    fn step(&mut self, store: &Store) {
+        match self.random.u8(0..20) {
+            0..=4 => self.make(),
+            5..=12 => self.commit(store),
+            13 => self.session(store),
+            14 if self.random.u8(0..3) == 0 => self.disk.fail(Fault {
+                operation: [Operation::Write, Operation::Sync, Operation::Name][self.random.usize(0..3)],
+                after: self.random.u64(0..8),
+                times: self.random.u64(1..3),
+            }),
+            15 if self.random.u8(0..3) == 0 => self.disk.room(Some(self.random.u64(0..50_000))),
+            16 => self.disk.heal(),
+            _ => {}
+        }
+    }
+
+    fn make(&mut self) {
+        let known = &mut self.devices[self.random.usize(0..3)];
+        for _ in 0..self.random.u8(1..10) {
+            let ago = match self.random.u8(0..4) {
+                0 => self.random.i64(0..48 * HOUR),
+                _ => self.random.i64(0..2 * HOUR),
+            };
+            let time = self.now - ago;
+            if !self.times.insert(time) {
+                continue;
+            }
+            let values = (0..known.device.series())
+                .map(|_| (self.random.u8(0..6) > 0).then(|| self.random.f64()))
+                .collect();
+            known.records.push(known.device.sparse(time, values));
+        }
+    }
+
+    /// One to three deliveries of some records, settled before or not, in one commit.
+    fn commit(&mut self, store: &Store) {
+        let mut entries = Vec::new();
+        let mut sent: Vec<(usize, BTreeSet<u64>)> = Vec::new();
+        for _ in 0..self.random.u8(1..4) {
+            let at = self.random.usize(0..3);
+            let known = &mut self.devices[at];
+            if known.records.is_empty() {
+                continue;
+            }
+            if !known.has_dictionary && !put_dictionary(store, known) {
+                continue;
+            }
+            let first = match self.random.bool() {
+                true => known.records.len().saturating_sub(8),
+                false => self.random.usize(0..known.records.len()),
+            };
+            let last = self.random.usize(first..known.records.len().min(first + 12));
+            let rows = &known.records[first..=last];
+            entries.push(known.device.deliver(rows));
+            sent.push((at, rows.iter().map(|r| r.seq).collect()));
+        }
+        let new = |(at, seq): &(usize, u64)| !self.devices[*at].settled.contains(seq);
+        let sent: BTreeSet<(usize, u64)> = sent
+            .into_iter()
+            .flat_map(|(at, seqs)| seqs.into_iter().map(move |seq| (at, seq)))
+            .filter(new)
+            .collect();
+        if sent.is_empty() {
+            return;
+        }
+        match store.commit(entries) {
+            Ok(_) => {
+                self.doubted.clear();
+                self.settle(&sent);
+            }
+            Err(_) => self.doubted.push(sent),
+        }
+    }
+
+    fn settle(&mut self, seqs: &BTreeSet<(usize, u64)>) {
+        seqs.iter().for_each(|(at, seq)| self.devices[*at].settle(*seq));
+    }
+
+    /// A device declares what is left and starts again.
+    fn session(&mut self, store: &Store) {
+        let at = self.random.usize(0..3);
+        let known = &mut self.devices[at];
+        let last = known.device.last();
+        let in_doubt = self.doubted.iter().flatten().any(|(of, _)| *of == at);
+        if last == 0 || in_doubt {
+            return;
+        }
+        let entries = vec![known.device.gap(1, last), known.device.state(1, last, true)];
+        if store.commit(entries).is_ok() {
+            self.doubted.clear();
+        }
+        known.records.clear();
+        known.settled.clear();
+        known.device.restart(self.next_session);
+        self.next_session += 1;
+    }
+
+    fn run(&mut self) {
+        for _ in 0..self.random.u8(2..6) {
+            if self.random.u8(0..4) > 0 {
+                self.disk.cut_after(self.random.u64(0..120));
+            }
+            self.life();
+            self.disk.power_cut().unwrap();
+            for _ in 0..self.random.u8(1..3) {
+                let store = self.open().unwrap();
+                assert_eq!(store.damage(), []);
+                self.decide(&store);
+                self.check(&store);
+            }
+            assert_eq!(self.strays(), Vec::<String>::new());
+        }
+    }
+
+    /// From a start to a cut.
+    fn life(&mut self) {
+        let store = match self.open() {
+            Ok(store) => store,
+            Err(error) => return assert!(self.disk.is_out(), "{error}"),
+        };
+        for _ in 0..self.random.u8(0..40) {
+            self.step(&store);
+            if self.disk.is_out() {
+                break;
+            }
+        }
+        if self.random.bool() && !self.disk.is_out() {
+            // What a failed commit held stays void while the store lives.
+            self.disk.heal();
+            self.check(&store);
+        }
+        if !self.disk.is_out() {
+            self.disk.cut_after(0);
+        }
+    }
+
+    fn strays(&self) -> Vec<String> {
+        let strays = self.disk.strays().unwrap();
+        strays
+            .iter()
+            .map(|path| path.display().to_string())
+            .filter(|path| !path.ends_with("/lock"))
+            .collect()
+    }
+
+    /// Takes the store's word for what was in doubt.
+    fn decide(&mut self, store: &Store) {
+        let new = |at: usize| {
+            let known = &self.devices[at];
+            let settled = known.settled_in(store);
+            settled
+                .into_iter()
+                .filter(|seq| !known.settled.contains(seq))
+                .map(move |seq| (at, seq))
+                .collect::<Vec<_>>()
+        };
+        let new: BTreeSet<(usize, u64)> = (0..self.devices.len()).flat_map(new).collect();
+        let doubted = std::mem::take(&mut self.doubted);
+        assert!(
+            new.is_empty() || doubted.contains(&new),
+            "{new:?} was in no commit: {doubted:?}"
+        );
+        self.settle(&new);
+    }
+
+    fn check(&mut self, store: &Store) {
+        let found = store
+            .select(&tenant(), &[], i64::MIN, i64::MAX, usize::MAX)
+            .unwrap();
+        for known in &self.devices {
+            assert_eq!(known.settled_in(store), known.settled);
+            if known.has_dictionary {
+                let hash = known.device.dictionary().hash();
+                assert!(store.dictionary(&known.device.name, hash).is_some());
+            }
+            let id = known.device.name.device().as_str();
+            let mut samples = BTreeMap::new();
+            for slice in found.iter().filter(|s| s.labels.get("device_id") == Some(id)) {
+                let series: usize = slice.labels.get("i").unwrap().parse().unwrap();
+                for (time, value) in slice.times_ms.iter().zip(&slice.values) {
+                    samples.insert((series, *time), value.to_bits());
+                }
+            }
+            assert_eq!(samples, known.samples);
+            match store.device(&known.device.name) {
+                Some(_) => assert_equation(store, &known.device.name),
+                None => assert!(known.samples.is_empty()),
+            }
+        }
+    }
+}
+
+fn put_dictionary(store: &Store, known: &mut Known) -> bool {
+    let put = store.put_dictionary(&known.device.name, known.device.dictionary());
+    known.has_dictionary = put.is_ok();
+    known.has_dictionary
+}
+
+impl Known {
+    fn settle(&mut self, seq: u64) {
+        self.settled.insert(seq);
+        let record = &self.records[seq as usize - 1];
+        for (series, value) in record.values.iter().enumerate() {
+            if let Some(value) = value {
+                self.samples.insert((series, record.time), value.to_bits());
+            }
+        }
+    }
+
+    fn settled_in(&self, store: &Store) -> BTreeSet<u64> {
+        let settled = store.settled(&self.device.name, self.device.session);
+        settled
+            .ranges()
+            .flat_map(|r| r.start().get()..=r.end().get())
+            .collect()
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_operation_loses_and_doubles_nothing() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let first = number("BACKHAUL_SEED");
+    let count = if first.is_some() {
+        1
+    } else {
+        number("BACKHAUL_POWER_CUTS").unwrap_or(100)
+    };
+    let first = first.unwrap_or_else(|| fastrand::u64(..1 << 48));
+    for seed in first..first + count {
+        // Shown if the test fails.
+        println!("BACKHAUL_SEED={seed}");
+        World::new(seed).run();
+    }
+}

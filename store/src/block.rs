@@ -32,7 +32,7 @@ use crate::journal::FileError;
 use crate::ledger::DeviceRef;
 
 pub(crate) use files::{BlockFile, Blocks};
-pub(crate) use merge::merge;
+pub(crate) use merge::{MAX_VALUES, merge};
 pub(crate) use reader::Block;
 pub(crate) use writer::{TimesId, Writer};
 

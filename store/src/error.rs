@@ -80,6 +80,9 @@ pub enum SelectError {
         /// The limit given.
         limit: usize,
     },
+    /// A block that has samples of it cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
 }
 
 /// A file or record that was put aside at start, for the log and the operator.

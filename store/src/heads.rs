@@ -5,6 +5,7 @@
 //! kept per device (`layout`), so a sample costs neither a hash nor a look-up. Devices are spread over writers, so that
 //! several threads can apply, each the records of its devices in their order.
 
+mod catalog;
 mod delivery;
 mod group;
 mod layout;
@@ -13,26 +14,39 @@ mod piece;
 mod place;
 mod registry;
 mod rows;
+mod seal;
 mod segment;
 mod select;
+mod stored;
+mod sweep;
 mod tenant;
+#[cfg(test)]
+mod tests;
 mod window_head;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wire::batch::Batch;
 use wire::dict::Dictionary;
 use wire::{DeviceName, Labels, Tenant, Timestamp};
 
+use crate::block::Blocks;
 use crate::ledger::DeviceRef;
 use crate::ring::Ring;
 use crate::tally::Tally;
+#[allow(unused_imports, reason = "maintenance comes next")]
+pub(crate) use catalog::Loaded;
 pub(crate) use delivery::Arrival;
 use delivery::{Delivery, Job};
 use layout::{Layouts, Part};
 use piece::Freezer;
+#[allow(unused_imports, reason = "maintenance comes next")]
+pub(crate) use seal::{Gate, SealGroup, SealInput, SealTarget, Usage};
+pub(crate) use segment::Rows;
+use stored::{Stored, TimesCache};
 use tenant::TenantHead;
 
 /// Writers that devices are spread over.
@@ -45,12 +59,31 @@ pub(crate) struct Heads {
     partitions: Vec<RwLock<Partition>>,
     /// The last is the bridge's own.
     writers: Vec<Mutex<Writer>>,
-    own_rows: usize,
+    limits: HeadLimits,
+    /// Read while a commit is made, written between two.
+    gate: RwLock<()>,
+    /// All that is journaled up to this number is here.
+    applied: AtomicU64,
+}
+
+/// Budgets of the heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeadLimits {
+    /// Bytes of rows at which windows are sealed before they are over.
+    pub(crate) head_bytes: usize,
+    /// The same of rows that came when their window was long over.
+    pub(crate) late_bytes: usize,
+    /// Rows kept of each group of the bridge's own series.
+    pub(crate) own_rows: usize,
 }
 
 #[derive(Debug, Default)]
 struct Partition {
     tenants: BTreeMap<Tenant, TenantHead>,
+    /// What became of the samples in blocks.
+    totals: HashMap<DeviceRef, Tally>,
+    /// The folder of its blocks; `None` until it is loaded.
+    blocks: Option<Blocks>,
 }
 
 impl Partition {
@@ -69,15 +102,18 @@ struct Writer {
     /// Counts rows in the order of the journal: of two samples of one time the later wins.
     order: u64,
     freezer: Freezer,
+    stored_times: TimesCache,
 }
 
 impl Heads {
-    pub(crate) fn new(ring: Ring, own_rows: usize) -> Self {
+    pub(crate) fn new(ring: Ring, limits: HeadLimits) -> Self {
         Heads {
             partitions: ring.members().iter().map(|_| RwLock::default()).collect(),
             ring,
             writers: (0..=WRITERS).map(|_| Mutex::default()).collect(),
-            own_rows,
+            limits,
+            gate: RwLock::default(),
+            applied: AtomicU64::new(0),
         }
     }
 
@@ -142,22 +178,32 @@ impl Heads {
             writer.order += group.rows.len() as u64;
             let delivery = Delivery::new(group, take, (number, arrival, order));
             for part in layout.parts() {
-                self.append(device.tenant(), part, &delivery, &mut writer.freezer);
+                self.append(device.tenant(), part, &delivery, &mut writer);
             }
         }
     }
 
-    fn append(&self, tenant: &Tenant, part: &Part, delivery: &Delivery<'_>, freezer: &mut Freezer) {
-        let jobs = match self.write(part.partition()).tenants.get_mut(tenant) {
-            Some(head) => head.append(part, delivery),
-            None => return,
+    fn append(&self, tenant: &Tenant, part: &Part, delivery: &Delivery<'_>, writer: &mut Writer) {
+        let mut stored = Stored::default();
+        let jobs = loop {
+            let appended = match self.write(part.partition()).tenants.get_mut(tenant) {
+                Some(head) => head.append(part, delivery, &stored),
+                None => return,
+            };
+            match appended {
+                Ok(jobs) => break jobs,
+                // Blocks are read without the lock; if they have changed then, they are read again.
+                Err(behind) => {
+                    stored = Stored::read(behind, part.partition(), delivery, &mut writer.stored_times);
+                }
+            }
         };
         if jobs.is_empty() {
             return;
         }
         let done: Vec<_> = jobs
             .into_iter()
-            .map(|job| delivery.freeze(job, part, freezer))
+            .map(|job| delivery.freeze(job, part, &mut writer.freezer))
             .collect();
         if let Some(head) = self.write(part.partition()).tenants.get_mut(tenant) {
             head.put(done);
@@ -174,7 +220,7 @@ impl Heads {
             let Some(head) = partition.tenants.get_mut(tenant) else {
                 continue;
             };
-            let jobs = head.append_own(&part, (time.ms(), order), row, self.own_rows);
+            let jobs = head.append_own(&part, (time.ms(), order), row, self.limits.own_rows);
             let freeze = |job: Job| job.freeze_own(&mut writer.freezer);
             let done: Vec<_> = jobs.into_iter().filter_map(freeze).collect();
             head.put(done);
@@ -185,7 +231,9 @@ impl Heads {
     pub(crate) fn tally(&self, device: DeviceRef) -> Tally {
         let mut sum = Tally::default();
         for partition in 0..self.partitions.len() {
-            for head in self.read(partition).tenants.values() {
+            let partition = self.read(partition);
+            sum.add(partition.totals.get(&device).copied().unwrap_or_default());
+            for head in partition.tenants.values() {
                 sum.add(head.tally(device));
             }
         }

@@ -320,9 +320,9 @@ impl Store {
             .select(tenant, matchers, (start_ms, end_ms), max_samples)
     }
 
-    /// Labels of series that satisfy every matcher and have samples about that time (whole frozen pieces count), sorted.
+    /// Labels of series that satisfy every matcher and have samples about that time (whole pieces and blocks count), sorted.
     pub fn series(&self, tenant: &Tenant, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Vec<Labels> {
-        self.heads.series(tenant, matchers, start_ms, end_ms)
+        self.heads.series(tenant, matchers, (start_ms, end_ms))
     }
 
     /// Label names of the series that satisfy every matcher, sorted.
@@ -344,9 +344,7 @@ impl Store {
     /// Counts a device's samples by reading all of them: the other side of the equation.
     pub fn read_back(&self, device: &DeviceName) -> ReadBack {
         let number = read(&self.ledger).find(device);
-        number.map_or_else(ReadBack::default, |number| {
-            self.heads.read_back(device.tenant(), number)
-        })
+        number.map_or_else(ReadBack::default, |number| self.heads.read_back(device, number))
     }
 
     /// Series in the heads, and roughly the bytes of memory that their samples take.

@@ -61,7 +61,10 @@ impl SeriesSource for TenantSource<'_> {
                 hints.end_ms,
                 most,
             )
-            .map_err(|SelectError::TooManySamples { .. }| SourceError::TooManySamples)?;
+            .map_err(|error| match error {
+                SelectError::TooManySamples { .. } => SourceError::TooManySamples,
+                SelectError::Unreadable(what) => SourceError::Storage(what),
+            })?;
         self.note(&slices);
         slices.into_iter().map(series).collect()
     }

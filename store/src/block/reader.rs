@@ -173,12 +173,12 @@ impl Block {
     }
 
     /// Hands over the native histograms of series (in order of ids) from the first to the last time of a range: `see`
-    /// gets id, time, protobuf.
+    /// gets id, owner, time, protobuf.
     pub(crate) fn histograms(
         &self,
         ids: &[u32],
         range: (i64, i64),
-        mut see: impl FnMut(u32, i64, &[u8]),
+        mut see: impl FnMut(u32, DeviceRef, i64, &[u8]),
     ) -> Result<(), FileError> {
         guard(|| {
             let read = self.begin()?;
@@ -189,7 +189,8 @@ impl Block {
                     .map_err(FileError::of)?;
                 for row in rows {
                     let (key, row) = row.map_err(FileError::of)?;
-                    see(*id, key.value().1, owner_of_histogram(row.value())?.1);
+                    let (owner, bytes) = owner_of_histogram(row.value())?;
+                    see(*id, owner, key.value().1, bytes);
                 }
             }
             Ok(())

@@ -87,7 +87,7 @@ fn read_histograms(
     range: (i64, i64),
 ) -> Result<Vec<(u32, i64, Vec<u8>)>, FileError> {
     let mut found = Vec::new();
-    block.histograms(ids, range, |id, time, bytes| {
+    block.histograms(ids, range, |id, _, time, bytes| {
         found.push((id, time, bytes.to_vec()));
     })?;
     Ok(found)

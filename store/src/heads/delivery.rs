@@ -31,6 +31,7 @@ pub(crate) struct Delivery<'a> {
     order: u64,
     /// Taken rows by window.
     windows: Vec<(Window, Vec<u32>)>,
+    span: Option<(i64, i64)>,
     /// Every cell has a value.
     whole: bool,
 }
@@ -63,13 +64,17 @@ impl<'a> Delivery<'a> {
         (owner, arrival, order): (DeviceRef, Arrival, u64),
     ) -> Self {
         let mut windows: Vec<(Window, Vec<u32>)> = Vec::new();
+        let mut span: Option<(i64, i64)> = None;
         for (r, row) in rows
             .rows
             .iter()
             .enumerate()
             .filter(|(r, _)| take.get(*r) == Some(&true))
         {
-            let window = Window::of(row.time.ms());
+            let time = row.time.ms();
+            let (first, last) = span.unwrap_or((time, time));
+            span = Some((first.min(time), last.max(time)));
+            let window = Window::of(time);
             match windows.iter_mut().find(|(w, _)| *w == window) {
                 Some((_, list)) => list.push(r as u32),
                 None => windows.push((window, vec![r as u32])),
@@ -81,6 +86,7 @@ impl<'a> Delivery<'a> {
             arrival,
             order,
             windows,
+            span,
             whole: rows.present.is_none() && rows.values.len() == rows.series.len() * rows.rows.len(),
         }
     }
@@ -90,8 +96,18 @@ impl<'a> Delivery<'a> {
         &self.windows
     }
 
-    pub(crate) fn is_whole(&self) -> bool {
-        self.whole
+    /// The first and the last time of the taken rows.
+    pub(crate) fn span(&self) -> Option<(i64, i64)> {
+        self.span
+    }
+
+    /// Times of the taken rows, in order, each once.
+    pub(crate) fn times(&self) -> Vec<i64> {
+        let rows = self.windows.iter().flat_map(|(_, rows)| rows);
+        let mut times: Vec<i64> = rows.map(|row| self.stamp(*row).0).collect();
+        times.sort_unstable();
+        times.dedup();
+        times
     }
 
     /// Time and order of a row.

@@ -13,11 +13,12 @@ mod tests;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
-use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use wire::Labels;
 use wire::labels::METRIC_NAME;
+
+use crate::series::SeriesList;
 
 pub(crate) use slab::Place;
 use slab::{LARGEST, SMALLEST, Slab};
@@ -103,6 +104,13 @@ impl Registry {
         self.insert(self.slabs.len() - 1, hash, &pairs);
         self.indexed.insert(series);
         self.scratch = pairs;
+    }
+
+    /// Takes in all series that an index has.
+    pub(crate) fn load_all(&mut self, list: &SeriesList) {
+        for (series, labels) in list.iter() {
+            self.load(series, labels);
+        }
     }
 
     /// The number of a series that is there.
@@ -193,12 +201,6 @@ impl Registry {
     /// Names and values of a series, in order of names.
     pub(crate) fn texts(&self, series: u32) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.pairs_of(series).iter().map(|pair| self.pairs.texts(*pair))
-    }
-
-    /// The same, to keep.
-    pub(crate) fn shared(&self, series: u32) -> Vec<(Arc<str>, Arc<str>)> {
-        let pairs = self.pairs_of(series).iter();
-        pairs.map(|pair| self.pairs.shared(*pair)).collect()
     }
 
     /// The labels of a series.

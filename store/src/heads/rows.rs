@@ -32,8 +32,9 @@ impl OpenRows {
         &self.times
     }
 
-    pub(crate) fn orders(&self) -> &[u64] {
-        &self.orders
+    /// Times and orders of the rows.
+    pub(crate) fn stamps(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
+        self.times.iter().copied().zip(self.orders.iter().copied())
     }
 
     fn start(&mut self, time: i64, order: u64, series: usize) {
@@ -84,18 +85,25 @@ impl OpenRows {
         self.present.is_empty()
     }
 
-    /// The value of a series in a row, absent or not.
-    pub(crate) fn value(&self, position: usize, row: usize) -> f64 {
+    /// Appends the value of a series in each row, absent or not.
+    pub(crate) fn column(&self, position: usize, out: &mut Vec<f64>) {
         let series = self.values.len() / self.times.len().max(1);
-        self.values[row * series + position]
+        out.extend(self.values.iter().skip(position).step_by(series.max(1)));
     }
 
     /// The samples of a series, as (time, order, value).
     pub(crate) fn samples(&self, position: usize) -> impl Iterator<Item = (i64, u64, f64)> + '_ {
         let mask = self.mask(position);
+        let series = self.values.len() / self.times.len().max(1);
         (0..self.times.len())
             .filter(move |row| mask >> row & 1 == 1)
-            .map(move |row| (self.times[row], self.orders[row], self.value(position, row)))
+            .map(move |row| {
+                (
+                    self.times[row],
+                    self.orders[row],
+                    self.values[row * series + position],
+                )
+            })
     }
 
     /// Freezes all rows, in order of time. `modes` has the mode of each series, as a hint.

@@ -1,16 +1,19 @@
-//! Queries over all partitions. Sources are collected under a partition's lock and read after it.
+//! Queries over all partitions, blocks and heads. What is read is found under a partition's lock and read after it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use prost::Message;
 use roaring::RoaringBitmap;
 use wire::message::Histogram;
-use wire::{Labels, Tenant};
+use wire::{DeviceName, Labels, Tenant};
 
 use super::Heads;
-use super::merge::merge;
+use super::merge::Merged;
 use super::tenant::{Source, TenantHead};
+use crate::block::BlockFile;
 use crate::error::SelectError;
+use crate::journal::FileError;
 use crate::ledger::DeviceRef;
 use crate::matcher::Matcher;
 use crate::query::{ReadBack, SeriesSlice};
@@ -18,9 +21,166 @@ use crate::query::{ReadBack, SeriesSlice};
 /// Series from which on partitions are read by a thread each.
 const PARALLEL: usize = 1024;
 
-type Found = Vec<(Labels, Vec<Source>, Vec<(i64, Histogram)>)>;
+/// Series of a device that are read at once to count them.
+const COUNTED_AT_ONCE: usize = 32;
+
+/// Series of a partition that may have samples in a range of time, and where those are.
+#[derive(Default)]
+struct Found {
+    /// Sorted.
+    ids: Vec<u32>,
+    labels: Vec<Labels>,
+    heads: Vec<InHeads>,
+    /// By rising generation.
+    blocks: Vec<Arc<BlockFile>>,
+}
+
+/// What heads have of a series; histograms as (time, protobuf), of one time the later wins.
+struct InHeads {
+    sources: Vec<Source>,
+    histograms: Vec<(i64, Arc<[u8]>)>,
+}
+
+/// Samples of a series as they are read.
+#[derive(Default)]
+struct Column {
+    floats: Merged,
+    histograms: Vec<(i64, Vec<u8>)>,
+}
+
+/// A range of time, both ends included, and whose samples: all, or those of one device.
+#[derive(Clone, Copy)]
+struct Wanted {
+    start: i64,
+    end: i64,
+    only: Option<DeviceRef>,
+}
+
+impl TenantHead {
+    fn found(&self, ids: RoaringBitmap, wanted: Wanted) -> Found {
+        let (start, end) = (wanted.start, wanted.end);
+        let blocks: Vec<_> = self.blocks_in(start, end).cloned().collect();
+        let mut found = Found {
+            blocks,
+            ..Found::default()
+        };
+        for series in ids {
+            let in_heads = InHeads {
+                sources: self.sources(series, (start, end), wanted.only),
+                histograms: self
+                    .histograms(series, (start, end))
+                    .filter(|(_, histogram)| wanted.only.is_none_or(|owner| owner == histogram.owner))
+                    .map(|(time, histogram)| (time, histogram.bytes.clone()))
+                    .collect(),
+            };
+            if found.blocks.is_empty() && in_heads.sources.is_empty() && in_heads.histograms.is_empty() {
+                continue;
+            }
+            found.ids.push(series);
+            found.labels.push(self.registry().labels(series));
+            found.heads.push(in_heads);
+        }
+        found
+    }
+}
+
+impl Found {
+    /// Reads every series, but no more than about `most` samples: then some are missing. `fails` is told of a block that
+    /// cannot be read.
+    fn read(
+        &self,
+        wanted: Wanted,
+        most: usize,
+        fails: impl Fn(&BlockFile, FileError) -> Result<(), SelectError>,
+    ) -> Result<Vec<Column>, SelectError> {
+        let mut columns: Vec<Column> = self.ids.iter().map(|_| Column::default()).collect();
+        let mut count = 0;
+        for file in &self.blocks {
+            if let Err(error) = self.read_block(file, wanted, (&mut count, most), &mut columns) {
+                fails(file, error)?;
+            }
+        }
+        for (column, heads) in columns.iter_mut().zip(&self.heads) {
+            if count > most {
+                break;
+            }
+            column.floats.add_heads(&heads.sources, wanted.start, wanted.end);
+            let histograms = heads
+                .histograms
+                .iter()
+                .map(|(time, bytes)| (*time, bytes.to_vec()));
+            column.histograms.extend(histograms);
+            column.finish();
+            count += column.len();
+        }
+        Ok(columns)
+    }
+
+    fn read_block(
+        &self,
+        file: &BlockFile,
+        wanted: Wanted,
+        (count, most): (&mut usize, usize),
+        columns: &mut [Column],
+    ) -> Result<(), FileError> {
+        let block = file.open()?;
+        let range = (wanted.start, wanted.end);
+        let place = |id: u32, owner: DeviceRef, count: usize| {
+            let is_wanted = wanted.only.is_none_or(|only| only == owner) && count <= most;
+            self.ids.binary_search(&id).ok().filter(|_| is_wanted)
+        };
+        block.read(&self.ids, range, |id, owner, times, values| {
+            if let Some(at) = place(id, owner, *count) {
+                *count += times.len();
+                columns[at].floats.add(times, values);
+            }
+        })?;
+        block.histograms(&self.ids, range, |id, owner, time, bytes| {
+            if let Some(at) = place(id, owner, *count) {
+                *count += 1;
+                columns[at].histograms.push((time, bytes.to_vec()));
+            }
+        })
+    }
+}
+
+impl Column {
+    /// How many samples there are.
+    fn len(&self) -> usize {
+        self.floats.values.len() + self.histograms.len()
+    }
+
+    /// Leaves the last added of each time, in order of time.
+    fn finish(&mut self) {
+        self.floats.finish();
+        self.histograms.sort_by_key(|(time, _)| *time);
+        self.histograms.reverse();
+        self.histograms.dedup_by_key(|(time, _)| *time);
+        self.histograms.reverse();
+    }
+
+    fn slice(self, labels: Labels) -> SeriesSlice {
+        let histograms = self.histograms.into_iter();
+        SeriesSlice {
+            labels,
+            times_ms: self.floats.times_ms,
+            values: self.floats.values,
+            histograms: histograms
+                .filter_map(|(time, bytes)| Some((time, Histogram::decode(bytes.as_slice()).ok()?)))
+                .collect(),
+        }
+    }
+}
 
 impl Heads {
+    fn found(&self, partition: usize, tenant: &Tenant, matchers: &[Matcher], wanted: Wanted) -> Found {
+        let partition = self.read(partition);
+        let head = partition.tenants.get(tenant);
+        head.map_or_else(Found::default, |head| {
+            head.found(head.registry().find(matchers), wanted)
+        })
+    }
+
     /// Series that satisfy every matcher and have samples in the range, both ends included, sorted by labels.
     pub(crate) fn select(
         &self,
@@ -29,11 +189,19 @@ impl Heads {
         (start, end): (i64, i64),
         max_samples: usize,
     ) -> Result<Vec<SeriesSlice>, SelectError> {
+        if start > end {
+            return Ok(Vec::new());
+        }
+        let wanted = Wanted {
+            start,
+            end,
+            only: None,
+        };
         let found: Vec<Found> = (0..self.partitions.len())
-            .map(|partition| self.found(partition, tenant, matchers, start, end))
+            .map(|partition| self.found(partition, tenant, matchers, wanted))
             .collect();
-        let series: usize = found.iter().map(Vec::len).sum();
-        let read = |found: Found| slices(found, start, end, max_samples);
+        let series: usize = found.iter().map(|found| found.ids.len()).sum();
+        let read = |found: Found| slices(found, wanted, max_samples);
         let parts: Vec<Result<Vec<SeriesSlice>, SelectError>> = if series < PARALLEL {
             found.into_iter().map(read).collect()
         } else {
@@ -53,6 +221,8 @@ impl Heads {
         for part in parts {
             all.extend(part?);
         }
+        all.sort_by(|a: &SeriesSlice, b| a.labels.cmp(&b.labels));
+        let all = joined(all);
         if all
             .iter()
             .map(|s| s.values.len() + s.histograms.len())
@@ -61,38 +231,39 @@ impl Heads {
         {
             return Err(SelectError::TooManySamples { limit: max_samples });
         }
-        all.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         Ok(all)
     }
 
-    fn found(&self, partition: usize, tenant: &Tenant, matchers: &[Matcher], start: i64, end: i64) -> Found {
-        let partition = self.read(partition);
-        let Some(head) = partition.tenants.get(tenant) else {
-            return Vec::new();
+    /// Labels of series that satisfy every matcher and may have samples in the range, sorted. A block that cannot be read
+    /// may have any.
+    pub(crate) fn series(
+        &self,
+        tenant: &Tenant,
+        matchers: &[Matcher],
+        (start, end): (i64, i64),
+    ) -> Vec<Labels> {
+        let wanted = Wanted {
+            start,
+            end,
+            only: None,
         };
-        head.registry()
-            .find(matchers)
-            .into_iter()
-            .filter_map(|series| {
-                let sources = head.sources(series, (start, end), None);
-                let histograms: Vec<_> = head
-                    .histograms(series, (start, end))
-                    .filter_map(|(time, histogram)| Some((time, Histogram::decode(&*histogram.bytes).ok()?)))
-                    .collect();
-                let any = !sources.is_empty() || !histograms.is_empty();
-                any.then(|| (head.registry().labels(series), sources, histograms))
-            })
-            .collect()
-    }
-
-    /// Labels of series that satisfy every matcher and may have samples in the range, sorted.
-    pub(crate) fn series(&self, tenant: &Tenant, matchers: &[Matcher], start: i64, end: i64) -> Vec<Labels> {
-        let mut all: Vec<Labels> = (0..self.partitions.len())
-            .flat_map(|partition| self.found(partition, tenant, matchers, start, end))
-            .map(|(labels, _, _)| labels)
-            .collect();
-        all.sort_unstable();
-        all
+        let mut all = BTreeSet::new();
+        for partition in 0..self.partitions.len() {
+            let found = self.found(partition, tenant, matchers, wanted);
+            let mut stored = RoaringBitmap::new();
+            for file in &found.blocks {
+                match file.open() {
+                    Ok(block) => stored |= block.ids(),
+                    Err(_) => stored.extend(&found.ids),
+                }
+            }
+            let series = found.ids.into_iter().zip(found.labels).zip(found.heads);
+            all.extend(series.filter_map(|((id, labels), heads)| {
+                let in_heads = !heads.sources.is_empty() || !heads.histograms.is_empty();
+                (in_heads || stored.contains(id)).then_some(labels)
+            }));
+        }
+        all.into_iter().collect()
     }
 
     fn each_head(&self, tenant: &Tenant, mut see: impl FnMut(&TenantHead)) {
@@ -112,8 +283,7 @@ impl Heads {
                 names.extend(registry.names().map(str::to_owned));
             }
             for series in matching(head, matchers) {
-                let labels = registry.labels(series);
-                names.extend(labels.iter().map(|(name, _)| name.to_owned()));
+                names.extend(registry.texts(series).map(|(name, _)| name.to_owned()));
             }
         });
         names.into_iter().collect()
@@ -128,50 +298,56 @@ impl Heads {
                 values.extend(registry.values(name).map(str::to_owned));
             }
             for series in matching(head, matchers) {
-                values.extend(registry.labels(series).get(name).map(str::to_owned));
+                let mut pairs = registry.texts(series);
+                values.extend(pairs.find(|(n, _)| *n == name).map(|(_, value)| value.to_owned()));
             }
         });
         values.into_iter().collect()
     }
 
-    /// Counts a device's samples by reading them all.
-    pub(crate) fn read_back(&self, tenant: &Tenant, device: DeviceRef) -> ReadBack {
+    /// Counts a device's samples by reading them all, a few series at a time. What cannot be read is not counted.
+    pub(crate) fn read_back(&self, device: &DeviceName, number: DeviceRef) -> ReadBack {
+        let wanted = Wanted {
+            start: i64::MIN,
+            end: i64::MAX,
+            only: Some(number),
+        };
+        let of_device = [Matcher::equal(wire::labels::DEVICE_ID, device.device().as_str())];
         let mut count = ReadBack::default();
-        self.each_head(tenant, |head| {
-            let mut series: Vec<u32> = head
-                .groups()
-                .filter(|group| group.owner() == Some(device))
-                .flat_map(|group| group.series().iter().copied())
-                .collect();
-            series.sort_unstable();
-            series.dedup();
-            for series in series {
-                let merged = merge(
-                    &head.sources(series, (i64::MIN, i64::MAX), Some(device)),
-                    i64::MIN,
-                    i64::MAX,
-                );
-                count.series += 1;
-                count.samples += merged.values.len() as u64;
-                let histograms = head.histograms(series, (i64::MIN, i64::MAX));
-                count.samples += histograms.filter(|(_, h)| h.owner == device).count() as u64;
-                let twice = merged.times_ms.windows(2).filter(|w| w[0] >= w[1]).count();
-                count.duplicates += twice as u64;
+        for partition in 0..self.partitions.len() {
+            let ids: Vec<u32> = match self.read(partition).tenants.get(device.tenant()) {
+                Some(head) => head.registry().find(&of_device).iter().collect(),
+                None => continue,
+            };
+            for ids in ids.chunks(COUNTED_AT_ONCE) {
+                let found = match self.read(partition).tenants.get(device.tenant()) {
+                    // A series may have gone meanwhile.
+                    Some(head) => {
+                        let there = head.registry().all() & RoaringBitmap::from_iter(ids);
+                        head.found(there, wanted)
+                    }
+                    None => continue,
+                };
+                let columns = found.read(wanted, usize::MAX, |file, error| {
+                    let path = file.path();
+                    tracing::warn!(file = %path.display(), %error, "a block cannot be read; its samples are not counted");
+                    Ok(())
+                });
+                for column in columns.into_iter().flatten() {
+                    count.series += u64::from(column.len() > 0);
+                    count.samples += column.len() as u64;
+                    let twice = column.floats.times_ms.windows(2).filter(|w| w[0] >= w[1]).count();
+                    count.duplicates += twice as u64;
+                }
             }
-        });
+        }
         count
     }
 
     /// Bytes of memory that samples take, roughly, and how many series there are.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let (mut bytes, mut series) = (0, 0);
-        for partition in 0..self.partitions.len() {
-            for head in self.read(partition).tenants.values() {
-                bytes += head.windows().values().map(|window| window.bytes).sum::<usize>();
-                series += head.registry().len();
-            }
-        }
-        (bytes, series)
+        let usage = self.usage();
+        (usage.head_bytes, usage.series)
     }
 }
 
@@ -182,22 +358,44 @@ fn matching(head: &TenantHead, matchers: &[Matcher]) -> RoaringBitmap {
     }
 }
 
-fn slices(found: Found, start: i64, end: i64, max_samples: usize) -> Result<Vec<SeriesSlice>, SelectError> {
-    let mut slices = Vec::with_capacity(found.len());
-    let mut left = max_samples;
-    for (labels, sources, histograms) in found {
-        let merged = merge(&sources, start, end);
-        left = left
-            .checked_sub(merged.values.len() + histograms.len())
-            .ok_or(SelectError::TooManySamples { limit: max_samples })?;
-        if !merged.values.is_empty() || !histograms.is_empty() {
-            slices.push(SeriesSlice {
-                labels,
-                times_ms: merged.times_ms,
-                values: merged.values,
-                histograms,
-            });
+fn slices(found: Found, wanted: Wanted, max_samples: usize) -> Result<Vec<SeriesSlice>, SelectError> {
+    // Until they are merged, some may be there twice.
+    let columns = found.read(wanted, max_samples.saturating_mul(2), unreadable)?;
+    let count: usize = columns.iter().map(Column::len).sum();
+    if count > max_samples {
+        return Err(SelectError::TooManySamples { limit: max_samples });
+    }
+    let series = columns.into_iter().zip(found.labels);
+    let with_samples = series.filter(|(column, _)| column.len() > 0);
+    Ok(with_samples
+        .map(|(column, labels)| column.slice(labels))
+        .collect())
+}
+
+/// Makes one of series that are in two partitions, as they are after a change of the ring.
+fn joined(all: Vec<SeriesSlice>) -> Vec<SeriesSlice> {
+    let mut joined: Vec<SeriesSlice> = Vec::with_capacity(all.len());
+    for slice in all {
+        match joined.last_mut() {
+            Some(last) if last.labels == slice.labels => {
+                let mut floats = Merged::default();
+                floats.add(&last.times_ms, &last.values);
+                floats.add(&slice.times_ms, &slice.values);
+                floats.finish();
+                (last.times_ms, last.values) = (floats.times_ms, floats.values);
+                last.histograms.extend(slice.histograms);
+                last.histograms.sort_by_key(|(time, _)| *time);
+                last.histograms.dedup_by_key(|(time, _)| *time);
+            }
+            _ => joined.push(slice),
         }
     }
-    Ok(slices)
+    joined
+}
+
+fn unreadable(file: &BlockFile, error: FileError) -> Result<(), SelectError> {
+    Err(SelectError::Unreadable(format!(
+        "{}: {error}",
+        file.path().display()
+    )))
 }

@@ -12,7 +12,9 @@ use super::group::{Group, Values};
 use super::layout::Part;
 use super::registry::{Exhausted, Place, Registry};
 use super::segment::Rows;
-use super::window_head::{Histogram, WindowHead, histogram_bytes};
+use super::stored::{Behind, Stored};
+use super::window_head::{Histogram, WindowHead, WindowTally, histogram_bytes};
+use crate::block::BlockFile;
 use crate::ledger::DeviceRef;
 use crate::tally::Tally;
 use crate::window::Window;
@@ -22,26 +24,53 @@ use crate::window::Window;
 const MAX_GROUPS: usize = 64;
 
 /// One tenant in one partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TenantHead {
-    registry: Registry,
-    groups: Vec<Option<Group>>,
-    free: Vec<u32>,
+    pub(super) registry: Registry,
+    pub(super) groups: Vec<Option<Group>>,
+    pub(super) free: Vec<u32>,
     by_list: HashMap<u64, Vec<u32>>,
-    counts: HashMap<Option<DeviceRef>, Counts>,
+    pub(super) counts: HashMap<Option<DeviceRef>, Counts>,
     /// Places of series that are in more than one group, but the first, which the registry has.
-    more: HashMap<u32, Vec<Place>>,
-    windows: BTreeMap<Window, WindowHead>,
+    pub(super) more: HashMap<u32, Vec<Place>>,
+    pub(super) windows: BTreeMap<Window, WindowHead>,
+    /// What seals that are under way took.
+    pub(super) sealing: BTreeMap<Window, WindowHead>,
     /// What blocks hold of each window: all up to a number.
-    sealed: BTreeMap<Window, u64>,
+    pub(super) sealed: BTreeMap<Window, u64>,
+    /// By rising generation.
+    pub(super) blocks: Vec<Arc<BlockFile>>,
+    /// Rises when blocks change.
+    pub(super) version: u64,
+    /// No block has a later time.
+    pub(super) newest_stored: i64,
+}
+
+impl Default for TenantHead {
+    fn default() -> Self {
+        TenantHead {
+            registry: Registry::default(),
+            groups: Vec::new(),
+            free: Vec::new(),
+            by_list: HashMap::new(),
+            counts: HashMap::new(),
+            more: HashMap::new(),
+            windows: BTreeMap::new(),
+            sealing: BTreeMap::new(),
+            sealed: BTreeMap::new(),
+            blocks: Vec::new(),
+            version: 0,
+            newest_stored: i64::MIN,
+        }
+    }
 }
 
 /// What a device has in a head.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    groups: usize,
+pub(super) struct Counts {
+    pub(super) groups: usize,
     /// Series whose first group is the device's.
-    series: usize,
+    pub(super) series: usize,
 }
 
 /// Where samples of one series are.
@@ -61,7 +90,7 @@ impl TenantHead {
         self.groups.iter().flatten()
     }
 
-    fn group(&self, group: u32) -> Option<&Group> {
+    pub(super) fn group(&self, group: u32) -> Option<&Group> {
         self.groups.get(group as usize)?.as_ref()
     }
 
@@ -73,7 +102,7 @@ impl TenantHead {
     /// What became of a device's samples that are in no block.
     pub(crate) fn tally(&self, device: DeviceRef) -> Tally {
         let mut sum = Tally::default();
-        for head in self.windows.values() {
+        for head in self.windows.values().chain(self.sealing.values()) {
             if let Some(tally) = head.tallies.get(&device) {
                 sum.add(tally.tally);
             }
@@ -181,13 +210,57 @@ impl TenantHead {
         number
     }
 
+    /// Takes a group out of those that are found by their series.
+    pub(super) fn unlist(&mut self, number: u32, series: &[u32]) {
+        let hash = hash_of(series);
+        if let Some(groups) = self.by_list.get_mut(&hash) {
+            groups.retain(|group| *group != number);
+            if groups.is_empty() {
+                self.by_list.remove(&hash);
+            }
+        }
+    }
+
     fn places_of(&self, series: u32) -> impl Iterator<Item = Place> + '_ {
         let more = self.more.get(&series).into_iter().flatten().copied();
         self.registry.place(series).into_iter().chain(more)
     }
 
+    /// What blocks may have at the times of a group's rows; `None` if nothing.
+    fn behind(&self, part: &Part, delivery: &Delivery<'_>) -> Option<Behind> {
+        let (first, last) = delivery.span()?;
+        if first > self.newest_stored {
+            return None;
+        }
+        let has_owner = |file: &&Arc<BlockFile>| {
+            let owners = &file.meta().owners;
+            owners
+                .binary_search_by_key(&delivery.owner, |(owner, _)| *owner)
+                .is_ok()
+        };
+        let blocks: Vec<_> = self.blocks_in(first, last).filter(has_owner).cloned().collect();
+        let group = self.group(part.group())?;
+        (!blocks.is_empty()).then(|| Behind {
+            blocks,
+            series: group.series().clone(),
+            version: self.version,
+        })
+    }
+
     /// Adds the taken rows of a batch's group. What it gives back is to be frozen and put by [`TenantHead::put`].
-    pub(crate) fn append(&mut self, part: &Part, delivery: &Delivery<'_>) -> Vec<Job> {
+    /// `stored` is what blocks have at the rows' times; if that is not known as of now, nothing is done but to say what
+    /// to read.
+    pub(super) fn append(
+        &mut self,
+        part: &Part,
+        delivery: &Delivery<'_>,
+        stored: &Stored,
+    ) -> Result<Vec<Job>, Behind> {
+        if stored.version != self.version
+            && let Some(behind) = self.behind(part, delivery)
+        {
+            return Err(behind);
+        }
         let mut jobs = Vec::new();
         let arrival = delivery.arrival;
         for (at, (window, rows)) in delivery.windows().iter().enumerate() {
@@ -199,22 +272,22 @@ impl TenantHead {
             let Some(Some(group)) = self.groups.get_mut(part.group() as usize) else {
                 continue;
             };
-            let mut tally = Tally::default();
+            let mut tally = WindowTally::default();
             let bulk = delivery.bulk(part, at, group);
             for row in rows {
-                tally.taken += delivery.count(part, *row);
-                self.count_repeats(part, delivery, *row, &mut tally);
+                tally.tally.taken += delivery.count(part, *row);
+                self.count_repeats(part, delivery, (*row, stored), &mut tally);
                 if bulk.is_none() {
                     self.push(part, delivery, *row, &mut jobs);
                 }
             }
             jobs.extend(bulk);
-            self.add_histograms(part, delivery, (*window, rows), &mut tally);
+            self.add_histograms(part, delivery, (at, stored), &mut tally);
             if let Some(head) = self.windows.get_mut(window) {
-                head.tallies.entry(delivery.owner).or_default().tally.add(tally);
+                head.tallies.entry(delivery.owner).or_default().add(tally);
             }
         }
-        jobs
+        Ok(jobs)
     }
 
     /// Notes that a group gets rows of a window.
@@ -261,15 +334,17 @@ impl TenantHead {
         &mut self,
         part: &Part,
         delivery: &Delivery<'_>,
-        (window, rows): (Window, &[u32]),
-        tally: &mut Tally,
+        (at, stored): (usize, &Stored),
+        tally: &mut WindowTally,
     ) {
+        let (window, rows) = &delivery.windows()[at];
         let (Some(Some(group)), Some(head)) = (
             self.groups.get(part.group() as usize),
-            self.windows.get_mut(&window),
+            self.windows.get_mut(window),
         ) else {
             return;
         };
+        let sealing = self.sealing.get(window).map(|head| head.histograms.clone());
         for cell in &delivery.rows.histograms {
             let (true, Some(histogram)) = (rows.contains(&cell.row), &cell.histogram) else {
                 continue;
@@ -279,17 +354,19 @@ impl TenantHead {
             };
             let bytes: Arc<[u8]> = histogram.encode_to_vec().into();
             let key = (group.series()[at], delivery.stamp(cell.row).0);
-            tally.taken += 1;
+            tally.tally.taken += 1;
             head.grow(histogram_bytes(&bytes) as isize);
+            let here = head.histograms.get(&key);
+            let here = here
+                .or_else(|| sealing.as_ref()?.get(&key))
+                .map(|old| &*old.bytes);
+            let below = stored.histogram(key.0, key.1).filter(|_| here.is_none());
+            if let Some(old) = here.or(below) {
+                tally.replaced(*old == *bytes, below.is_some());
+            }
             let owner = delivery.owner;
             let new = Histogram { owner, bytes };
-            let same = |old: &Histogram| old.bytes == new.bytes;
-            match head.histograms.get(&key) {
-                Some(old) if same(old) => tally.same += 1,
-                Some(_) => tally.conflict += 1,
-                None => {}
-            }
-            if let Some(old) = head.histograms.insert(key, new) {
+            if let Some(old) = Arc::make_mut(&mut head.histograms).insert(key, new) {
                 head.grow(-(histogram_bytes(&old.bytes) as isize));
             }
         }
@@ -325,18 +402,29 @@ impl TenantHead {
         })
     }
 
-    fn count_repeats(&self, part: &Part, delivery: &Delivery<'_>, row: u32, tally: &mut Tally) {
+    fn count_repeats(
+        &self,
+        part: &Part,
+        delivery: &Delivery<'_>,
+        (row, stored): (u32, &Stored),
+        tally: &mut WindowTally,
+    ) {
         let time = delivery.stamp(row).0;
-        if !self.may_repeat(part.group(), time) {
+        let in_heads = self.may_repeat(part.group(), time);
+        if !in_heads && stored.is_empty() {
             return;
         }
         let series = self.group(part.group()).map_or(&[][..], |group| group.series());
         for (series, value) in series.iter().zip(delivery.cells(part, row)) {
             let Some(value) = value else { continue };
-            match self.winner(*series, time) {
-                Some(old) if old.to_bits() == value.to_bits() => tally.same += 1,
-                Some(_) => tally.conflict += 1,
-                None => {}
+            let here = if in_heads {
+                self.winner(*series, time)
+            } else {
+                None
+            };
+            let below = stored.value(*series, time).filter(|_| here.is_none());
+            if let Some(old) = here.or(below) {
+                tally.replaced(old.to_bits() == value.to_bits(), below.is_some());
             }
         }
     }
@@ -349,15 +437,19 @@ impl TenantHead {
             .map(|(_, value)| value)
     }
 
-    /// Histograms of a series in a range of time, both ends included, in order of time.
+    /// Histograms of a series in a range of time, both ends included; of one time the later wins.
     pub(crate) fn histograms(
         &self,
         series: u32,
         (start, end): (i64, i64),
     ) -> impl Iterator<Item = (i64, &Histogram)> {
         // A range that ends before it starts has none.
-        let windows = (start <= end).then(|| self.windows.range(Window::of(start)..=Window::of(end)));
-        let windows = windows.into_iter().flatten();
+        let range = (start <= end).then(|| Window::of(start)..=Window::of(end));
+        let sealing = range
+            .clone()
+            .into_iter()
+            .flat_map(|range| self.sealing.range(range));
+        let windows = sealing.chain(range.into_iter().flat_map(|range| self.windows.range(range)));
         let cells = windows.flat_map(move |(_, head)| head.histograms.range((series, start)..=(series, end)));
         cells.map(|((_, time), histogram)| (*time, histogram))
     }

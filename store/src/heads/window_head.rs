@@ -27,12 +27,44 @@ pub(crate) struct Histogram {
 /// Histograms by series and time.
 pub(crate) type Histograms = BTreeMap<(u32, i64), Histogram>;
 
-/// Counts of a window, and what was counted against blocks.
+/// Counts of a device in a window.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct WindowTally {
     pub(crate) tally: Tally,
-    /// Samples whose place in a block was taken: `same` or `conflict`, too.
-    pub(crate) over_blocks: u64,
+    /// Those of `same` and `conflict` whose place was taken in a block.
+    same_in_blocks: u64,
+    conflict_in_blocks: u64,
+}
+
+impl WindowTally {
+    /// Counts a sample whose place was taken, by an equal one or not, in a block or in the heads.
+    pub(crate) fn replaced(&mut self, equal: bool, in_block: bool) {
+        let in_block = u64::from(in_block);
+        if equal {
+            self.tally.same += 1;
+            self.same_in_blocks += in_block;
+        } else {
+            self.tally.conflict += 1;
+            self.conflict_in_blocks += in_block;
+        }
+    }
+
+    /// Samples that stand in a block of the window already.
+    pub(crate) fn in_blocks(&self) -> u64 {
+        self.same_in_blocks + self.conflict_in_blocks
+    }
+
+    /// Blocks of the window go, so that what replaced samples of theirs does so no more.
+    pub(crate) fn lose_blocks(&mut self) {
+        self.tally.same -= std::mem::take(&mut self.same_in_blocks);
+        self.tally.conflict -= std::mem::take(&mut self.conflict_in_blocks);
+    }
+
+    pub(crate) fn add(&mut self, other: WindowTally) {
+        self.tally.add(other.tally);
+        self.same_in_blocks += other.same_in_blocks;
+        self.conflict_in_blocks += other.conflict_in_blocks;
+    }
 }
 
 /// A window since it was last handed to a seal.
@@ -46,7 +78,7 @@ pub(crate) struct WindowHead {
     /// Bytes of memory.
     pub(crate) bytes: usize,
     pub(crate) tallies: HashMap<DeviceRef, WindowTally>,
-    pub(crate) histograms: Histograms,
+    pub(crate) histograms: Arc<Histograms>,
     /// Groups with rows of it.
     pub(crate) groups: Vec<u32>,
 }
@@ -59,7 +91,7 @@ impl WindowHead {
             last_ms: now_ms,
             bytes: 0,
             tallies: HashMap::new(),
-            histograms: Histograms::new(),
+            histograms: Arc::default(),
             groups: Vec::new(),
         }
     }
@@ -98,12 +130,11 @@ impl WindowHead {
         self.begun_ms = self.begun_ms.min(before.begun_ms);
         self.bytes += before.bytes;
         for (device, tally) in before.tallies {
-            let entry = self.tallies.entry(device).or_default();
-            entry.tally.add(tally.tally);
-            entry.over_blocks += tally.over_blocks;
+            self.tallies.entry(device).or_default().add(tally);
         }
         let newer = std::mem::replace(&mut self.histograms, before.histograms);
-        self.histograms.extend(newer);
+        let histograms = Arc::make_mut(&mut self.histograms);
+        histograms.extend(newer.iter().map(|(key, histogram)| (*key, histogram.clone())));
     }
 }
 

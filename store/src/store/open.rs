@@ -11,6 +11,7 @@ use super::{Progress, Store, Writer};
 use crate::config::Config;
 use crate::dicts::Dicts;
 use crate::error::{Damage, OpenError};
+use crate::heads::HeadLimits;
 use crate::journal::{self, Checkpoint, FileError, Journal, JournalFile, Limits, Tables};
 use crate::quarantine::Quarantine;
 use crate::ring::Ring;
@@ -32,7 +33,7 @@ impl Store {
         remove_unfinished(&config, &journal_dir)?;
         let chain = open_chain(&config, &journal_dir, &mut damage)?;
 
-        let mut replay = Replay::new(ring, config.own_rows, &dicts);
+        let mut replay = Replay::new(ring, head_limits(&config), &dicts);
         let mut tables = Tables::default();
         let mut state = Progress {
             files_total: chain.older.len() + usize::from(chain.newest.is_some()),
@@ -94,6 +95,14 @@ impl Store {
             damage,
             _lock: lock,
         })
+    }
+}
+
+fn head_limits(config: &Config) -> HeadLimits {
+    HeadLimits {
+        head_bytes: usize::MAX,
+        late_bytes: usize::MAX,
+        own_rows: config.own_rows,
     }
 }
 

@@ -14,7 +14,7 @@ use super::{Progress, apply_fact, apply_rest};
 use crate::dicts::Dicts;
 use crate::entry::{BatchEntry, Lane};
 use crate::error::Damage;
-use crate::heads::Heads;
+use crate::heads::{HeadLimits, Heads};
 use crate::journal::{Checkpoint, FileError, JournalFile, Reader};
 use crate::keys::{DeviceKeys, Keys};
 use crate::ledger::{Class, DeviceRef, Fact, Ledger, decode_device, reason, removal};
@@ -45,11 +45,11 @@ pub(super) struct Parts {
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn new(ring: Ring, own_rows: usize, dicts: &'a Dicts) -> Self {
+    pub(super) fn new(ring: Ring, limits: HeadLimits, dicts: &'a Dicts) -> Self {
         Replay {
             dicts,
             names: HashMap::new(),
-            heads: Heads::new(ring, own_rows),
+            heads: Heads::new(ring, limits),
             keys: Keys::default(),
             ledger: None,
             next: 0,

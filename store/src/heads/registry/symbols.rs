@@ -127,13 +127,6 @@ impl Pairs {
         (text(pair.name), text(pair.value))
     }
 
-    /// Name and value of a pair, to keep.
-    pub(super) fn shared(&self, number: u32) -> (Arc<str>, Arc<str>) {
-        let pair = &self.pairs[number as usize];
-        let text = |symbol: u32| self.symbols.texts[symbol as usize].clone();
-        (text(pair.name), text(pair.value))
-    }
-
     /// The series that have a pair.
     pub(super) fn ids(&self, number: u32) -> &Ids {
         &self.pairs[number as usize].ids

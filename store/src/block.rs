@@ -104,7 +104,7 @@ struct Head {
 }
 
 /// Bytes after their sum.
-fn summed(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn summed(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(4 + bytes.len());
     out.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
     out.extend_from_slice(bytes);
@@ -112,7 +112,7 @@ fn summed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Bytes whose sum is right.
-fn unsummed(bytes: &[u8]) -> Result<&[u8], FileError> {
+pub(crate) fn unsummed(bytes: &[u8]) -> Result<&[u8], FileError> {
     match bytes.split_first_chunk::<4>() {
         Some((sum, rest)) if crc32c::crc32c(rest) == u32::from_le_bytes(*sum) => Ok(rest),
         _ => Err(damaged("a row's checksum is wrong")),

@@ -41,10 +41,14 @@ pub(crate) enum FileError {
 }
 
 impl FileError {
-    /// Damage unless it is the system's refusal.
+    /// Damage unless it is the system's refusal; a file that is too short is damaged.
     pub(crate) fn of(error: impl Into<redb::Error>) -> Self {
         match error.into() {
-            redb::Error::Io(io) if io.kind() != io::ErrorKind::InvalidData => FileError::Io(io),
+            redb::Error::Io(io)
+                if !matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
+                FileError::Io(io)
+            }
             other => FileError::Damaged(other.to_string()),
         }
     }

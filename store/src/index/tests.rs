@@ -113,6 +113,10 @@ impl Disk for Failing {
         SystemDisk.remove(path)
     }
 
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        SystemDisk.free(dir)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         spend(&self.left)?;
         SystemDisk.sync_dir(dir)

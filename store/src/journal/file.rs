@@ -45,7 +45,10 @@ impl FileError {
     pub(crate) fn of(error: impl Into<redb::Error>) -> Self {
         match error.into() {
             redb::Error::Io(io)
-                if !matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+                if !matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
             {
                 FileError::Io(io)
             }

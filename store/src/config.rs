@@ -47,6 +47,10 @@ pub struct Config {
     pub dead_letters: usize,
     /// Label sets of dictionaries kept in memory over all devices; others are read from disk again when needed.
     pub cached_sets: usize,
+    /// Bytes of rows in memory at which windows are sealed before they are over.
+    pub head_bytes: usize,
+    /// The same of rows that came when their window was long over.
+    pub late_bytes: usize,
     /// Rows kept of each of the bridge's own groups of series ([`crate::Store::append_own`]).
     pub own_rows: usize,
 }
@@ -98,6 +102,8 @@ impl Default for Config {
             dead_letter_bytes: 4 << 20,
             dead_letters: 1000,
             cached_sets: 1_000_000,
+            head_bytes: 1 << 30,
+            late_bytes: 128 << 20,
             own_rows: 1440,
         }
     }

@@ -111,6 +111,11 @@ impl Keys {
         self.0.insert(device, keys);
     }
 
+    /// Takes in all of others, which are of other devices.
+    pub(crate) fn merge(&mut self, others: Keys) {
+        self.0.extend(others.0);
+    }
+
     pub(crate) fn insert(&mut self, device: DeviceRef, key: Arc<Key>) {
         self.0.entry(device).or_default().insert(key);
     }

@@ -60,6 +60,13 @@ impl Ledger {
         self.devices.insert(number, device);
     }
 
+    /// Takes in all devices of another ledger, which has none of these.
+    pub(crate) fn merge(&mut self, other: Ledger) {
+        self.next = self.next.max(other.next);
+        self.devices.extend(other.devices);
+        self.by_name.extend(other.by_name);
+    }
+
     /// Raises the next number, so that numbers of forgotten devices are not used again.
     pub(crate) fn reserve(&mut self, next: DeviceRef) {
         self.next = self.next.max(next);

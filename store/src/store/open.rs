@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, RwLock};
 
-use super::replay::Replay;
+use super::replay::{Rebuild, replay};
 use super::{Progress, Store, Writer};
 use crate::config::Config;
 use crate::dicts::Dicts;
 use crate::error::{Damage, OpenError};
-use crate::heads::HeadLimits;
+use crate::heads::{HeadLimits, Heads};
 use crate::journal::{self, Checkpoint, FileError, Journal, JournalFile, Limits, Tables};
 use crate::quarantine::Quarantine;
 use crate::ring::Ring;
@@ -33,55 +33,28 @@ impl Store {
         remove_unfinished(&config, &journal_dir)?;
         let chain = open_chain(&config, &journal_dir, &mut damage)?;
 
-        let mut replay = Replay::new(ring, head_limits(&config), &dicts);
-        let mut tables = Tables::default();
-        let mut state = Progress {
-            files_total: chain.older.len() + usize::from(chain.newest.is_some()),
-            ..Progress::default()
+        let heads = Heads::new(ring, head_limits(&config));
+        let rebuilt = replay(chain, &config, (&dicts, &heads), &mut damage, progress)?;
+        let Rebuild {
+            keys,
+            mut ledger,
+            newest,
+            next,
+        } = rebuilt;
+        ledger.note_damage(|number| heads.tally(number).taken);
+        let (newest, tables) = match newest {
+            None => (None, Tables::default()),
+            Some((file, checkpoint, bytes)) => (file.map(|file| (file, bytes)), checkpoint.tables),
         };
-        let ends = chain.ends();
-        for ((path, first), end) in chain.older.iter().zip(ends) {
-            replay_older(
-                &mut replay,
-                path,
-                (*first, end),
-                &config,
-                &mut damage,
-                &mut state,
-                progress,
-            )?;
-        }
-        let mut newest = None;
-        if let Some((file, checkpoint)) = chain.newest {
-            replay
-                .begin_ledger(&checkpoint)
-                .map_err(|what| damaged(file.path(), what))?;
-            tables = checkpoint.tables;
-            replay
-                .file(&file, u64::MAX, &mut damage, &mut state, progress)
-                .map_err(|error| file_error(file.path(), error))?;
-            let (next, bytes) = (replay.next(), replay.bytes_of_file());
-            newest = Some((file, bytes, next));
-        }
-        let next = newest
-            .as_ref()
-            .map_or(chain.next, |(file, _, next)| (*next).max(file.first()));
         let limits = Limits {
             file_bytes: config.journal_file_bytes,
             cache: config.cache_bytes,
         };
-        let journal = Journal::new(
-            config.disk.clone(),
-            journal_dir,
-            newest.map(|(file, bytes, _)| (file, bytes)),
-            next,
-            limits,
-        );
-        let parts = replay.finish();
+        let journal = Journal::new(config.disk.clone(), journal_dir, newest, next, limits);
         Ok(Store {
             config,
             dicts,
-            heads: parts.heads,
+            heads,
             numbers: AtomicU64::new(journal.next()),
             quarantine: RwLock::new(Quarantine::load(&tables.quarantine)),
             writer: Mutex::new(Writer {
@@ -90,8 +63,8 @@ impl Store {
                 cursors: Vec::new(),
             }),
             dir: dir.to_owned(),
-            ledger: RwLock::new(parts.ledger),
-            keys: RwLock::new(parts.keys),
+            ledger: RwLock::new(ledger),
+            keys: RwLock::new(keys),
             damage,
             _lock: lock,
         })
@@ -100,77 +73,52 @@ impl Store {
 
 fn head_limits(config: &Config) -> HeadLimits {
     HeadLimits {
-        head_bytes: usize::MAX,
-        late_bytes: usize::MAX,
+        head_bytes: config.head_bytes,
+        late_bytes: config.late_bytes,
         own_rows: config.own_rows,
     }
 }
 
-/// The journal as found: older files by path and first number, and the newest with its checkpoint.
-struct Chain {
-    older: Vec<(PathBuf, u64)>,
-    newest: Option<(JournalFile, Checkpoint)>,
-    /// Above every number that was in use, if there is no newest file.
-    next: u64,
+/// The journal as found: older files by first number, and the newest with its checkpoint.
+pub(super) struct Chain {
+    pub(super) older: Vec<(u64, PathBuf)>,
+    pub(super) newest: Option<(JournalFile, Checkpoint)>,
+    /// Where the newest one's values end, as a later file was set aside; the newest is not written again then.
+    pub(super) end: Option<u64>,
 }
 
 impl Chain {
     /// Where each older file's values end: what lies beyond is void.
-    fn ends(&self) -> Vec<u64> {
+    pub(super) fn ends(&self) -> Vec<u64> {
         let newest = self.newest.as_ref().map(|(file, _)| file.first());
-        let firsts = self.older.iter().map(|(_, first)| *first).skip(1);
+        let firsts = self.older.iter().map(|(first, _)| *first).skip(1);
         firsts.chain(newest).collect()
     }
 }
 
 fn open_chain(config: &Config, dir: &Path, damage: &mut Vec<Damage>) -> Result<Chain, OpenError> {
-    let mut files = journal::files(dir).map_err(|error| io_error(dir, error))?;
-    let next = files.last().map_or(1, |(first, _)| first + 1);
-    while let Some((_, path)) = files.pop() {
+    let mut older = journal::files(dir).map_err(|error| io_error(dir, error))?;
+    let mut end = None;
+    while let Some((first, path)) = older.pop() {
         let opened = JournalFile::open(&config.disk, &path, config.cache_bytes).and_then(|file| {
             let checkpoint = file.checkpoint()?;
             Ok((file, checkpoint))
         });
         match opened {
             Ok(newest) => {
-                return Ok(Chain {
-                    older: files.into_iter().map(|(first, path)| (path, first)).collect(),
-                    newest: Some(newest),
-                    next,
-                });
+                let newest = Some(newest);
+                return Ok(Chain { older, newest, end });
             }
             Err(FileError::Damaged(what)) => damage.push(set_aside(config, &path, &what)?),
             Err(error) => return Err(file_error(&path, error)),
         }
+        end = Some(first);
     }
     Ok(Chain {
-        older: Vec::new(),
+        older,
         newest: None,
-        next,
+        end,
     })
-}
-
-fn replay_older(
-    replay: &mut Replay<'_>,
-    path: &Path,
-    (_, end): (u64, u64),
-    config: &Config,
-    damage: &mut Vec<Damage>,
-    state: &mut Progress,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<(), OpenError> {
-    let read = JournalFile::open(&config.disk, path, config.cache_bytes).and_then(|file| {
-        replay.begin_file(&file.checkpoint()?);
-        replay.file(&file, end, damage, state, progress)
-    });
-    match read {
-        Ok(()) => Ok(()),
-        Err(FileError::Damaged(what)) => {
-            damage.push(set_aside(config, path, &what)?);
-            Ok(())
-        }
-        Err(error) => Err(file_error(path, error)),
-    }
 }
 
 fn open_dicts(path: &Path, config: &Config, damage: &mut Vec<Damage>) -> Result<Dicts, OpenError> {
@@ -220,7 +168,7 @@ fn remove_unfinished(config: &Config, dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn set_aside(config: &Config, path: &Path, what: &str) -> Result<Damage, OpenError> {
+pub(super) fn set_aside(config: &Config, path: &Path, what: &str) -> Result<Damage, OpenError> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".damaged");
     let aside = PathBuf::from(aside);
@@ -234,21 +182,21 @@ fn set_aside(config: &Config, path: &Path, what: &str) -> Result<Damage, OpenErr
     })
 }
 
-fn io_error(path: &Path, source: io::Error) -> OpenError {
+pub(super) fn io_error(path: &Path, source: io::Error) -> OpenError {
     OpenError::Io {
         path: path.to_owned(),
         source,
     }
 }
 
-fn damaged(path: &Path, what: String) -> OpenError {
+pub(super) fn damaged(path: &Path, what: String) -> OpenError {
     OpenError::Damaged {
         path: path.to_owned(),
         what,
     }
 }
 
-fn file_error(path: &Path, error: FileError) -> OpenError {
+pub(super) fn file_error(path: &Path, error: FileError) -> OpenError {
     match error {
         FileError::Newer(found) => OpenError::Newer {
             path: path.to_owned(),

@@ -1,309 +1,272 @@
 //! Reads the journal at start: every file into the heads, the newest also into the ledger.
 //!
-//! Records say what was decided, so nothing is decided here, with one exception: a row that the ledger already has is
-//! skipped. That happens if a record could not be read at an earlier start and devices sent its rows again.
+//! The calling thread reads values and takes records out; workers, one per core, each rebuild the devices of a shard, so
+//! that the records of a device are applied in their order. What is under way to a worker is bounded.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod worker;
 
-use wire::dict::Dictionary;
-use wire::message::Range;
-use wire::{DeviceName, Seq, SeqSet, SessionId, Timestamp};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
-use super::{Progress, apply_fact, apply_rest};
+use worker::{Begin, Job, Rebuilt, Worker, left_out};
+
+use super::Progress;
+use super::open::{Chain, damaged, file_error, set_aside};
+use crate::config::Config;
 use crate::dicts::Dicts;
-use crate::entry::{BatchEntry, Lane};
-use crate::error::Damage;
-use crate::heads::{HeadLimits, Heads};
+use crate::error::{Damage, OpenError};
+use crate::heads::Heads;
 use crate::journal::{Checkpoint, FileError, JournalFile, Reader};
-use crate::keys::{DeviceKeys, Keys};
-use crate::ledger::{Class, DeviceRef, Fact, Ledger, decode_device, reason, removal};
-use crate::plan::{Effect, batch_effect, released, row_facts};
-use crate::record::{BatchRecord, Record, ReleasedRecord, What};
-use crate::ring::Ring;
+use crate::keys::Keys;
+use crate::ledger::{Device, DeviceRef, Ledger, decode_device};
+use crate::record::{Record, What};
 
 /// Values between two reports of progress.
 const REPORT: u64 = 64;
 
-/// What is being rebuilt.
-pub(super) struct Replay<'a> {
-    dicts: &'a Dicts,
-    names: HashMap<DeviceRef, DeviceName>,
-    heads: Heads,
-    keys: Keys,
-    /// From the newest file's checkpoint on.
-    ledger: Option<Ledger>,
+/// Bytes of payloads that go to a worker at once.
+const BUNDLE: usize = 128 << 10;
+
+/// Bundles that may wait for each worker.
+const WAITING: usize = 8;
+
+/// What was rebuilt.
+pub(super) struct Rebuild {
+    pub(super) keys: Keys,
+    pub(super) ledger: Ledger,
+    pub(super) newest: Option<Newest>,
+    /// The number after the last value read.
+    pub(super) next: u64,
+}
+
+/// The newest file, unless it is not to be written again, its checkpoint, and bytes of its values.
+pub(super) type Newest = (Option<JournalFile>, Checkpoint, u64);
+
+/// Reads the whole journal.
+pub(super) fn replay(
+    chain: Chain,
+    config: &Config,
+    (dicts, heads): (&Dicts, &Heads),
+    damage: &mut Vec<Damage>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Rebuild, OpenError> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let samples = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (senders, threads): (Vec<_>, Vec<_>) = (0..cores)
+            .map(|_| {
+                let (jobs, received) = sync_channel(WAITING);
+                let worker = Worker::new(dicts, heads, &samples);
+                (jobs, scope.spawn(move || worker.run(&received)))
+            })
+            .unzip();
+        let files_total = chain.older.len() + usize::from(chain.newest.is_some());
+        let mut source = Source {
+            config,
+            shards: senders.into_iter().map(Shard::new).collect(),
+            samples: &samples,
+            state: Progress {
+                files_total,
+                ..Progress::default()
+            },
+            damage,
+            progress,
+            next: chain.end.unwrap_or(1),
+            file_bytes: 0,
+        };
+        let newest = source.chain(chain);
+        let (next, mut state) = (source.next, source.state);
+        drop(source);
+        let mut ledger = Ledger::default();
+        let mut keys = Keys::default();
+        for thread in threads {
+            let rebuilt = thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let Rebuilt {
+                keys: some,
+                ledger: part,
+                damage: found,
+            } = rebuilt;
+            keys.merge(some);
+            ledger.merge(part);
+            damage.extend(found);
+        }
+        state.samples = samples.load(Ordering::Relaxed);
+        progress(state);
+        let newest = newest?;
+        if let Some((_, checkpoint, _)) = &newest {
+            ledger.reserve(checkpoint.next_device);
+        }
+        Ok(Rebuild {
+            keys,
+            ledger,
+            newest,
+            next,
+        })
+    })
+}
+
+/// The reading side.
+struct Source<'a> {
+    config: &'a Config,
+    shards: Vec<Shard>,
+    samples: &'a AtomicU64,
+    state: Progress,
+    damage: &'a mut Vec<Damage>,
+    progress: &'a mut dyn FnMut(Progress),
     next: u64,
     file_bytes: u64,
 }
 
-/// What was rebuilt.
-pub(super) struct Parts {
-    pub(super) heads: Heads,
-    pub(super) keys: Keys,
-    pub(super) ledger: Ledger,
+/// The way to one worker.
+struct Shard {
+    jobs: SyncSender<Job>,
+    records: Vec<(u64, Record)>,
+    bytes: usize,
 }
 
-impl<'a> Replay<'a> {
-    pub(super) fn new(ring: Ring, limits: HeadLimits, dicts: &'a Dicts) -> Self {
-        Replay {
-            dicts,
-            names: HashMap::new(),
-            heads: Heads::new(ring, limits),
-            keys: Keys::default(),
-            ledger: None,
-            next: 0,
-            file_bytes: 0,
+impl Shard {
+    fn new(jobs: SyncSender<Job>) -> Self {
+        Shard {
+            jobs,
+            records: Vec::new(),
+            bytes: 0,
         }
     }
 
-    /// The number after the last value read.
-    pub(super) fn next(&self) -> u64 {
-        self.next
+    fn push(&mut self, number: u64, record: Record) {
+        // Room for what is small but many.
+        self.bytes += 64
+            + match &record.what {
+                Some(What::Batch(batch)) => batch.payload.len(),
+                Some(What::Released(released)) => released.payload.len(),
+                _ => 256,
+            };
+        self.records.push((number, record));
+        if self.bytes >= BUNDLE {
+            self.flush();
+        }
     }
 
-    /// Bytes of values in the file read last.
-    pub(super) fn bytes_of_file(&self) -> u64 {
-        self.file_bytes
+    fn flush(&mut self) {
+        self.bytes = 0;
+        let records = std::mem::take(&mut self.records);
+        if !records.is_empty() {
+            self.send(Job::Records(records));
+        }
     }
 
-    /// Takes the names and keys of devices out of a checkpoint.
-    pub(super) fn begin_file(&mut self, checkpoint: &Checkpoint) {
-        for (number, row) in &checkpoint.keys {
-            if let Some(keys) = DeviceKeys::decode(row) {
-                self.keys.put(*number, keys);
+    fn send(&self, job: Job) {
+        // A worker is gone only if it panicked, and then joining it says so.
+        let _ = self.jobs.send(job);
+    }
+}
+
+impl Source<'_> {
+    fn chain(&mut self, chain: Chain) -> Result<Option<Newest>, OpenError> {
+        let ends = chain.ends();
+        for ((_, path), end) in chain.older.iter().zip(ends) {
+            self.older(path, end)?;
+        }
+        let Some((file, checkpoint)) = chain.newest else {
+            return Ok(None);
+        };
+        let whole = |(number, bytes): &(DeviceRef, Vec<u8>)| Some((*number, decode_device(bytes)?));
+        let ledger = checkpoint.devices.iter().map(whole).collect::<Option<Vec<_>>>();
+        let ledger = ledger.ok_or("a device in its checkpoint is malformed");
+        let ledger = ledger.map_err(|what| damaged(file.path(), what.into()))?;
+        self.begin(file.path(), &checkpoint, Some(ledger));
+        self.next = self.next.max(file.first());
+        self.file(&file, chain.end.unwrap_or(u64::MAX))
+            .map_err(|error| file_error(file.path(), error))?;
+        let file = chain.end.is_none().then_some(file);
+        Ok(Some((file, checkpoint, self.file_bytes)))
+    }
+
+    fn older(&mut self, path: &Path, end: u64) -> Result<(), OpenError> {
+        let opened = JournalFile::open(&self.config.disk, path, self.config.cache_bytes);
+        let read = opened.and_then(|file| {
+            self.begin(path, &file.checkpoint()?, None);
+            self.file(&file, end)
+        });
+        match read {
+            Ok(()) => Ok(()),
+            Err(FileError::Damaged(what)) => {
+                self.damage.push(set_aside(self.config, path, &what)?);
+                Ok(())
             }
+            Err(error) => Err(file_error(path, error)),
         }
+    }
+
+    /// Hands a checkpoint's devices to their workers.
+    fn begin(&mut self, path: &Path, checkpoint: &Checkpoint, ledger: Option<Vec<(DeviceRef, Device)>>) {
+        let mut begins: Vec<Begin> = self.shards.iter().map(|_| Begin::default()).collect();
+        let count = begins.len();
+        let mut of =
+            |number: DeviceRef, put: &mut dyn FnMut(&mut Begin)| put(&mut begins[number as usize % count]);
         for (number, bytes) in &checkpoint.devices {
             if let Some(device) = decode_device(bytes) {
-                self.names.insert(*number, device.name().clone());
+                let name = device.name().clone();
+                of(*number, &mut |begin| begin.names.push((*number, name.clone())));
             }
         }
-    }
-
-    /// Starts the ledger from the newest file's checkpoint.
-    pub(super) fn begin_ledger(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
-        let mut ledger = Ledger::default();
-        ledger.reserve(checkpoint.next_device);
-        for (number, bytes) in &checkpoint.devices {
-            let device = decode_device(bytes).ok_or("a device in its checkpoint is malformed")?;
-            ledger.insert(*number, device);
+        for (number, row) in &checkpoint.keys {
+            of(*number, &mut |begin| begin.keys.push((*number, row.clone())));
         }
-        self.begin_file(checkpoint);
-        self.ledger = Some(ledger);
-        Ok(())
+        let folding = ledger.is_some();
+        for begin in &mut begins {
+            begin.path = path.to_owned();
+            begin.ledger = folding.then(Vec::new);
+        }
+        for (number, device) in ledger.into_iter().flatten() {
+            if let Some(ledger) = &mut begins[number as usize % count].ledger {
+                ledger.push((number, device));
+            }
+        }
+        for (shard, begin) in self.shards.iter_mut().zip(begins) {
+            shard.flush();
+            shard.send(Job::File(begin));
+        }
     }
 
     /// Reads a file's values below `end`. Values and records that cannot be read are reported and left out.
-    pub(super) fn file(
-        &mut self,
-        file: &JournalFile,
-        end: u64,
-        damage: &mut Vec<Damage>,
-        state: &mut Progress,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<(), FileError> {
+    fn file(&mut self, file: &JournalFile, end: u64) -> Result<(), FileError> {
         let mut reader = Reader::default();
-        let mut report = |number: u64, what: String| {
-            damage.push(Damage {
-                path: file.path().to_owned(),
-                what: format!("value {number}: {what}; it was left out"),
-            });
-        };
+        let count = self.shards.len();
         self.file_bytes = 0;
-        file.each_value(0, end, |number, value| {
+        let read = file.each_value(0, end, |number, value| {
             self.next = self.next.max(number + 1);
             self.file_bytes += value.len() as u64;
-            state.bytes += value.len() as u64;
+            self.state.bytes += value.len() as u64;
             match reader.push(value) {
                 Ok(records) => {
                     for record in records {
-                        match self.record(number, record) {
-                            Ok(samples) => state.samples += samples,
-                            Err(what) => report(number, what),
-                        }
+                        self.shards[record.device as usize % count].push(number, record);
                     }
                 }
-                Err(error) => report(number, error.to_string()),
+                Err(error) => self
+                    .damage
+                    .push(left_out(file.path(), number, &error.to_string())),
             }
             if number % REPORT == 0 {
-                progress(*state);
+                self.report();
             }
             true
-        })?;
-        state.files += 1;
-        progress(*state);
+        });
+        self.shards.iter_mut().for_each(Shard::flush);
+        read?;
+        self.state.files += 1;
+        self.report();
         Ok(())
     }
 
-    fn record(&mut self, number: u64, record: Record) -> Result<u64, String> {
-        let name = match record.name.is_empty() {
-            false => record.name.parse().map_err(|_| "a device's name is malformed")?,
-            true => self
-                .names
-                .get(&record.device)
-                .cloned()
-                .ok_or("it is of a device that was not named")?,
-        };
-        self.names.insert(record.device, name.clone());
-        let (effect, dict) = self.effect(record, name)?;
-        if let Some(ledger) = &mut self.ledger {
-            apply_fact(ledger, &effect);
-        }
-        let samples = match &effect.fact {
-            Fact::Rows { rows, .. } => rows.iter().map(|row| row.samples).sum(),
-            _ => 0,
-        };
-        apply_rest(
-            &effect,
-            (number, true),
-            dict.as_deref(),
-            &self.heads,
-            &mut self.keys,
-        );
-        Ok(samples)
+    fn report(&mut self) {
+        self.state.samples = self.samples.load(Ordering::Relaxed);
+        (self.progress)(self.state);
     }
-
-    fn effect(&self, record: Record, name: DeviceName) -> Result<(Effect, Option<Arc<Dictionary>>), String> {
-        let received = Timestamp::from_ms(record.received_ms);
-        let device = record.device;
-        let what = record.what.ok_or("a record says nothing")?;
-        let fact = match what {
-            What::Batch(batch) => return self.batch(device, name, received, &batch),
-            What::Alert(record) => {
-                let alert = record.alert.ok_or("an alert is missing")?;
-                Fact::Alert {
-                    session: SessionId::new(alert.session),
-                    seq: alert.seq,
-                    total: alert.total,
-                }
-            }
-            What::Gap(gap) => Fact::Gap(gap),
-            What::Session(state) => Fact::Session(state),
-            What::Seen(seen) => Fact::Seen(seen.into()),
-            What::Refused(refused) => Fact::Refused {
-                session: SessionId::new(refused.session),
-                seqs: seq_set(&refused.seqs),
-                samples: refused.samples,
-                reason: reason(&refused.reason),
-            },
-            What::LetGo(let_go) => Fact::LetGo {
-                session: SessionId::new(let_go.session),
-                until: Timestamp::from_ms(let_go.until_ms),
-            },
-            What::Forget(_) => Fact::Forget,
-            What::Released(record) => return self.released(device, name, received, &record),
-            What::Removed(record) => Fact::Removed {
-                samples: record.samples,
-                reason: removal(&record.reason),
-            },
-        };
-        let effect = Effect {
-            device,
-            name,
-            received,
-            fact,
-            rows: None,
-            key: None,
-        };
-        Ok((effect, None))
-    }
-
-    /// Rows that cannot be read are released all the same, as the ledger has it, and count as damaged.
-    fn released(
-        &self,
-        number: DeviceRef,
-        name: DeviceName,
-        received: Timestamp,
-        record: &ReleasedRecord,
-    ) -> Result<(Effect, Option<Arc<Dictionary>>), String> {
-        let raw = wire::batch::peek(&record.payload).ok();
-        let dict = raw.as_ref().and_then(|raw| self.dicts.get(&name, raw.dict()?));
-        let decoded = raw.zip(dict.as_ref());
-        let decoded = decoded.and_then(|(raw, dict)| raw.decode(dict.len(), None).ok());
-        let effect = match decoded {
-            Some(decoded) => released(number, name, received, decoded.batch),
-            None => Effect {
-                device: number,
-                name,
-                received,
-                fact: Fact::Released {
-                    samples: record.samples,
-                    newest: Timestamp::default(),
-                },
-                rows: None,
-                key: None,
-            },
-        };
-        Ok((effect, dict))
-    }
-
-    fn batch(
-        &self,
-        number: DeviceRef,
-        name: DeviceName,
-        received: Timestamp,
-        record: &BatchRecord,
-    ) -> Result<(Effect, Option<Arc<Dictionary>>), String> {
-        let raw = wire::batch::peek(&record.payload).map_err(|error| error.to_string())?;
-        let session = raw.session();
-        let key = raw
-            .key()
-            .and_then(|id| self.keys.of(number)?.get(session, id).cloned());
-        let hash = raw.dict().or(key.as_ref().map(|key| key.dict()));
-        let hash = hash.ok_or_else(|| format!("a batch of {name} lacks its key"))?;
-        let dict = self
-            .dicts
-            .get(&name, hash)
-            .ok_or_else(|| format!("a batch of {name} lacks its dictionary {hash}"))?;
-        let decoded = raw
-            .decode(dict.len(), key.as_deref())
-            .map_err(|error| format!("a batch of {name}: {error}"))?;
-        let mut rows = row_facts(&decoded.batch, |_| Class::Stored);
-        Class::decode(&record.classes, &mut rows).ok_or("a row mask is malformed")?;
-        if let Some(device) = self.ledger.as_ref().and_then(|ledger| ledger.get(number)) {
-            for row in &mut rows {
-                if device.is_settled(session, Seq::new(row.seq)) {
-                    row.class = Class::Redelivered;
-                }
-            }
-        }
-        let entry = BatchEntry {
-            device: name,
-            lane: if record.lane == 0 {
-                Lane::Fresh
-            } else {
-                Lane::Backlog
-            },
-            received,
-            payload: record.payload.clone(),
-            batch: decoded.batch,
-            keyed: raw.key(),
-            defines: decoded.key.map(Arc::new),
-        };
-        let key = entry.defines.clone();
-        Ok((batch_effect(number, entry, rows, key), Some(dict)))
-    }
-
-    /// Counts what the ledger says is stored and no journal file holds any more.
-    pub(super) fn finish(self) -> Parts {
-        let mut ledger = self.ledger.unwrap_or_default();
-        ledger.note_damage(|number| self.heads.tally(number).taken);
-        Parts {
-            heads: self.heads,
-            keys: self.keys,
-            ledger,
-        }
-    }
-}
-
-fn seq_set(ranges: &[Range]) -> SeqSet {
-    let mut set = SeqSet::new();
-    for range in ranges {
-        set.insert_range(
-            Seq::new(range.first),
-            Seq::new(range.first.saturating_add(range.more)),
-        );
-    }
-    set
 }

@@ -9,11 +9,11 @@ use crate::journal::Rows;
 
 /// A destination's place in the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     /// The first value that it still needs.
-    pub(crate) number: u64,
+    pub number: u64,
     /// What else it remembers.
-    pub(crate) state: Bytes,
+    pub state: Bytes,
 }
 
 impl Cursor {

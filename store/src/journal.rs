@@ -152,11 +152,51 @@ impl Journal {
         self.older.len() + usize::from(self.newest.is_some())
     }
 
+    /// What each file holds, oldest first.
+    pub(crate) fn extents(&self) -> Vec<Extent> {
+        let mut extents = self.older.extents(self.end_of_older());
+        extents.extend(self.newest.as_ref().map(|file| Extent {
+            first: file.first(),
+            end: self.next,
+            bytes: disk_bytes(file.path()),
+        }));
+        extents
+    }
+
     /// Bytes that the files take on disk.
     pub(crate) fn bytes(&self) -> u64 {
         let newest = self.newest.as_ref().map_or(0, |file| disk_bytes(file.path()));
         self.older.bytes() + newest
     }
+}
+
+/// The numbers of a file's values and its bytes on disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    pub(crate) first: u64,
+    pub(crate) end: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Extent {
+    /// The part of its bytes that numbers from one on have.
+    pub(crate) fn bytes_from(&self, number: u64) -> u64 {
+        let values = self.end.saturating_sub(self.first).max(1);
+        let left = self.end.saturating_sub(number.max(self.first));
+        part(self.bytes, left, values)
+    }
+
+    /// The number from which so many of its bytes are left.
+    pub(crate) fn number_of_last(&self, bytes: u64) -> u64 {
+        let values = self.end.saturating_sub(self.first);
+        self.end - part(values, bytes.min(self.bytes), self.bytes.max(1))
+    }
+}
+
+/// `whole * a / b` for `a <= b`, `b > 0`.
+fn part(whole: u64, a: u64, b: u64) -> u64 {
+    let part = u128::from(whole) * u128::from(a) / u128::from(b);
+    u64::try_from(part).unwrap_or(whole)
 }
 
 /// Sizes of a journal.

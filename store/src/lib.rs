@@ -35,12 +35,14 @@ mod seal;
 mod series;
 mod store;
 mod subset;
+mod tail;
 #[allow(dead_code, reason = "seals come next")]
 mod tally;
 #[allow(dead_code, reason = "blocks come next")]
 mod window;
 
 pub use config::{Config, TenantConfig};
+pub use cursors::Cursor;
 pub use disk::{Access, Disk, SystemDisk};
 pub use entry::{BatchEntry, Entry, Lane, RefusedReason, Seen};
 pub use error::{CommitError, Damage, OpenError, SelectError};
@@ -51,3 +53,4 @@ pub use quarantine::Quarantined;
 pub use query::{ReadBack, SeriesSlice};
 pub use receipt::{Receipt, SessionReceipt};
 pub use store::{Progress, Round, Store};
+pub use tail::{HistogramSample, Piece, Place, Resolve, Rows, Sample, Skipped, Tail, TailError, Unpassed};

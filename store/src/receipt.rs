@@ -7,6 +7,8 @@ use wire::{DeviceName, SeqSet, SessionId};
 pub struct Receipt {
     /// One per device and session that the commit touched, in order of first touch.
     pub sessions: Vec<SessionReceipt>,
+    /// Number of the journal's last value after the commit: what is settled by it stands at or below.
+    pub number: u64,
     /// Bytes of records that the commit wrote into the journal.
     pub bytes: u64,
 }

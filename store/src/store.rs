@@ -135,6 +135,7 @@ impl Store {
             Planner::new(&ledger, &keys, &self.config, &quarantine).plan(entries)
         };
         plan.receipt.bytes = self.carry_out(&mut writer, &mut plan, &dicts)?;
+        plan.receipt.number = writer.journal.last();
         Ok(plan.receipt)
     }
 

@@ -15,3 +15,5 @@ mod model;
 mod quarantine;
 #[path = "store/query.rs"]
 mod query;
+#[path = "store/tail.rs"]
+mod tail;

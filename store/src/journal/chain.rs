@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use super::file::{FileError, JournalFile};
-use super::{disk_bytes, files};
+use super::{Extent, disk_bytes, files};
 use crate::disk::Disk;
 
 /// Older files in order.
@@ -99,6 +99,17 @@ impl Chain {
             }
         };
         Ok(Some((file, end)))
+    }
+
+    /// What each file holds; `end` is where the last one ends.
+    pub(super) fn extents(&self, end: u64) -> Vec<Extent> {
+        let ends = self.0.iter().skip(1).map(|next| next.first).chain([end]);
+        let extent = |(older, end): (&Older, u64)| Extent {
+            first: older.first,
+            end,
+            bytes: older.bytes,
+        };
+        self.0.iter().zip(ends).map(extent).collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -10,10 +10,9 @@ use crate::cursors::Cursor;
 use crate::error::CommitError;
 use crate::journal::{FileError, JournalFile, TableWrites};
 
-#[allow(dead_code, reason = "destinations and the ring's file read it next")]
 impl Store {
     /// Number of the journal's next value; what is below it was committed. Takes no lock.
-    pub(crate) fn next_number(&self) -> u64 {
+    pub fn next_number(&self) -> u64 {
         self.numbers.load(Ordering::Acquire)
     }
 
@@ -24,7 +23,7 @@ impl Store {
     }
 
     /// Every destination's cursor that was noted last, by name.
-    pub(crate) fn cursors(&self) -> Vec<(String, Cursor)> {
+    pub fn cursors(&self) -> Vec<(String, Cursor)> {
         let writer = self.writer();
         let mut rows = writer.tables.cursors.clone();
         for (name, row) in &writer.cursors {
@@ -40,14 +39,14 @@ impl Store {
 
     /// Notes a destination's cursor, or removes it. It becomes durable with the next commit, or by [`Store::write_cursors`];
     /// until then the one before holds the journal's files.
-    pub(crate) fn note_cursor(&self, name: &str, cursor: Option<&Cursor>) {
+    pub fn note_cursor(&self, name: &str, cursor: Option<&Cursor>) {
         let mut writer = self.writer();
         writer.cursors.retain(|(other, _)| other != name);
         writer.cursors.push((name.to_owned(), cursor.map(Cursor::encode)));
     }
 
     /// Makes noted cursors durable; costs nothing if there are none.
-    pub(crate) fn write_cursors(&self) -> Result<(), CommitError> {
+    pub fn write_cursors(&self) -> Result<(), CommitError> {
         let mut writer = self.writer();
         if !writer.cursors.is_empty() {
             self.write(&mut writer, &[], TableWrites::default())?;
@@ -55,13 +54,34 @@ impl Store {
         Ok(())
     }
 
+    /// Bytes of journal files from a number on, roughly: of a file, as much as its numbers have part in it.
+    pub fn journal_bytes_from(&self, number: u64) -> u64 {
+        let extents = self.writer().journal.extents();
+        extents.iter().map(|extent| extent.bytes_from(number)).sum()
+    }
+
+    /// The lowest number from which roughly so many bytes of journal files are left at most.
+    pub fn journal_last_bytes(&self, bytes: u64) -> u64 {
+        let extents = self.writer().journal.extents();
+        let mut left = bytes;
+        for extent in extents.iter().rev() {
+            match left.checked_sub(extent.bytes) {
+                Some(rest) => left = rest,
+                None => return extent.number_of_last(left),
+            }
+        }
+        extents.first().map_or(0, |extent| extent.first)
+    }
+
     /// Rings by generation, oldest first.
+    #[allow(dead_code, reason = "the ring's file reads it next")]
     pub(crate) fn rings(&self) -> Vec<(u32, Bytes)> {
         let writer = self.writer();
         let rows = writer.tables.rings.iter();
         rows.map(|(generation, row)| (*generation, row.clone())).collect()
     }
 
+    #[allow(dead_code, reason = "the ring's file reads it next")]
     /// Makes rings durable, or removes them (`None`), in one transaction.
     pub(crate) fn put_rings(&self, rings: Vec<(u32, Option<Bytes>)>) -> Result<(), CommitError> {
         let mut writer = self.writer();

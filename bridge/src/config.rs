@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use wire::DeviceName;
 
+use crate::forward::RemoteWrite;
 use crate::memory;
 
 /// Settings of a bridge; the default is Prometheus's where Prometheus has the setting.
@@ -30,6 +32,10 @@ pub struct Config {
     pub query_concurrency: usize,
     /// Samples that a query may hold at once (`--query.max-samples`).
     pub query_max_samples: u64,
+    /// Where everything that is stored is sent on to; a value that follows takes effect while the bridge runs.
+    pub remote_write: watch::Receiver<Vec<RemoteWrite>>,
+    /// The name of the destination that acks wait for; `None`: they wait for the journal alone.
+    pub ack_after: Option<String>,
 }
 
 impl Config {
@@ -44,6 +50,8 @@ impl Config {
             query_timeout: Duration::from_secs(120),
             query_concurrency: 20,
             query_max_samples: 50_000_000,
+            remote_write: watch::channel(Vec::new()).1,
+            ack_after: None,
         }
     }
 }
@@ -88,6 +96,12 @@ pub enum BridgeError {
     /// A metric of the bridge is in the registry already.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// What the journal holds could not be read at the start.
+    #[error(transparent)]
+    Journal(#[from] store::TailError),
+    /// `ack_after` names a destination that is not configured.
+    #[error("ack_after: there is no destination {0:?} in remote_write; acks would wait for ever")]
+    AckAfter(String),
     /// A worker ended before the shutdown.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),

@@ -4,6 +4,7 @@
 //! handler's future and with it the guard that cancels the evaluation.
 
 mod admin;
+mod destinations;
 mod envelope;
 mod evaluate;
 mod fleet;
@@ -27,6 +28,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::forward::Destinations;
 use crate::ingest::{Fleet, Orders};
 use crate::metrics::Metrics;
 
@@ -41,6 +43,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) subscribed: watch::Receiver<bool>,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) destinations: Arc<Destinations>,
 }
 
 /// Answers requests until `shutdown`.
@@ -74,6 +77,7 @@ fn router(app: App) -> Router {
         .route("/metadata", get(metadata::metadata))
         .route("/status/buildinfo", get(admin::build_info))
         .route("/fleet/devices", get(fleet::devices))
+        .route("/fleet/destinations", get(destinations::destinations))
         .route("/fleet/equation", get(fleet::equation))
         .route("/fleet/forget", post(fleet::forget));
     Router::new()

@@ -10,6 +10,7 @@ mod credit;
 mod device;
 mod fleet;
 mod frontier;
+mod gate;
 mod grants;
 mod group;
 mod lane;
@@ -23,7 +24,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use store::{CommitError, Entry, Receipt, Store};
+use store::{CommitError, Entry, Receipt, SessionReceipt, Store};
 use wire::dict::Dictionary;
 use wire::limits::MAX_MESSAGE;
 use wire::topic::Up;
@@ -31,11 +32,13 @@ use wire::{BridgeEpoch, DeviceName, Timestamp};
 
 use self::credit::{LEAST_AHEAD, Pool};
 use self::device::Device;
+use self::gate::Owed;
 use self::group::{Finish, Group};
 use self::lane::LaneKind;
 use crate::metrics::Metrics;
 
 pub(crate) use fleet::Fleet;
+pub(crate) use gate::Gate;
 pub(crate) use worker::{Input, Orders, Outgoing, Worker, wall_clock};
 
 /// The two clocks.
@@ -106,6 +109,8 @@ pub(crate) struct Core {
     failing: bool,
     /// The store is at its size limit: the same.
     full: bool,
+    /// The destination that acks wait for.
+    gate: Option<Gate>,
 }
 
 impl Core {
@@ -128,6 +133,32 @@ impl Core {
             last_commit_ms: 0,
             failing: false,
             full: false,
+            gate: None,
+        }
+    }
+
+    /// Acks wait for a destination.
+    pub(crate) fn ack_after(&mut self, gate: Gate) {
+        self.gate = Some(gate);
+    }
+
+    /// That destination has passed everything below a number of the journal.
+    pub(crate) fn passed(&mut self, below: u64, now: Now) {
+        let due = self.gate.as_mut().map(|gate| gate.passed(below));
+        for owed in due.into_iter().flatten() {
+            self.pay(owed, now);
+        }
+        self.grant(now);
+        self.step(now);
+    }
+
+    /// Tells devices what a commit settled, and gives back its credit.
+    fn pay(&mut self, owed: Owed, now: Now) {
+        for (part, batches) in &owed.parts {
+            self.tell(part, *batches, now);
+        }
+        for finish in owed.finishes {
+            self.finish(&finish);
         }
     }
 
@@ -163,7 +194,20 @@ impl Core {
             Ok(receipt) => {
                 self.failing = false;
                 self.measure(group.bytes(), now);
-                self.settle(store, &group, &receipt, now);
+                self.note_commit(store, &receipt);
+                let number = receipt.number;
+                let with_batches = |part: SessionReceipt| {
+                    let batches = group.batches(&part.device);
+                    (part, batches)
+                };
+                let owed = Owed {
+                    parts: receipt.sessions.into_iter().map(with_batches).collect(),
+                    finishes: std::mem::take(&mut group.finishes),
+                };
+                match self.gate.as_mut().filter(|gate| gate.holds(number)) {
+                    Some(gate) => gate.hold(number, owed),
+                    None => self.pay(owed, now),
+                }
             }
             Err(error) => {
                 self.failing = true;

@@ -6,26 +6,30 @@
 
 mod config;
 mod device_series;
+mod forward;
 mod http;
 mod ingest;
 mod memory;
 mod metrics;
 mod mqtt;
+pub mod relabel;
 
 use std::sync::Arc;
 
 use prometheus::Registry;
-use store::Store;
+use store::{Store, Unpassed};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wire::BridgeEpoch;
 
+use self::forward::{Destinations, Forward, Passed};
 use self::http::App;
-use self::ingest::{Core, Fleet, Limits, Worker};
+use self::ingest::{Core, Fleet, Gate, Input, Limits, Worker};
 use self::metrics::Metrics;
 use self::mqtt::Link;
 
 pub use config::{BridgeError, Config, Listeners, MqttEndpoint};
+pub use forward::{RemoteWrite, RemoteWriteError, RemoteWriteFile, check as check_remote_write};
 
 /// Acks that may wait for the broker's connection.
 const ACKS: usize = 16_384;
@@ -56,7 +60,10 @@ pub async fn run(
         budget: config.ingest_budget,
         backlog_rate: config.backlog_rate,
     };
-    let core = Core::new(epoch, limits, metrics.clone(), Arc::clone(&fleet));
+    let mut core = Core::new(epoch, limits, metrics.clone(), Arc::clone(&fleet));
+    if let Some(name) = &config.ack_after {
+        core.ack_after(gate(&config, name, &store)?);
+    }
     let (acks, outgoing) = mpsc::channel(ACKS);
     let worker = Worker::start(core, Arc::clone(&store), acks, metrics.clone())
         .map_err(io("threads of the ingest"))?;
@@ -70,6 +77,15 @@ pub async fn run(
         subscribed,
         metrics: metrics.clone(),
     };
+    let inputs = worker.inputs.clone();
+    let passed: Passed = Arc::new(move |below| {
+        // The ingest thread is gone only at the end, and then nobody is owed an ack.
+        let _ = inputs.send(Input::Passed(below));
+    });
+    let destinations = Arc::new(Destinations::default());
+    let passed = config.ack_after.clone().map(|name| (name, passed));
+    let forward = Forward::new(Arc::clone(&store), &registry, Arc::clone(&destinations), passed)?;
+    let forward = forward.run(config.remote_write.clone(), shutdown.clone());
     let app = App {
         store: Arc::clone(&store),
         fleet: Arc::clone(&fleet),
@@ -79,6 +95,7 @@ pub async fn run(
         registry,
         metrics,
         subscribed: watched,
+        destinations,
     };
     let series = device_series::run(store, fleet, instance, shutdown.clone());
     let ingest = async {
@@ -96,9 +113,24 @@ pub async fn run(
             .map_err(io("HTTP listener"))
     };
     let guard = shutdown.clone().drop_guard();
-    let (ingest, http, ()) = tokio::join!(guarded(ingest, &shutdown), guarded(http, &shutdown), series);
+    let (ingest, http, (), ()) = tokio::join!(
+        guarded(ingest, &shutdown),
+        guarded(http, &shutdown),
+        series,
+        forward
+    );
     drop(guard);
     ingest.and(http)
+}
+
+/// What the destination that acks wait for has not passed yet.
+fn gate(config: &Config, name: &str, store: &Arc<Store>) -> Result<Gate, BridgeError> {
+    if !config.remote_write.borrow().iter().any(|to| to.name() == name) {
+        return Err(BridgeError::AckAfter(name.to_owned()));
+    }
+    let cursor = store.cursors().into_iter().find(|(n, _)| n == name);
+    let number = cursor.map_or(0, |(_, cursor)| cursor.number);
+    Ok(Gate::new(number, Unpassed::since(store, number)?))
 }
 
 /// Runs a part; when it ends, for whatever reason, the others end too.

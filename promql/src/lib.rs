@@ -38,7 +38,7 @@ pub use eval::{
 };
 pub use histogram::{Bucket, Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, LayoutError};
 pub use labels::{Labels, METRIC_NAME};
-pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use matcher::{MatchOp, Matcher, MatcherError, compile_anchored};
 pub use number::format_value;
 pub use parse::{MAX_NESTING, MAX_QUERY_BYTES, parse, parse_selector};
 pub use series::{Hints, STALE_NAN_BITS, Samples, Series, SeriesSource, is_stale, stale_nan};

@@ -9,6 +9,8 @@ use crate::labels::Labels;
 
 pub(crate) mod re2;
 
+pub use re2::compile_anchored;
+
 /// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MatchOp {

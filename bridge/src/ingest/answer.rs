@@ -1,39 +1,42 @@
 //! Telling devices: what a commit settled, full answers to states, and when each ack is due.
 
-use store::{Receipt, Store};
+use store::{Receipt, SessionReceipt, Store};
 use wire::message::Ack;
 use wire::{DeviceName, Seq};
 
-use super::group::{Group, Question};
+use super::group::Question;
 use super::{Core, Effect, Now, ack};
 
 impl Core {
-    /// Notes what a commit made true, for the acks and for what is known of each device.
-    pub(super) fn settle(&mut self, store: &Store, group: &Group, receipt: &Receipt, now: Now) {
+    /// Notes what a commit made true, for what is known of each device.
+    pub(super) fn note_commit(&mut self, store: &Store, receipt: &Receipt) {
         self.metrics.commits.inc();
         self.metrics.commit_bytes.inc_by(receipt.bytes);
         for part in &receipt.sessions {
             self.metrics.stored_rows.inc_by(part.stored_rows);
             self.metrics.stored_samples.inc_by(part.stored_samples);
             self.metrics.redelivered_rows.inc_by(part.redelivered_rows);
-            let device = self.devices.entry(part.device.clone()).or_default();
             if !part.newly_settled.is_empty() {
+                let device = self.devices.entry(part.device.clone()).or_default();
                 device
                     .frontier(part.session)
                     .settled(&store.settled(&part.device, part.session));
                 self.fleet.note(&part.device, device);
             }
-            if part.settled.is_empty() && !part.forgotten {
-                continue;
-            }
-            device
-                .pending
-                .committed(part, group.batches(&part.device), now.mono_ms);
-            if device.connection.as_ref().is_some_and(|c| c.is_dry()) {
-                device.pending.hurry(now.mono_ms);
-            }
-            self.schedule(&part.device);
         }
+    }
+
+    /// Has a device told what a commit settled of one session.
+    pub(super) fn tell(&mut self, part: &SessionReceipt, batches: u32, now: Now) {
+        if part.settled.is_empty() && !part.forgotten {
+            return;
+        }
+        let device = self.devices.entry(part.device.clone()).or_default();
+        device.pending.committed(part, batches, now.mono_ms);
+        if device.connection.as_ref().is_some_and(|c| c.is_dry()) {
+            device.pending.hurry(now.mono_ms);
+        }
+        self.schedule(&part.device);
     }
 
     /// Answers a state in full, now that all it said is committed.
@@ -55,7 +58,13 @@ impl Core {
             .partition(|id| forgotten(*id));
         let full = kept
             .into_iter()
-            .map(|id| (id, store.settled(&name, id)))
+            .map(|id| {
+                let mut settled = store.settled(&name, id);
+                if let Some(gate) = &self.gate {
+                    gate.leave_out(&name, id, &mut settled);
+                }
+                (id, settled)
+            })
             .collect();
         device.pending.forget(gone);
         let (sessions, forgotten) = device.pending.take_with(full);

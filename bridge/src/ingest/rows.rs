@@ -155,7 +155,11 @@ impl Core {
         let pending = &mut self.devices.entry(device.clone()).or_default().pending;
         if missing.is_empty() {
             // Redelivered, and settled without what it lacks: the device only has to be told again.
-            pending.settled_before(session, seqs, now.mono_ms);
+            let mut settled = seqs.clone();
+            if let Some(gate) = &self.gate {
+                gate.leave_out(device, session, &mut settled);
+            }
+            pending.settled_before(session, &settled, now.mono_ms);
         } else {
             let hash = dict.map_or_else(Vec::new, |h| h.as_bytes().to_vec());
             pending.wants(session, hash, &missing, now.mono_ms);

@@ -39,6 +39,8 @@ pub(crate) enum Input {
         /// The store is at its size limit.
         full: bool,
     },
+    /// The destination that acks wait for has passed everything below a number of the journal.
+    Passed(u64),
     /// Commit what is here, ack it, and end.
     Stop,
 }
@@ -182,6 +184,7 @@ impl Desk {
                     }
                     self.core.committed(&self.store, outcome, self.now());
                 }
+                Ok(Input::Passed(below)) => self.core.passed(below, self.now()),
                 Ok(Input::Stop) => stopping = true,
                 Err(RecvTimeoutError::Timeout) => self.core.tick(self.now()),
                 Err(RecvTimeoutError::Disconnected) => return,

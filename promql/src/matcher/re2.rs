@@ -21,7 +21,7 @@ const MAX_REPEAT: u32 = 1000;
 const MAX_COMPILED_BYTES: usize = 1 << 20;
 
 /// Compiles a pattern that must match a whole value, with `.` matching a newline too.
-pub(crate) fn compile_anchored(pattern: &str) -> Result<Regex, MatcherError> {
+pub fn compile_anchored(pattern: &str) -> Result<Regex, MatcherError> {
     let refuse = |reason: String| MatcherError::Regex {
         pattern: pattern.to_owned(),
         reason,

@@ -1,0 +1,156 @@
+//! The journal as the queue of other destinations: remote write to Prometheus, Thanos Receive, Mimir, VictoriaMetrics.
+//!
+//! Each destination is a durable cursor in the journal (`cursor`), read by a tail and sent in rounds (`destination`). What
+//! is decided is pure (`part`, `request`, `answer`, `lane`); what waits and sends is `destination`, `sending` and `client`.
+//! docs/forward.md has the format of a cursor and why a crash at any point skips nothing.
+
+mod answer;
+mod client;
+mod config;
+mod cursor;
+mod destination;
+mod file;
+mod instruments;
+mod lane;
+mod message;
+mod metrics;
+mod part;
+mod request;
+mod sending;
+mod series;
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use store::Store;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::cursor::Totals;
+use self::destination::Destination;
+use self::instruments::Instruments;
+use self::metrics::Metrics;
+
+pub use config::RemoteWrite;
+pub use file::{RemoteWriteError, RemoteWriteFile, check};
+pub(crate) use status::{Destinations, Status};
+
+/// Is told numbers below which a destination has passed everything.
+pub(crate) type Passed = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// All destinations.
+pub(crate) struct Forward {
+    store: Arc<Store>,
+    metrics: Metrics,
+    status: Arc<Destinations>,
+    /// The destination that acks wait for, and who is told.
+    passed: Option<(String, Passed)>,
+    running: BTreeMap<String, Running>,
+}
+
+struct Running {
+    config: Arc<RemoteWrite>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Forward {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        registry: &Registry,
+        status: Arc<Destinations>,
+        passed: Option<(String, Passed)>,
+    ) -> prometheus::Result<Self> {
+        Ok(Forward {
+            store,
+            metrics: Metrics::register(registry)?,
+            status,
+            passed,
+            running: BTreeMap::new(),
+        })
+    }
+
+    /// Runs the destinations of a configuration, and of each that follows it, until `shutdown`.
+    pub(crate) async fn run(
+        mut self,
+        mut configs: watch::Receiver<Vec<RemoteWrite>>,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            let wanted = configs.borrow_and_update().clone();
+            self.change(wanted).await;
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                // Without a sender there is nothing to wait for but the end.
+                () = async { if configs.changed().await.is_err() { std::future::pending().await } } => {}
+            }
+        }
+        self.end_all().await;
+    }
+
+    async fn end_all(&mut self) {
+        for running in self.running.values() {
+            running.stop.cancel();
+        }
+        for (_, running) in std::mem::take(&mut self.running) {
+            ended(running.task).await;
+        }
+    }
+
+    /// Ends destinations that are gone or changed, starts those that are new or changed. The cursor of one that is gone is
+    /// removed, as it would hold the journal for ever.
+    async fn change(&mut self, wanted: Vec<RemoteWrite>) {
+        let stays = |running: &Running| wanted.iter().any(|config| config.is_same(&running.config));
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|(_, running)| !stays(running));
+        self.running.extend(kept);
+        for (name, running) in gone {
+            running.stop.cancel();
+            ended(running.task).await;
+            self.status.remove(&name);
+        }
+        for (name, _) in self.store.cursors() {
+            if !wanted.iter().any(|config| config.name() == name) {
+                tracing::warn!(
+                    remote_name = name,
+                    "this destination is not configured any more; its cursor goes"
+                );
+                self.store.note_cursor(&name, None);
+            }
+        }
+        for config in wanted {
+            if !self.running.contains_key(config.name()) {
+                self.start(config);
+            }
+        }
+    }
+
+    fn start(&mut self, config: RemoteWrite) {
+        let config = Arc::new(config);
+        let cursors = self.store.cursors();
+        let row = cursors.iter().find(|(name, _)| name == config.name());
+        let totals = row.map(|(_, cursor)| Totals::of(cursor).1).unwrap_or_default();
+        let passed = self.passed.as_ref().filter(|(name, _)| name == config.name());
+        let destination = Destination {
+            instruments: Instruments::new(&self.metrics, &config, &totals),
+            config: config.clone(),
+            store: self.store.clone(),
+            status: self.status.clone(),
+            passed: passed.map(|(_, passed)| passed.clone()),
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(destination.run(stop.clone()));
+        let name = config.name().to_owned();
+        self.running.insert(name, Running { config, stop, task });
+    }
+}
+
+async fn ended(task: JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!(%error, "a destination ended unexpectedly; the journal keeps its data");
+    }
+}

@@ -1,0 +1,466 @@
+//! One destination at work: reads the journal from its cursor on and sends it in rounds.
+//!
+//! A round is what the journal has next, at most `capacity` samples for each shard; its shards send at once, each its
+//! series in order of time, and the next round begins when all are done. So no series is ever overtaken by itself, also
+//! when the number of shards changes, and the cursor moves over whole records only. Memory is a round's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Piece, Place, Store, Tail, TailError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use wire::Timestamp;
+
+use super::Passed;
+use super::config::RemoteWrite;
+use super::cursor::Totals;
+use super::instruments::Instruments;
+use super::lane::{Lane, Patience};
+use super::part::{Gathered, Left};
+use super::sending::{Sending, run_lane};
+use super::series::Series;
+use super::status::{Destinations, Status};
+use crate::ingest::wall_clock;
+
+/// How often the end of the journal is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often the budget is looked at while a round is under way.
+const BUDGET_LOOK: Duration = Duration::from_secs(1);
+
+/// The longest time that a cursor that moved is in memory only.
+const WRITE_CURSOR: Duration = Duration::from_secs(2);
+
+/// How long requests under way may take after the shutdown began.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// Wait after an error of the journal or the configuration's files.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// Series of which the labels are kept ready.
+const CACHED_SERIES: usize = 1_000_000;
+
+/// Samples that are passed over in one go.
+const SKIP: u64 = 1_000_000;
+
+type Reader = Tail<Option<Arc<Series>>>;
+
+/// A destination.
+pub(super) struct Destination {
+    pub(super) config: Arc<RemoteWrite>,
+    pub(super) store: Arc<Store>,
+    pub(super) instruments: Instruments,
+    pub(super) status: Arc<Destinations>,
+    /// Is told every number below which everything is passed.
+    pub(super) passed: Option<Passed>,
+}
+
+/// What changes while it runs.
+struct Desk {
+    to: Destination,
+    sending: Sending,
+    tail: Option<Reader>,
+    place: Place,
+    totals: Totals,
+    shards: usize,
+    patience: Patience,
+    /// Nothing was sent since the last gap, so that what follows is part of it.
+    gap_open: bool,
+    noted: Option<Instant>,
+}
+
+/// What a round is to send.
+struct Batch {
+    gathered: Gathered,
+    /// Samples that were read for it.
+    read: u64,
+    /// Where the journal goes on after it.
+    place: Place,
+    /// When the oldest of it arrived.
+    received: Option<Timestamp>,
+}
+
+/// How a round ended.
+enum Ended {
+    Done,
+    /// The backlog is over its budget: what is left of the round is given up.
+    OverBudget,
+    Stopped,
+}
+
+impl Destination {
+    /// Sends until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let name = self.config.name.clone();
+        let found = self.store.cursors().into_iter().find(|(n, _)| *n == name);
+        let (place, totals) = found.map(|(_, cursor)| Totals::of(&cursor)).unwrap_or_default();
+        self.status.put(
+            &name,
+            Status {
+                url: self.config.shown_url(),
+                protocol: self.config.protocol,
+                number: place.number,
+                pending_bytes: 0,
+                totals: totals.clone(),
+                last_sent: None,
+                error: None,
+            },
+        );
+        let work = async {
+            let mut desk = self.desk(place, totals).await;
+            desk.note();
+            desk.work(&stop).await;
+            desk.write_cursor().await;
+        };
+        // Waiting for files of the configuration, or for a journal that cannot be read, holds up no shutdown.
+        tokio::select! {
+            () = work => {}
+            () = async { stop.cancelled().await; tokio::time::sleep(LINGER * 2).await } => {}
+        }
+    }
+
+    async fn desk(self, place: Place, totals: Totals) -> Desk {
+        let sending = loop {
+            match Sending::new(&self) {
+                Ok(sending) => break sending,
+                Err(error) => self.complain(&error.to_string()).await,
+            }
+        };
+        let tail = loop {
+            let store = self.store.clone();
+            let opened = blocking(move || Tail::new(store, place, CACHED_SERIES)).await;
+            match opened {
+                Ok(tail) => break tail,
+                Err(error) => self.complain(&error.to_string()).await,
+            }
+        };
+        Desk {
+            sending,
+            place: tail.place(),
+            tail: Some(tail),
+            totals,
+            shards: self.config.queue.min_shards,
+            patience: Patience::default(),
+            gap_open: false,
+            noted: None,
+            to: self,
+        }
+    }
+
+    /// Says why nothing is sent, and waits.
+    async fn complain(&self, error: &str) {
+        tracing::error!(remote_name = self.config.name, %error, "nothing is sent");
+        self.status
+            .change(&self.config.name, |status| status.error = Some(error.to_owned()));
+        tokio::time::sleep(AFTER_ERROR).await;
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // It is not aborted, so it panicked; its panic goes on here.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+impl Desk {
+    async fn work(&mut self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            if self.is_over_budget(None) {
+                self.skip().await;
+            }
+            let Some(batch) = self.gather(stop).await else {
+                return;
+            };
+            self.round(batch, stop).await;
+        }
+    }
+
+    /// Uses the tail on a thread that may block.
+    async fn with_tail<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Reader) -> Result<T, TailError> + Send + 'static,
+    ) -> Option<T> {
+        let mut tail = self.tail.take()?;
+        let (tail, done) = blocking(move || {
+            let done = work(&mut tail);
+            (tail, done)
+        })
+        .await;
+        self.to.instruments.damaged(tail.damaged());
+        self.tail = Some(tail);
+        match done {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.to.complain(&error.to_string()).await;
+                None
+            }
+        }
+    }
+
+    async fn read(&mut self, most: u64) -> Option<Piece<Option<Arc<Series>>>> {
+        let to = self.to.config.clone();
+        self.with_tail(move |tail| {
+            tail.read(most, &mut |device, labels| {
+                Series::of(device, labels, &to).map(Arc::new)
+            })
+        })
+        .await
+    }
+
+    /// Reads until a request is full or the oldest sample has waited its time; `None`: it is to stop.
+    async fn gather(&mut self, stop: &CancellationToken) -> Option<Batch> {
+        let queue = self.to.config.queue;
+        let most = (self.shards * queue.capacity.max(queue.max_samples_per_send)) as u64;
+        let age = queue.sample_age_limit;
+        let oldest_ms = age.map_or(i64::MIN, |age| wall_clock().minus(age).ms());
+        let mut batch = Batch {
+            gathered: Gathered::default(),
+            read: 0,
+            place: self.place,
+            received: None,
+        };
+        let mut due: Option<Instant> = None;
+        loop {
+            if let Some(piece) = self.read(most - batch.read.min(most)).await {
+                batch.read += piece.samples;
+                batch.place = piece.place;
+                for rows in piece.rows {
+                    batch.received = batch.received.into_iter().chain([rows.received]).min();
+                    batch
+                        .gathered
+                        .add(rows, oldest_ms, self.to.config.native_histograms);
+                }
+            }
+            if batch.read == 0 && batch.place != self.place {
+                // Nothing for the destination in it.
+                self.pass(batch.place);
+            }
+            if batch.read > 0 {
+                let due = *due.get_or_insert_with(|| Instant::now() + queue.batch_send_deadline);
+                let full =
+                    batch.read >= most || batch.gathered.samples() >= queue.max_samples_per_send as u64;
+                if full || due <= Instant::now() {
+                    return Some(batch);
+                }
+            }
+            self.write_cursor_when_due().await;
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep_until(due.map_or(Instant::now() + LOOK, |due| due.min(Instant::now() + LOOK))) => {}
+            }
+        }
+    }
+
+    /// Sends a round and moves the cursor over it.
+    async fn round(&mut self, batch: Batch, stop: &CancellationToken) {
+        let queue = self.to.config.queue;
+        let samples = batch.gathered.samples();
+        let tenants_apart = self.to.config.tenant_header.is_some();
+        let (shards, left) = batch
+            .gathered
+            .shards(self.shards, queue.max_samples_per_send, tenants_apart);
+        let cancel = CancellationToken::new();
+        let mut lanes = JoinSet::new();
+        for parts in shards {
+            let lane = Lane::new(parts, queue.backoff, self.patience);
+            lanes.spawn(run_lane(lane, self.sending.clone(), cancel.clone()));
+        }
+        let mut ended = Vec::new();
+        let end = self.watch(&mut lanes, &mut ended, batch.received, stop).await;
+        if !matches!(end, Ended::Done) {
+            cancel.cancel();
+            while let Some(lane) = lanes.join_next().await {
+                ended.extend(lane);
+            }
+        }
+        if matches!(end, Ended::Stopped) && ended.iter().any(|lane| !lane.is_done()) {
+            // The cursor stays; what was written of the round is sent again.
+            return;
+        }
+        self.settle(ended, left, batch.place);
+        self.adapt(samples);
+        self.write_cursor_when_due().await;
+    }
+
+    /// Waits for a round's lanes, for as long as the budget and the shutdown allow.
+    async fn watch(
+        &mut self,
+        lanes: &mut JoinSet<Lane>,
+        ended: &mut Vec<Lane>,
+        received: Option<Timestamp>,
+        stop: &CancellationToken,
+    ) -> Ended {
+        let mut look = tokio::time::interval(BUDGET_LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stopped = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LINGER).await;
+        };
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                lane = lanes.join_next() => match lane {
+                    Some(lane) => ended.extend(lane),
+                    None => return Ended::Done,
+                },
+                _ = look.tick() => if self.is_over_budget(received) {
+                    return Ended::OverBudget;
+                },
+                () = &mut stopped => return Ended::Stopped,
+            }
+        }
+    }
+
+    /// Counts what became of a round.
+    fn settle(&mut self, lanes: Vec<Lane>, left: Left, place: Place) {
+        let (mut given_up, mut times) = (0, Vec::new());
+        for lane in lanes {
+            let (done, rest, patience) = lane.end();
+            self.patience = self.patience.min(patience);
+            if done.sent > 0 {
+                self.gap_open = false;
+                self.patience = patience;
+            }
+            self.totals.sent += done.sent;
+            self.drop("refused", done.refused);
+            self.drop("histogram", done.histograms);
+            given_up += rest.iter().map(|part| part.samples()).sum::<u64>();
+            times.extend(rest.iter().filter_map(|part| part.times()));
+        }
+        self.drop("relabel", left.relabelled);
+        self.drop("too_old", left.too_old);
+        self.drop("same_timestamp", left.same_timestamp);
+        self.drop("histogram", left.histograms);
+        let from = times.iter().map(|(from, _)| *from).min();
+        let to = times.iter().map(|(_, to)| *to).max();
+        self.pass(place);
+        self.declare(given_up, from.zip(to), 0);
+        self.publish();
+    }
+
+    fn drop(&mut self, reason: &str, samples: u64) {
+        self.totals.drop(reason, samples);
+        self.to.instruments.dropped(reason, samples);
+    }
+
+    /// A full round gets twice the shards, an almost empty one half.
+    fn adapt(&mut self, samples: u64) {
+        let queue = self.to.config.queue;
+        let room = (self.shards * queue.max_samples_per_send) as u64;
+        if samples >= room {
+            self.shards = (self.shards * 2).min(queue.max_shards);
+        } else if samples < room / 4 {
+            self.shards = (self.shards / 2).max(queue.min_shards);
+        }
+        self.to.instruments.shards(self.shards);
+    }
+
+    fn is_over_budget(&self, oldest: Option<Timestamp>) -> bool {
+        let config = &self.to.config;
+        let late = config.max_backlog_age.zip(oldest);
+        late.is_some_and(|(age, oldest)| oldest < wall_clock().minus(age))
+            || self.to.store.journal_bytes_from(self.place.number) > config.max_backlog_bytes
+    }
+
+    /// Passes over what is beyond the budget, an eighth of it more, so that there is some room again.
+    async fn skip(&mut self) {
+        let config = self.to.config.clone();
+        let budget = config.max_backlog_bytes;
+        let below = match self.to.store.journal_bytes_from(self.place.number) > budget {
+            true => self.to.store.journal_last_bytes(budget - budget / 8),
+            false => 0,
+        };
+        let before = config
+            .max_backlog_age
+            .map_or(Timestamp::from_ms(i64::MIN), |age| wall_clock().minus(age));
+        loop {
+            let passed = self.with_tail(move |tail| {
+                let skipped = tail.skip(below, before, SKIP)?;
+                Ok((skipped, tail.place()))
+            });
+            let Some((skipped, place)) = passed.await else {
+                return;
+            };
+            let store = &self.to.store;
+            let bytes = store
+                .journal_bytes_from(self.place.number)
+                .saturating_sub(store.journal_bytes_from(place.number));
+            self.pass(place);
+            self.declare(skipped.samples, skipped.times, bytes);
+            self.publish();
+            if skipped.done {
+                return;
+            }
+        }
+    }
+
+    /// A gap, or more of the one before.
+    fn declare(&mut self, samples: u64, times: Option<(i64, i64)>, bytes: u64) {
+        if samples == 0 {
+            return;
+        }
+        if !self.gap_open {
+            let (remote_name, samples) = (&self.to.config.name, samples);
+            tracing::warn!(
+                remote_name,
+                samples,
+                "the backlog is over its budget; the oldest samples are not sent"
+            );
+        }
+        self.to.instruments.gap(samples, self.gap_open);
+        self.totals
+            .gap(samples, times, bytes, wall_clock(), self.gap_open);
+        self.gap_open = true;
+        self.note();
+    }
+
+    /// Everything before a place is done with.
+    fn pass(&mut self, place: Place) {
+        self.place = place;
+        self.note();
+        if let Some(passed) = &self.to.passed {
+            passed(place.number);
+        }
+    }
+
+    fn note(&mut self) {
+        let row = self.totals.row(self.place);
+        self.to.store.note_cursor(&self.to.config.name, Some(&row));
+        self.noted.get_or_insert_with(Instant::now);
+    }
+
+    fn publish(&self) {
+        let pending = self.to.store.journal_bytes_from(self.place.number);
+        self.to.instruments.pending(pending);
+        let sending = self.sending.manners();
+        self.to.status.change(&self.to.config.name, |status| {
+            status.number = self.place.number;
+            status.protocol = sending.protocol;
+            status.pending_bytes = pending;
+            status.totals = self.totals.clone();
+        });
+    }
+
+    async fn write_cursor_when_due(&mut self) {
+        if self.noted.is_some_and(|at| at.elapsed() >= WRITE_CURSOR) {
+            self.write_cursor().await;
+        }
+    }
+
+    /// A commit may have written it already, then this costs nothing.
+    async fn write_cursor(&mut self) {
+        let store = self.to.store.clone();
+        if let Err(error) = blocking(move || store.write_cursors()).await {
+            tracing::debug!(%error, "a cursor is not written; after a crash more would be sent again");
+        }
+        self.noted = None;
+        self.publish();
+    }
+}

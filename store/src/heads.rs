@@ -37,8 +37,6 @@ use crate::block::Blocks;
 use crate::ledger::DeviceRef;
 use crate::ring::Ring;
 use crate::tally::Tally;
-#[allow(unused_imports, reason = "maintenance comes next")]
-pub(crate) use catalog::Loaded;
 pub(crate) use delivery::Arrival;
 use delivery::{Delivery, Job};
 use layout::{Layouts, Part};

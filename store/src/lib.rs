@@ -31,8 +31,6 @@ mod record;
 pub mod ring;
 #[allow(dead_code, reason = "maintenance comes next")]
 mod seal;
-#[allow(dead_code, reason = "maintenance comes next")]
-mod series;
 mod store;
 mod subset;
 mod tail;

@@ -10,35 +10,26 @@ use super::tenant::TenantHead;
 use super::window_head::WindowTally;
 use super::{Heads, Partition};
 use crate::block::{BlockFile, BlockMeta, Blocks};
+use crate::index::Contents;
 use crate::ledger::DeviceRef;
-use crate::series::SeriesList;
 use crate::tally::Tally;
 use crate::window::Window;
 
-/// What an index on disk held.
-#[derive(Debug, Default)]
-pub(crate) struct Loaded {
-    pub(crate) series: Vec<(Tenant, SeriesList)>,
-    pub(crate) blocks: Vec<BlockMeta>,
-    pub(crate) sealed: Vec<(Tenant, Window, u64)>,
-    pub(crate) totals: Vec<(DeviceRef, Tally)>,
-}
-
 impl Heads {
     /// Takes what a partition has on disk, at start, before any row.
-    pub(crate) fn load(&self, partition: usize, loaded: Loaded, blocks: Blocks) {
+    pub(crate) fn load(&self, partition: usize, contents: Contents, blocks: Blocks) {
         let mut partition = self.write(partition);
-        for (tenant, series) in loaded.series {
-            partition.head(&tenant).registry.load_all(&series);
+        for (tenant, series) in contents.series {
+            partition.head(&tenant).registry.load(&series);
         }
-        for meta in loaded.blocks {
+        for meta in contents.blocks {
             let tenant = meta.tenant.clone();
             partition.head(&tenant).add_block(blocks.file(meta));
         }
-        for (tenant, window, number) in loaded.sealed {
+        for (tenant, window, number) in contents.sealed {
             partition.head(&tenant).sealed.insert(window, number);
         }
-        partition.totals = loaded.totals.into_iter().collect();
+        partition.totals = contents.totals.into_iter().collect();
         partition.blocks = Some(blocks);
     }
 

@@ -18,7 +18,7 @@ use roaring::RoaringBitmap;
 use wire::Labels;
 use wire::labels::METRIC_NAME;
 
-use crate::series::SeriesList;
+use crate::index::SeriesList;
 
 pub(crate) use slab::Place;
 use slab::{LARGEST, SMALLEST, Slab};
@@ -78,13 +78,31 @@ impl Registry {
         series
     }
 
-    /// Takes a series in under the number that the index has. Numbers must rise.
-    pub(crate) fn load<'a>(&mut self, series: u32, labels: impl Iterator<Item = (&'a str, &'a str)>) {
+    /// Takes in all series that an index has, by rising numbers.
+    pub(crate) fn load(&mut self, list: &SeriesList) {
+        // A pair without a series is not taken in.
+        let mut known: Vec<Option<(u32, bool)>> = vec![None; list.pair_count()];
+        let mut pairs = Vec::new();
+        for (series, numbers) in list.numbered() {
+            pairs.clear();
+            let mut metric = u32::MAX;
+            for number in numbers {
+                let (pair, is_metric) = *known[*number as usize].get_or_insert_with(|| {
+                    let (name, value) = list.pair(*number);
+                    (self.pairs.intern(name, value), name == METRIC_NAME)
+                });
+                metric = if is_metric { pair } else { metric };
+                pairs.push(pair);
+            }
+            self.load_one(series, &pairs, metric);
+        }
+    }
+
+    fn load_one(&mut self, series: u32, pairs: &[u32], metric: u32) {
         if series < self.next {
             return;
         }
-        let (pairs, metric) = self.intern(labels);
-        let hash = self.hash(&pairs);
+        let hash = self.hash(pairs);
         let goes_on = self.open.get(&metric).is_some_and(|first| {
             self.slabs
                 .last()
@@ -100,17 +118,9 @@ impl Registry {
                 self.open.insert(metric, series);
             }
         }
-        self.next = series + 1;
-        self.insert(self.slabs.len() - 1, hash, &pairs);
+        self.next = series.saturating_add(1);
+        self.insert(self.slabs.len() - 1, hash, pairs);
         self.indexed.insert(series);
-        self.scratch = pairs;
-    }
-
-    /// Takes in all series that an index has.
-    pub(crate) fn load_all(&mut self, list: &SeriesList) {
-        for (series, labels) in list.iter() {
-            self.load(series, labels);
-        }
     }
 
     /// The number of a series that is there.

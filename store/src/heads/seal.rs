@@ -14,8 +14,8 @@ use super::Heads;
 use super::segment::Rows;
 use super::tenant::TenantHead;
 use super::window_head::{Histograms, WindowHead};
+use crate::index::SeriesList;
 use crate::ledger::DeviceRef;
-use crate::series::SeriesList;
 use crate::tally::Tally;
 use crate::window::Window;
 

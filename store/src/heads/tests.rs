@@ -12,9 +12,9 @@ use wire::{BootId, DeviceName, Labels, Seq, SessionId, Tenant, Timestamp};
 use super::*;
 use crate::block::{self, BlockMeta, Blocks, Writer};
 use crate::disk::{Disk, SystemDisk};
+use crate::index::{Contents, SeriesList};
 use crate::ring::Algorithm;
 use crate::seal;
-use crate::series::SeriesList;
 use crate::window::{WINDOW_MS, Window};
 
 const START: i64 = 1_795_000_000_000 / WINDOW_MS * WINDOW_MS;
@@ -159,7 +159,7 @@ impl World {
             for (id, labels) in &kept.series {
                 series.push(*id, labels.iter());
             }
-            let loaded = Loaded {
+            let contents = Contents {
                 series: vec![(tenant(), series)],
                 blocks: kept.blocks.clone(),
                 sealed: kept
@@ -172,9 +172,10 @@ impl World {
                     .iter()
                     .map(|(device, tally)| (*device, *tally))
                     .collect(),
+                next_gen: self.next_generation,
             };
             let blocks = Blocks::new(self.disk.clone(), &self.folder(partition), 2);
-            self.heads.load(partition, loaded, blocks);
+            self.heads.load(partition, contents, blocks);
         }
     }
 

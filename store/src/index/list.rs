@@ -80,12 +80,12 @@ impl SeriesList {
     }
 
     /// How many pairs there are.
-    pub(super) fn pair_count(&self) -> usize {
+    pub(crate) fn pair_count(&self) -> usize {
         self.ends.len()
     }
 
     /// Name and value of a pair.
-    pub(super) fn pair(&self, number: u32) -> (&str, &str) {
+    pub(crate) fn pair(&self, number: u32) -> (&str, &str) {
         let at = number as usize;
         let (middle, end) = self.ends[at];
         let start = at.checked_sub(1).map_or(0, |before| self.ends[before].1);
@@ -105,7 +105,7 @@ impl SeriesList {
     }
 
     /// Ids with the numbers of their pairs, in order of ids if the list is sorted.
-    pub(super) fn numbered(&self) -> impl Iterator<Item = (u32, &[u32])> {
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u32, &[u32])> {
         (0..self.ids.len()).map(|at| {
             let at = self.order.as_ref().map_or(at, |order| order[at] as usize);
             let start = at.checked_sub(1).map_or(0, |before| self.series_ends[before]);

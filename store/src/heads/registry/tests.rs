@@ -77,9 +77,11 @@ proptest! {
         let mut sorted: Vec<(&u32, &Labels)> = plain.iter().map(|(labels, id)| (id, labels)).collect();
         sorted.sort_unstable_by_key(|(id, _)| **id);
         let mut loaded = Registry::default();
+        let mut list = SeriesList::default();
         for (id, labels) in sorted {
-            loaded.load(*id, labels.iter());
+            list.push(*id, labels.iter());
         }
+        loaded.load(&list);
         check(&loaded, &plain);
         let highest = plain.values().max().copied();
         let id = register(&mut loaded, &set(&[("__name__", "new")]));

@@ -15,10 +15,8 @@ pub struct Config {
     pub disk: Arc<dyn Disk>,
     /// Free bytes of the file system below which commits are refused, so that what was committed can still be sealed.
     pub min_free_disk: u64,
-    /// In-process shards of the heads, named `p000`, `p001`, … on the ring; 1 to 256.
-    pub partitions: u32,
-    /// How the ring spreads series over the partitions.
-    pub algorithm: crate::ring::Algorithm,
+    /// Which partition holds which series; [`crate::Store::set_hashrings`] changes it.
+    pub hashrings: crate::rings::Hashrings,
     /// How long samples are kept; rows that are older when they arrive are dropped.
     pub retention_time: Duration,
     /// Bytes of blocks that are kept; the oldest go first. 0: as many as there are.
@@ -86,8 +84,7 @@ impl Default for Config {
         Config {
             disk: Arc::new(SystemDisk),
             min_free_disk: 64 << 20,
-            partitions: 4,
-            algorithm: crate::ring::Algorithm::Ketama,
+            hashrings: crate::rings::Hashrings::default(),
             retention_time: Duration::from_secs(15 * 86_400),
             retention_size: 0,
             tenants: HashMap::new(),

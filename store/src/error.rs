@@ -71,6 +71,18 @@ pub enum CommitError {
     },
 }
 
+/// Why the hashrings stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HashringsError {
+    /// A store has no more than [`crate::MAX_PARTITIONS`].
+    #[error(
+        "the store would have {0} partitions, those that left the hashrings included; it can have {max}: \
+         name partitions that are there already",
+        max = crate::MAX_PARTITIONS
+    )]
+    TooManyPartitions(usize),
+}
+
 /// Why a query has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {

@@ -27,7 +27,7 @@ mod window_head;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wire::batch::Batch;
 use wire::dict::Dictionary;
@@ -35,7 +35,7 @@ use wire::{DeviceName, Labels, Tenant, Timestamp};
 
 use crate::block::Blocks;
 use crate::ledger::DeviceRef;
-use crate::ring::Ring;
+use crate::rings::{MAX_PARTITIONS, Rings};
 use crate::tally::Tally;
 pub(crate) use delivery::Arrival;
 use delivery::{Delivery, Job};
@@ -53,7 +53,8 @@ const WRITERS: usize = 16;
 /// All heads.
 #[derive(Debug)]
 pub(crate) struct Heads {
-    ring: Ring,
+    rings: Arc<Rings>,
+    /// As many as there can be, of which the rings have numbered the first.
     partitions: Vec<RwLock<Partition>>,
     /// The last is the bridge's own.
     writers: Vec<Mutex<Writer>>,
@@ -104,10 +105,11 @@ struct Writer {
 }
 
 impl Heads {
-    pub(crate) fn new(ring: Ring, limits: HeadLimits) -> Self {
+    pub(crate) fn new(rings: Arc<Rings>, limits: HeadLimits) -> Self {
+        let most = MAX_PARTITIONS.max(rings.count());
         Heads {
-            partitions: ring.members().iter().map(|_| RwLock::default()).collect(),
-            ring,
+            partitions: (0..most).map(|_| RwLock::default()).collect(),
+            rings,
             writers: (0..=WRITERS).map(|_| Mutex::default()).collect(),
             limits,
             gate: RwLock::default(),
@@ -228,7 +230,7 @@ impl Heads {
     /// What became of a device's samples.
     pub(crate) fn tally(&self, device: DeviceRef) -> Tally {
         let mut sum = Tally::default();
-        for partition in 0..self.partitions.len() {
+        for partition in 0..self.rings.count() {
             let partition = self.read(partition);
             sum.add(partition.totals.get(&device).copied().unwrap_or_default());
             for head in partition.tenants.values() {

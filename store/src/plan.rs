@@ -26,9 +26,6 @@ use crate::quarantine::Quarantine;
 use crate::receipt::{Receipt, SessionReceipt};
 use crate::record::{AlertRecord, LetGoRecord, LetterRecord, Record, RefusedRecord, SeenRecord, What};
 
-/// Generation of the ring; it rises when the ring changes.
-pub(crate) const RING_GENERATION: u32 = 1;
-
 /// The longest payload kept as a dead letter, bytes.
 const MAX_LETTER: usize = 65_536;
 
@@ -50,6 +47,7 @@ pub(crate) struct Effect {
 /// What a commit will write and do.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
+    /// Without the ring's generation, which is entered as they are written.
     pub(crate) records: Vec<Record>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) letters: Vec<LetterRecord>,
@@ -347,7 +345,7 @@ impl<'a> Planner<'a> {
                 String::new()
             },
             received_ms: received.ms(),
-            ring: RING_GENERATION,
+            ring: 0,
             what: Some(what),
         }
     }

@@ -1,8 +1,10 @@
-//! Which member holds a series: Thanos Receive's hashrings, to the bit.
+//! Which member of a ring holds a series: Thanos Receive's hashrings, to the bit (pkg/receive/hashring.go).
 //!
 //! The hash is [`wire::Labels::ring_hash`]. hashmod sorts the members by name and takes hash modulo their number; ketama
 //! puts 1000 points per member (XXH64 of `name:i`, i from 1) on a circle and takes the first point at or above the
-//! hash. Members are the local partitions here; the store issue loads them from a hashring file.
+//! hash.
+
+use std::str::FromStr;
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -16,6 +18,32 @@ pub enum Algorithm {
     Hashmod,
     /// Consistent hashing: a new member takes its share and moves nothing else.
     Ketama,
+}
+
+/// A text that is no algorithm.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no algorithm of a hashring; it is hashmod or ketama")]
+pub struct UnknownAlgorithm(String);
+
+impl Algorithm {
+    /// As files and flags spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Algorithm::Hashmod => "hashmod",
+            Algorithm::Ketama => "ketama",
+        }
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAlgorithm> {
+        [Algorithm::Hashmod, Algorithm::Ketama]
+            .into_iter()
+            .find(|algorithm| algorithm.as_str() == text)
+            .ok_or_else(|| UnknownAlgorithm(text.to_owned()))
+    }
 }
 
 /// A ring of one or more members.
@@ -59,11 +87,6 @@ impl Ring {
         Ok(Ring { members, lookup })
     }
 
-    /// The ring of a store's partitions: `p000`, `p001`, …; at least one.
-    pub fn of_partitions(count: u32, algorithm: Algorithm) -> Result<Self, EmptyRing> {
-        Ring::new((0..count).map(partition_name).collect(), algorithm)
-    }
-
     /// The place, in the order given, of the member that holds a hash.
     pub fn place(&self, hash: u64) -> usize {
         match &self.lookup {
@@ -79,11 +102,6 @@ impl Ring {
     pub fn members(&self) -> &[String] {
         &self.members
     }
-}
-
-/// The name of a partition on the ring and on disk.
-pub fn partition_name(number: u32) -> String {
-    format!("p{number:03}")
 }
 
 fn circle(members: &[String], points: u32) -> Vec<(u64, usize)> {
@@ -163,12 +181,55 @@ mod tests {
     }
 
     #[test]
-    fn partitions_share_series_about_evenly() {
-        let ring = Ring::of_partitions(4, Algorithm::Ketama).unwrap();
+    fn members_share_series_about_evenly() {
+        let ring = Ring::new(nodes(&["p000", "p001", "p002", "p003"]), Algorithm::Ketama).unwrap();
         let mut counts = [0u32; 4];
         for i in 0..4000 {
             counts[ring.place(hash(&[("i", &i.to_string())]))] += 1;
         }
         assert!(counts.iter().all(|c| (800..1200).contains(c)), "{counts:?}");
+    }
+
+    /// TestKetamaHashringConsistency, …IncreaseAtEnd and …IncreaseInMiddle of Thanos.
+    #[test]
+    fn new_members_of_a_ketama_ring_take_their_share_and_move_nothing_else() {
+        let series: Vec<u64> = (0..10_000)
+            .map(|n| hash(&[("pod", &format!("nginx-{n}"))]))
+            .collect();
+        for (before, after) in [
+            (
+                vec!["node-1", "node-2", "node-3"],
+                vec!["node-1", "node-2", "node-3"],
+            ),
+            (
+                vec!["node-1", "node-2", "node-3"],
+                vec!["node-1", "node-2", "node-3", "node-4", "node-5"],
+            ),
+            (vec!["node-1", "node-3"], vec!["node-1", "node-2", "node-3"]),
+            (vec!["node-1", "node-2"], vec!["node-2", "node-1"]),
+        ] {
+            let rings = [&before, &after].map(|names| Ring::new(nodes(names), Algorithm::Ketama).unwrap());
+            let mut moved = 0;
+            for hash in &series {
+                let [from, to] = rings
+                    .each_ref()
+                    .map(|ring| ring.members()[ring.place(*hash)].as_str());
+                assert!(from == to || !before.contains(&to), "{from} -> {to}");
+                moved += usize::from(from != to);
+            }
+            let share = series.len() * (after.len() - before.len()) / after.len();
+            assert!(
+                moved.abs_diff(share) <= series.len() / 20,
+                "{before:?} -> {after:?}: {moved}"
+            );
+        }
+    }
+
+    #[test]
+    fn algorithms_are_spelt_as_in_files() {
+        for algorithm in [Algorithm::Hashmod, Algorithm::Ketama] {
+            assert_eq!(algorithm.as_str().parse(), Ok(algorithm));
+        }
+        assert!("Ketama".parse::<Algorithm>().is_err());
     }
 }

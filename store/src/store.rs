@@ -1,12 +1,13 @@
 //! The store: one folder, one writer, many readers.
 
+mod hashrings;
 mod maintain;
 mod open;
 mod quarantine;
 mod replay;
 mod tables;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,11 +29,12 @@ use crate::keys::Keys;
 use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons, encode_device};
 use crate::letters::{self, DeadLetter};
 use crate::matcher::Matcher;
-use crate::plan::{Effect, Plan, Planner, RING_GENERATION};
+use crate::plan::{Effect, Plan, Planner};
 use crate::quarantine::{Quarantine, Quarantined};
 use crate::query::{ReadBack, SeriesSlice};
 use crate::receipt::Receipt;
 use crate::record::Record;
+use crate::rings::Rings;
 
 /// How far a start has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,6 +56,7 @@ pub struct Store {
     config: Config,
     dir: PathBuf,
     dicts: Dicts,
+    rings: Arc<Rings>,
     heads: Heads,
     writer: Mutex<Writer>,
     ledger: RwLock<Ledger>,
@@ -72,6 +75,8 @@ struct Writer {
     tables: Tables,
     /// Cursors that go with the next transaction.
     cursors: Vec<(String, Option<Bytes>)>,
+    /// Number of the last value that each generation of the hashrings routed.
+    routed: BTreeMap<u32, u64>,
 }
 
 impl Store {
@@ -153,17 +158,25 @@ impl Store {
             rows: self.config.dead_letters,
             bytes: self.config.dead_letter_bytes,
         };
+        // It changes only under the writer's lock.
+        let routing = self.rings.current();
+        let ring = routing.generation();
+        for record in &mut plan.records {
+            record.ring = ring;
+        }
         let letters = std::mem::take(&mut plan.letters);
         let quarantine = std::mem::take(&mut plan.quarantine);
         let changes = TableWrites {
             letters: letters::plan(&writer.tables.letters, letters, limits),
             quarantine: quarantine.clone(),
+            rings: writer.ring_changes(&routing),
             ..TableWrites::default()
         };
         let written = self.write(writer, &plan.records, changes)?;
         write(&self.quarantine).apply(&quarantine);
         let number = writer.journal.last();
-        self.take_effect(std::mem::take(&mut plan.effects), dicts, number);
+        writer.routed.insert(ring, number);
+        self.take_effect(std::mem::take(&mut plan.effects), dicts, (number, ring));
         Ok(written)
     }
 
@@ -203,10 +216,11 @@ impl Store {
     /// The dictionaries of batches whose series have no place in the heads yet.
     fn dictionaries_of(&self, entries: &[Entry]) -> Result<Dictionaries, CommitError> {
         let mut dicts = Dictionaries::new();
+        let ring = self.rings.current().generation();
         for entry in entries {
             let Entry::Batch(entry) = entry else { continue };
             let hash = entry.batch.header.dict;
-            if self.heads.knows(&entry.device, &entry.batch, RING_GENERATION)
+            if self.heads.knows(&entry.device, &entry.batch, ring)
                 || dicts.contains_key(&(entry.device.clone(), hash))
             {
                 continue;
@@ -221,7 +235,7 @@ impl Store {
         Ok(dicts)
     }
 
-    fn take_effect(&self, effects: Vec<Effect>, dicts: &Dictionaries, number: u64) {
+    fn take_effect(&self, effects: Vec<Effect>, dicts: &Dictionaries, (number, ring): (u64, u32)) {
         {
             let mut ledger = write(&self.ledger);
             for effect in &effects {
@@ -235,7 +249,7 @@ impl Store {
             });
             apply_rest(
                 &effect,
-                (number, false),
+                (number, ring, false),
                 dict,
                 &self.heads,
                 &mut write(&self.keys),
@@ -372,7 +386,7 @@ fn apply_fact(ledger: &mut Ledger, effect: &Effect) {
 /// The rest of an effect.
 fn apply_rest(
     effect: &Effect,
-    (number, replayed): (u64, bool),
+    (number, ring, replayed): (u64, u32, bool),
     dict: Option<&Dictionary>,
     heads: &Heads,
     keys: &mut Keys,
@@ -381,7 +395,7 @@ fn apply_rest(
         let arrival = Arrival {
             number,
             received_ms: effect.received.ms(),
-            ring: RING_GENERATION,
+            ring,
             replayed,
         };
         heads.apply((effect.device, &effect.name), batch, take, dict, arrival);

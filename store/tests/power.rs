@@ -67,7 +67,7 @@ impl World {
         let config = Config {
             disk: Arc::new(self.disk.clone()),
             min_free_disk: 0,
-            partitions: 2,
+            hashrings: store::Hashrings::of_partitions(2),
             journal_file_bytes: self.random.u64(1000..20_000),
             cache_bytes: 1 << 20,
             ..Config::default()

@@ -15,5 +15,7 @@ mod model;
 mod quarantine;
 #[path = "store/query.rs"]
 mod query;
+#[path = "store/rings.rs"]
+mod rings;
 #[path = "store/tail.rs"]
 mod tail;

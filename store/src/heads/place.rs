@@ -1,5 +1,6 @@
 //! Which partition holds a series, and which group its rows.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,19 +12,32 @@ use wire::{DeviceName, Labels, Tenant};
 use super::layout::{GroupLayout, Part};
 use super::{Heads, Writer};
 use crate::ledger::DeviceRef;
+use crate::rings::Route;
 
 /// A label set as it is stored: that of a dictionary with `device_id` set, without a copy in the common case.
 enum Stored<'a> {
     Added(&'a Labels, usize, &'a str),
-    Given(std::borrow::Cow<'a, Labels>),
+    Given(Cow<'a, Labels>),
 }
 
 impl<'a> Stored<'a> {
     fn of_device(set: &'a Labels, id: &'a str) -> Self {
         match set.get(DEVICE_ID) {
-            Some(_) => Stored::Given(std::borrow::Cow::Owned(set.of_device(id))),
+            Some(_) => Stored::Given(Cow::Owned(set.of_device(id))),
             None => Stored::Added(set, set.iter().filter(|(name, _)| *name < DEVICE_ID).count(), id),
         }
+    }
+
+    /// With the external labels of its ring.
+    fn completed(self, route: &Route) -> Self {
+        if !route.has_external_labels() {
+            return self;
+        }
+        let set = match self {
+            Stored::Added(set, _, id) => set.with(DEVICE_ID, id),
+            Stored::Given(set) => set.into_owned(),
+        };
+        Stored::Given(Cow::Owned(route.stored(set)))
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
@@ -36,11 +50,6 @@ impl<'a> Stored<'a> {
 }
 
 impl Heads {
-    /// The partition of a series. The only question that is asked of the ring.
-    fn partition_of(&self, hash: u64) -> usize {
-        self.ring.place(hash)
-    }
-
     /// The layout of a group, made and kept if there is none; `None` if there is none and no dictionary to make it of.
     pub(super) fn layout(
         &self,
@@ -56,7 +65,14 @@ impl Heads {
             return Some(layout);
         }
         let sets = stored(group, dict?, device)?;
-        let parts = self.place(device.tenant(), Some(number), &sets);
+        // A generation that the journal lost routes as the rings of now; queries find series anywhere.
+        let routing = self.rings.of(ring).unwrap_or_else(|| self.rings.current());
+        let route = routing.of(device.tenant());
+        let parts = self.place(
+            device.tenant(),
+            Some(number),
+            placed(route, device.tenant(), sets),
+        );
         let layouts = match writer.layouts.get_mut(device) {
             Some(layouts) => layouts,
             None => writer.layouts.entry(device.clone()).or_default(),
@@ -66,22 +82,26 @@ impl Heads {
     }
 
     /// Registers series with their partitions and finds or makes the groups that hold their rows.
-    fn place(&self, tenant: &Tenant, owner: Option<DeviceRef>, sets: &[Stored<'_>]) -> Vec<Part> {
-        let mut by_partition: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        for (position, set) in sets.iter().enumerate() {
-            let place = self.partition_of(ring_hash(tenant, set.pairs()));
-            by_partition.entry(place).or_default().push(position as u32);
+    fn place<'a>(
+        &self,
+        tenant: &Tenant,
+        owner: Option<DeviceRef>,
+        sets: impl Iterator<Item = (usize, Stored<'a>)>,
+    ) -> Vec<Part> {
+        let mut by_partition: BTreeMap<usize, Vec<(u32, Stored<'a>)>> = BTreeMap::new();
+        for (position, (place, set)) in sets.enumerate() {
+            by_partition
+                .entry(place)
+                .or_default()
+                .push((position as u32, set));
         }
         let mut parts = Vec::new();
-        for (place, positions) in by_partition {
+        for (place, sets) in by_partition {
             let mut partition = self.write(place);
             let head = partition.head(tenant);
-            let refs: Vec<(u32, u32)> = positions
+            let refs: Vec<(u32, u32)> = sets
                 .into_iter()
-                .filter_map(|position| {
-                    let series = head.register(sets[position as usize].pairs());
-                    Some((position, series.ok()?))
-                })
+                .filter_map(|(position, set)| Some((position, head.register(set.pairs()).ok()?)))
                 .collect();
             head.groups_for(owner, refs, |group, positions| {
                 parts.push(Part::new(place, group, positions));
@@ -92,11 +112,14 @@ impl Heads {
 
     /// The places of a row of the bridge's own series.
     pub(super) fn place_own(&self, tenant: &Tenant, row: &[(Labels, f64)]) -> Vec<Part> {
-        let sets: Vec<Stored<'_>> = row
+        let routing = self.rings.current();
+        let route = routing.of(tenant);
+        // The labels stand as given: without the ring's external ones.
+        let place = |(set, _): &'_ (Labels, f64)| route.place(set.ring_hash(tenant));
+        let sets = row
             .iter()
-            .map(|(set, _)| Stored::Given(std::borrow::Cow::Borrowed(set)))
-            .collect();
-        self.place(tenant, None, &sets)
+            .map(|own| (place(own), Stored::Given(Cow::Borrowed(&own.0))));
+        self.place(tenant, None, sets)
     }
 
     /// How many series a batch's group would add to those of its device that the heads hold.
@@ -105,13 +128,26 @@ impl Heads {
             return 0;
         };
         let tenant = device.tenant();
-        let is_new = |set: &&Stored<'_>| {
-            let partition = self.read(self.partition_of(ring_hash(tenant, set.pairs())));
+        let routing = self.rings.current();
+        let is_new = |(place, set): &(usize, Stored<'_>)| {
+            let partition = self.read(*place);
             let head = partition.tenants.get(tenant);
             !head.is_some_and(|head| head.is_active(set.pairs()))
         };
-        sets.iter().filter(is_new).count()
+        placed(routing.of(tenant), tenant, sets).filter(is_new).count()
     }
+}
+
+/// Label sets with their partitions, as the ring has them stored.
+fn placed<'a>(
+    route: &Route,
+    tenant: &Tenant,
+    sets: Vec<Stored<'a>>,
+) -> impl Iterator<Item = (usize, Stored<'a>)> {
+    sets.into_iter().map(|set| {
+        let place = route.place(ring_hash(tenant, set.pairs()));
+        (place, set.completed(route))
+    })
 }
 
 fn stored<'a>(group: &Rows, dict: &'a Dictionary, device: &'a DeviceName) -> Option<Vec<Stored<'a>>> {

@@ -99,7 +99,7 @@ impl Heads {
     /// number `wanted` (0: none), and the largest, if budgets are exceeded.
     pub(crate) fn due(&self, now_ms: i64, wanted: u64) -> Vec<SealTarget> {
         let mut all: Vec<(SealTarget, usize, bool, bool)> = Vec::new();
-        for partition in 0..self.partitions.len() {
+        for partition in 0..self.rings.count() {
             for (tenant, head) in &self.read(partition).tenants {
                 for (window, rows) in head.windows() {
                     let due = rows.is_due(*window, now_ms) || rows.first_number < wanted;
@@ -173,12 +173,12 @@ impl Heads {
                 .filter_map(TenantHead::oldest_number)
                 .min()
         };
-        (0..self.partitions.len()).filter_map(oldest).min()
+        (0..self.rings.count()).filter_map(oldest).min()
     }
 
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
-        for partition in 0..self.partitions.len() {
+        for partition in 0..self.rings.count() {
             for head in self.read(partition).tenants.values() {
                 usage.series += head.registry().len();
                 usage.registry_bytes += head.registry().bytes();

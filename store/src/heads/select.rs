@@ -21,6 +21,9 @@ use crate::query::{ReadBack, SeriesSlice};
 /// Series from which on partitions are read by a thread each.
 const PARALLEL: usize = 1024;
 
+/// How often a query asks all partitions again because the rings changed meanwhile.
+const MAX_TRIES: usize = 8;
+
 /// Series of a device that are read at once to count them.
 const COUNTED_AT_ONCE: usize = 32;
 
@@ -150,6 +153,13 @@ impl Column {
         self.floats.values.len() + self.histograms.len()
     }
 
+    /// Adds what another partition has.
+    fn add(&mut self, other: Column) {
+        self.floats.add(&other.floats.times_ms, &other.floats.values);
+        self.histograms.extend(other.histograms);
+        self.finish();
+    }
+
     /// Leaves the last added of each time, in order of time.
     fn finish(&mut self) {
         self.floats.finish();
@@ -197,9 +207,7 @@ impl Heads {
             end,
             only: None,
         };
-        let found: Vec<Found> = (0..self.partitions.len())
-            .map(|partition| self.found(partition, tenant, matchers, wanted))
-            .collect();
+        let found = self.found_in_all(tenant, matchers, wanted);
         let series: usize = found.iter().map(|found| found.ids.len()).sum();
         let read = |found: Found| slices(found, wanted, max_samples);
         let parts: Vec<Result<Vec<SeriesSlice>, SelectError>> = if series < PARALLEL {
@@ -234,6 +242,21 @@ impl Heads {
         Ok(all)
     }
 
+    /// What each partition has. While the rings change a series' newest rows may be in a partition that was asked already
+    /// and its next ones in one that was not: then all are asked again, so that no row is missing before one that is found.
+    fn found_in_all(&self, tenant: &Tenant, matchers: &[Matcher], wanted: Wanted) -> Vec<Found> {
+        let mut tries = 0..MAX_TRIES;
+        loop {
+            let changes = self.rings.changes();
+            let found = (0..self.rings.count())
+                .map(|partition| self.found(partition, tenant, matchers, wanted))
+                .collect();
+            if tries.next().is_none() || self.rings.changes() == changes {
+                return found;
+            }
+        }
+    }
+
     /// Labels of series that satisfy every matcher and may have samples in the range, sorted. A block that cannot be read
     /// may have any.
     pub(crate) fn series(
@@ -248,7 +271,7 @@ impl Heads {
             only: None,
         };
         let mut all = BTreeSet::new();
-        for partition in 0..self.partitions.len() {
+        for partition in 0..self.rings.count() {
             let found = self.found(partition, tenant, matchers, wanted);
             let mut stored = RoaringBitmap::new();
             for file in &found.blocks {
@@ -267,7 +290,7 @@ impl Heads {
     }
 
     fn each_head(&self, tenant: &Tenant, mut see: impl FnMut(&TenantHead)) {
-        for partition in 0..self.partitions.len() {
+        for partition in 0..self.rings.count() {
             if let Some(head) = self.read(partition).tenants.get(tenant) {
                 see(head);
             }
@@ -313,35 +336,47 @@ impl Heads {
             only: Some(number),
         };
         let of_device = [Matcher::equal(wire::labels::DEVICE_ID, device.device().as_str())];
+        let mut names = BTreeSet::new();
+        self.each_head(device.tenant(), |head| {
+            let series = head.registry().find(&of_device);
+            names.extend(series.into_iter().map(|series| head.registry().labels(series)));
+        });
+        let names: Vec<Labels> = names.into_iter().collect();
         let mut count = ReadBack::default();
-        for partition in 0..self.partitions.len() {
-            let ids: Vec<u32> = match self.read(partition).tenants.get(device.tenant()) {
-                Some(head) => head.registry().find(&of_device).iter().collect(),
-                None => continue,
-            };
-            for ids in ids.chunks(COUNTED_AT_ONCE) {
-                let found = match self.read(partition).tenants.get(device.tenant()) {
-                    // A series may have gone meanwhile.
-                    Some(head) => {
-                        let there = head.registry().all() & RoaringBitmap::from_iter(ids);
-                        head.found(there, wanted)
-                    }
-                    None => continue,
-                };
-                let columns = found.read(wanted, usize::MAX, |file, error| {
-                    let path = file.path();
-                    tracing::warn!(file = %path.display(), %error, "a block cannot be read; its samples are not counted");
-                    Ok(())
-                });
-                for column in columns.into_iter().flatten() {
-                    count.series += u64::from(column.len() > 0);
-                    count.samples += column.len() as u64;
-                    let twice = column.floats.times_ms.windows(2).filter(|w| w[0] >= w[1]).count();
-                    count.duplicates += twice as u64;
-                }
+        for names in names.chunks(COUNTED_AT_ONCE) {
+            for column in self.columns_of(device.tenant(), names, wanted) {
+                count.series += u64::from(column.len() > 0);
+                count.samples += column.len() as u64;
+                let twice = column.floats.times_ms.windows(2).filter(|w| w[0] >= w[1]).count();
+                count.duplicates += twice as u64;
             }
         }
         count
+    }
+
+    /// The samples of some series, of all partitions that have them. What cannot be read is left out.
+    fn columns_of(&self, tenant: &Tenant, names: &[Labels], wanted: Wanted) -> Vec<Column> {
+        let mut all: Vec<Column> = names.iter().map(|_| Column::default()).collect();
+        for partition in 0..self.rings.count() {
+            let found = match self.read(partition).tenants.get(tenant) {
+                Some(head) => {
+                    let series = names.iter().map(|set| head.registry().find_labels(set.iter()));
+                    head.found(series.flatten().collect(), wanted)
+                }
+                None => continue,
+            };
+            let columns = found.read(wanted, usize::MAX, |file, error| {
+                let path = file.path();
+                tracing::warn!(file = %path.display(), %error, "a block cannot be read; its samples are not counted");
+                Ok(())
+            });
+            for (labels, column) in found.labels.iter().zip(columns.into_iter().flatten()) {
+                if let Ok(at) = names.binary_search(labels) {
+                    all[at].add(column);
+                }
+            }
+        }
+        all
     }
 
     /// Bytes of memory that samples take, roughly, and how many series there are.

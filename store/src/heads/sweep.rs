@@ -36,7 +36,7 @@ impl Heads {
                     .map(|part| (part.partition(), part.group())),
             );
         }
-        for partition in 0..self.partitions.len() {
+        for partition in 0..self.rings.count() {
             for head in self.write(partition).tenants.values_mut() {
                 head.sweep(now_ms, |group| used.contains(&(partition, group)));
             }
@@ -112,7 +112,7 @@ impl Heads {
                 .get(tenant)
                 .map_or(0, |head| head.active(device))
         };
-        (0..self.partitions.len()).map(in_partition).sum()
+        (0..self.rings.count()).map(in_partition).sum()
     }
 }
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::block::{self, BlockMeta, Blocks, Writer};
 use crate::disk::{Disk, SystemDisk};
 use crate::index::{Contents, SeriesList};
-use crate::ring::Algorithm;
+use crate::rings::Hashrings;
 use crate::seal;
 use crate::window::{WINDOW_MS, Window};
 
@@ -105,16 +105,18 @@ fn name(device: DeviceRef) -> DeviceName {
     format!("t.d{device}").parse().unwrap()
 }
 
+fn rings() -> Arc<Rings> {
+    let (rings, _) = Rings::new(Vec::new(), &Hashrings::of_partitions(PARTITIONS as u32));
+    Arc::new(rings)
+}
+
 fn heads() -> Heads {
     let limits = HeadLimits {
         head_bytes: usize::MAX,
         late_bytes: usize::MAX,
         own_rows: 100,
     };
-    Heads::new(
-        Ring::of_partitions(PARTITIONS as u32, Algorithm::Ketama).unwrap(),
-        limits,
-    )
+    Heads::new(rings(), limits)
 }
 
 fn histogram(kind: u8) -> Histogram {
@@ -359,7 +361,8 @@ impl World {
 
     /// Takes what is gone out of the references: samples of a partition's window up to a number.
     fn forget_samples(&mut self, target: &SealTarget, s: u64) {
-        let ring = Ring::of_partitions(PARTITIONS as u32, Algorithm::Ketama).unwrap();
+        let routing = rings().current();
+        let ring = routing.of(&target.tenant);
         for (device, reference) in self.references.iter_mut().enumerate() {
             let id = name(device as DeviceRef);
             let dict = &self.dict;

@@ -5,7 +5,7 @@ use wire::Timestamp;
 use wire::batch::Batch;
 use wire::dict::Dictionary;
 
-use super::{Effect, Plan, RING_GENERATION};
+use super::{Effect, Plan};
 use crate::ledger::{DELETED, Fact, QUARANTINE_EXPIRED};
 use crate::quarantine::{Held, self_contained};
 use crate::record::{Record, ReleasedRecord, RemovedRecord, What};
@@ -122,7 +122,7 @@ fn record(held: &Held, now: Timestamp, what: What) -> Record {
         device: held.device,
         name: String::new(),
         received_ms: now.ms(),
-        ring: RING_GENERATION,
+        ring: 0,
         what: Some(what),
     }
 }

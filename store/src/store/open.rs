@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use super::replay::{Rebuild, replay};
 use super::{Progress, Store, Writer};
@@ -14,17 +14,12 @@ use crate::error::{Damage, OpenError};
 use crate::heads::{HeadLimits, Heads};
 use crate::journal::{self, Checkpoint, FileError, Journal, JournalFile, Limits, Tables};
 use crate::quarantine::Quarantine;
-use crate::ring::Ring;
+use crate::rings::{self, Hashrings, Rings};
 
 impl Store {
     /// Opens a folder, or makes it, and reads the whole journal; `progress` is told now and then. Files that are damaged
     /// are renamed to `….damaged` and reported by [`Store::damage`]; what devices still have of them, they send again.
     pub fn open(dir: &Path, config: Config, progress: &mut dyn FnMut(Progress)) -> Result<Store, OpenError> {
-        if config.partitions == 0 || config.partitions > 256 {
-            return Err(OpenError::Config("there must be 1 to 256 partitions".into()));
-        }
-        let ring = Ring::of_partitions(config.partitions, config.algorithm)
-            .map_err(|error| OpenError::Config(error.to_string()))?;
         let journal_dir = dir.join("journal");
         std::fs::create_dir_all(&journal_dir).map_err(|error| io_error(&journal_dir, error))?;
         let lock = lock(dir)?;
@@ -33,11 +28,13 @@ impl Store {
         remove_unfinished(&config, &journal_dir)?;
         let chain = open_chain(&config, &journal_dir, &mut damage)?;
 
-        let heads = Heads::new(ring, head_limits(&config));
+        let rings = open_rings(dir, &config.hashrings, &chain, &mut damage)?;
+        let heads = Heads::new(rings.clone(), head_limits(&config));
         let rebuilt = replay(chain, &config, (&dicts, &heads), &mut damage, progress)?;
         let Rebuild {
             keys,
             mut ledger,
+            routed,
             newest,
             next,
         } = rebuilt;
@@ -54,6 +51,7 @@ impl Store {
         Ok(Store {
             config,
             dicts,
+            rings,
             heads,
             numbers: AtomicU64::new(journal.next()),
             quarantine: RwLock::new(Quarantine::load(&tables.quarantine)),
@@ -61,6 +59,7 @@ impl Store {
                 journal,
                 tables,
                 cursors: Vec::new(),
+                routed,
             }),
             dir: dir.to_owned(),
             ledger: RwLock::new(ledger),
@@ -94,6 +93,30 @@ impl Chain {
         let firsts = self.older.iter().map(|(first, _)| *first).skip(1);
         firsts.chain(newest).collect()
     }
+}
+
+/// The generations that the journal names, and the rings that are to route; every partition on disk gets a number.
+fn open_rings(
+    dir: &Path,
+    now: &Hashrings,
+    chain: &Chain,
+    damage: &mut Vec<Damage>,
+) -> Result<Arc<Rings>, OpenError> {
+    let newest = chain.newest.as_ref();
+    let journaled = newest.map(|(_, checkpoint)| checkpoint.tables.rings.clone());
+    let (rings, unread) = Rings::new(journaled.unwrap_or_default(), now);
+    for (generation, error) in unread {
+        damage.push(Damage {
+            path: newest.map(|(file, _)| file.path().to_owned()).unwrap_or_default(),
+            what: format!(
+                "generation {generation} of the hashrings: {error}; its rows go where the rings of now say"
+            ),
+        });
+    }
+    for name in rings::on_disk(dir).map_err(|error| io_error(dir, error))? {
+        rings.partition(&name);
+    }
+    Ok(Arc::new(rings))
 }
 
 fn open_chain(config: &Config, dir: &Path, damage: &mut Vec<Damage>) -> Result<Chain, OpenError> {

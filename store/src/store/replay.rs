@@ -5,6 +5,7 @@
 
 mod worker;
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +38,8 @@ const WAITING: usize = 8;
 pub(super) struct Rebuild {
     pub(super) keys: Keys,
     pub(super) ledger: Ledger,
+    /// Number of the last value of each generation of the hashrings.
+    pub(super) routed: BTreeMap<u32, u64>,
     pub(super) newest: Option<Newest>,
     /// The number after the last value read.
     pub(super) next: u64,
@@ -76,9 +79,11 @@ pub(super) fn replay(
             progress,
             next: chain.end.unwrap_or(1),
             file_bytes: 0,
+            routed: BTreeMap::new(),
         };
         let newest = source.chain(chain);
         let (next, mut state) = (source.next, source.state);
+        let routed = std::mem::take(&mut source.routed);
         drop(source);
         let mut ledger = Ledger::default();
         let mut keys = Keys::default();
@@ -104,6 +109,7 @@ pub(super) fn replay(
         Ok(Rebuild {
             keys,
             ledger,
+            routed,
             newest,
             next,
         })
@@ -120,6 +126,7 @@ struct Source<'a> {
     progress: &'a mut dyn FnMut(Progress),
     next: u64,
     file_bytes: u64,
+    routed: BTreeMap<u32, u64>,
 }
 
 /// The way to one worker.
@@ -246,6 +253,8 @@ impl Source<'_> {
             match reader.push(value) {
                 Ok(records) => {
                     for record in records {
+                        let last = self.routed.entry(record.ring).or_default();
+                        *last = number.max(*last);
                         self.shards[record.device as usize % count].push(number, record);
                     }
                 }

@@ -1,9 +1,7 @@
-//! Cursors of destinations and rings, and the journal as destinations read it.
+//! Cursors of destinations, and the journal as destinations read it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-use bytes::Bytes;
 
 use super::Store;
 use crate::cursors::Cursor;
@@ -71,24 +69,5 @@ impl Store {
             }
         }
         extents.first().map_or(0, |extent| extent.first)
-    }
-
-    /// Rings by generation, oldest first.
-    #[allow(dead_code, reason = "the ring's file reads it next")]
-    pub(crate) fn rings(&self) -> Vec<(u32, Bytes)> {
-        let writer = self.writer();
-        let rows = writer.tables.rings.iter();
-        rows.map(|(generation, row)| (*generation, row.clone())).collect()
-    }
-
-    #[allow(dead_code, reason = "the ring's file reads it next")]
-    /// Makes rings durable, or removes them (`None`), in one transaction.
-    pub(crate) fn put_rings(&self, rings: Vec<(u32, Option<Bytes>)>) -> Result<(), CommitError> {
-        let mut writer = self.writer();
-        let changes = TableWrites {
-            rings,
-            ..TableWrites::default()
-        };
-        self.write(&mut writer, &[], changes).map(drop)
     }
 }

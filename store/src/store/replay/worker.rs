@@ -22,7 +22,7 @@ use crate::error::Damage;
 use crate::heads::Heads;
 use crate::keys::{DeviceKeys, Keys};
 use crate::ledger::{Class, Device, DeviceRef, Fact, Ledger, reason, removal};
-use crate::plan::{Effect, RING_GENERATION, batch_effect, released, row_facts};
+use crate::plan::{Effect, batch_effect, released, row_facts};
 use crate::record::{BatchRecord, Record, ReleasedRecord, What};
 
 /// What a worker is given, in order.
@@ -121,11 +121,11 @@ impl<'a> Worker<'a> {
         }
         let name = self.names.get(&device).cloned();
         let name = name.ok_or("it is of a device that was not named")?;
-        let received = Timestamp::from_ms(record.received_ms);
+        let (received, ring) = (Timestamp::from_ms(record.received_ms), record.ring);
         let what = record.what.ok_or("a record says nothing")?;
         let (effect, dict) = match what {
-            What::Batch(batch) => self.batch(device, name, received, &batch)?,
-            What::Released(record) => self.released(device, name, received, &record),
+            What::Batch(batch) => self.batch(device, name, (received, ring), &batch)?,
+            What::Released(record) => self.released(device, name, (received, ring), &record),
             other => (plain(device, name, received, fact(other)?), None),
         };
         if self.folding {
@@ -133,7 +133,7 @@ impl<'a> Worker<'a> {
         }
         apply_rest(
             &effect,
-            (number, true),
+            (number, ring, true),
             dict.as_deref(),
             self.heads,
             &mut self.rebuilt.keys,
@@ -146,10 +146,10 @@ impl<'a> Worker<'a> {
         &mut self,
         number: DeviceRef,
         name: DeviceName,
-        received: Timestamp,
+        (received, ring): (Timestamp, u32),
         record: &ReleasedRecord,
     ) -> (Effect, Option<Arc<Dictionary>>) {
-        let read = self.read(number, &name, &record.payload);
+        let read = self.read(number, &name, ring, &record.payload);
         match read {
             Ok((_, decoded, dict)) => {
                 self.count(decoded.batch.samples());
@@ -169,10 +169,10 @@ impl<'a> Worker<'a> {
         &mut self,
         number: DeviceRef,
         name: DeviceName,
-        received: Timestamp,
+        (received, ring): (Timestamp, u32),
         record: &BatchRecord,
     ) -> Result<(Effect, Option<Arc<Dictionary>>), String> {
-        let (raw, decoded, dict) = self.read(number, &name, &record.payload)?;
+        let (raw, decoded, dict) = self.read(number, &name, ring, &record.payload)?;
         let mut rows = row_facts(&decoded.batch, |_| Class::Stored);
         Class::decode(&record.classes, &mut rows).ok_or("a row mask is malformed")?;
         if self.folding
@@ -206,6 +206,7 @@ impl<'a> Worker<'a> {
         &mut self,
         number: DeviceRef,
         name: &DeviceName,
+        ring: u32,
         payload: &Bytes,
     ) -> Result<(Raw, Decoded, Option<Arc<Dictionary>>), String> {
         let raw = wire::batch::peek(payload).map_err(|error| error.to_string())?;
@@ -228,7 +229,7 @@ impl<'a> Worker<'a> {
         let decoded = raw
             .decode(len, key.as_deref())
             .map_err(|error| format!("a batch of {name}: {error}"))?;
-        let dict = match self.heads.knows(name, &decoded.batch, RING_GENERATION) {
+        let dict = match self.heads.knows(name, &decoded.batch, ring) {
             true => None,
             false => Some(fetch()?),
         };

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use wire::DeviceName;
 
 use crate::forward::RemoteWrite;
+use crate::hashrings::HashringFile;
 use crate::memory;
 
 /// Settings of a bridge; the default is Prometheus's where Prometheus has the setting.
@@ -36,6 +37,8 @@ pub struct Config {
     pub remote_write: watch::Receiver<Vec<RemoteWrite>>,
     /// The name of the destination that acks wait for; `None`: they wait for the journal alone.
     pub ack_after: Option<String>,
+    /// The hashring file that the store was opened with, to be followed; `None`: its rings stay.
+    pub hashrings: Option<HashringFile>,
 }
 
 impl Config {
@@ -52,6 +55,7 @@ impl Config {
             query_max_samples: 50_000_000,
             remote_write: watch::channel(Vec::new()).1,
             ack_after: None,
+            hashrings: None,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod config;
 mod device_series;
 mod forward;
+mod hashrings;
 mod http;
 mod ingest;
 mod memory;
@@ -30,6 +31,7 @@ use self::mqtt::Link;
 
 pub use config::{BridgeError, Config, Listeners, MqttEndpoint};
 pub use forward::{RemoteWrite, RemoteWriteError, RemoteWriteFile, check as check_remote_write};
+pub use hashrings::{HashringFile, HashringFileError};
 
 /// Acks that may wait for the broker's connection.
 const ACKS: usize = 16_384;
@@ -86,6 +88,12 @@ pub async fn run(
     let passed = config.ack_after.clone().map(|name| (name, passed));
     let forward = Forward::new(Arc::clone(&store), &registry, Arc::clone(&destinations), passed)?;
     let forward = forward.run(config.remote_write.clone(), shutdown.clone());
+    let rings = hashrings::run(
+        config.hashrings.clone(),
+        Arc::clone(&store),
+        metrics.rings.clone(),
+        shutdown.clone(),
+    );
     let app = App {
         store: Arc::clone(&store),
         fleet: Arc::clone(&fleet),
@@ -113,11 +121,12 @@ pub async fn run(
             .map_err(io("HTTP listener"))
     };
     let guard = shutdown.clone().drop_guard();
-    let (ingest, http, (), ()) = tokio::join!(
+    let (ingest, http, (), (), ()) = tokio::join!(
         guarded(ingest, &shutdown),
         guarded(http, &shutdown),
         series,
-        forward
+        forward,
+        rings,
     );
     drop(guard);
     ingest.and(http)

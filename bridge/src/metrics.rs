@@ -1,9 +1,14 @@
 //! The bridge's own metrics, `backhaul_bridge_…`. They have no device_id: what concerns one device is a series in that
 //! device's tenant (`device_series`).
 
+mod rings;
+
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
 };
+
+pub(crate) use rings::RingMetrics;
 
 /// Handles of every metric.
 #[derive(Clone)]
@@ -33,6 +38,7 @@ pub(crate) struct Metrics {
     pub(crate) queries: IntCounterVec,
     pub(crate) queries_running: IntGauge,
     pub(crate) query_seconds: Histogram,
+    pub(crate) rings: RingMetrics,
 }
 
 /// Registers as it makes, so that none is forgotten.
@@ -57,6 +63,13 @@ impl Maker<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.put(IntGauge::new(format!("backhaul_bridge_{name}"), help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, label: &str) -> prometheus::Result<IntGaugeVec> {
+        self.put(IntGaugeVec::new(
+            Opts::new(format!("backhaul_bridge_{name}"), help),
+            &[label],
+        )?)
     }
 
     fn seconds(&self, name: &str, help: &str, first: f64) -> prometheus::Result<Histogram> {
@@ -113,6 +126,7 @@ impl Metrics {
             queries: make.counters("queries_total", "Queries answered, by outcome.", "outcome")?,
             queries_running: make.gauge("queries_running", "Queries being evaluated.")?,
             query_seconds: make.seconds("query_duration_seconds", "Duration of an evaluation.", 0.001)?,
+            rings: RingMetrics::register(&make)?,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! `backhaul bridge`: the bridge in a process of its own, on any MQTT 3.1.1 broker.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail};
 use bridge::MqttEndpoint;
 use certs::{ClientFiles, client_config};
@@ -9,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output::Output;
 use crate::server::{bind, bridge_name, open_store};
-use crate::settings::{HTTP, SiteArgs, StorageArgs};
+use crate::settings::{HTTP, ReceiveArgs, SiteArgs, StorageArgs};
 use crate::signals;
 
 /// Arguments of `backhaul bridge`.
@@ -22,24 +24,36 @@ pub(crate) struct BridgeArgs {
     broker: String,
     #[command(flatten)]
     storage: StorageArgs,
+    #[command(flatten)]
+    receive: ReceiveArgs,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT; SIGHUP reloads the hashrings.
 pub(crate) async fn run(args: BridgeArgs, out: &mut Output) -> Result<()> {
     let (settings, folder) = args.site.read()?;
     let http = bind(args.site.http(&settings, HTTP)?, "--web.listen-address").await?;
     let (host, port) = host_and_port(&args.broker)?;
     let tls = client_config(&ClientFiles::in_folder(&folder.certs(), "bridge"))?;
     let (storage, size) = args.storage.resolve(&settings, &folder);
-    let store = open_store(&storage, size, out).await?;
+    let hashrings = args.receive.resolve(&settings);
+    let store = open_store(&storage, size, hashrings.as_ref(), out).await?;
     tracing::info!(http = %http.local_addr()?, broker = %args.broker, "serving");
 
     let registry = Registry::new();
     device_agent::process::register(&registry, "backhaul bridge")?;
     let shutdown = CancellationToken::new();
-    let stop = signals::until_stop(broker::ReloadSignal::default());
+    let rings = hashrings.as_ref().map(|file| Arc::clone(&file.reload));
+    let stop = signals::until_stop(move || {
+        if let Some(rings) = &rings {
+            rings.notify_one();
+        }
+    });
+    let config = bridge::Config {
+        hashrings,
+        ..bridge::Config::new(bridge_name()?)
+    };
     let bridge = bridge::run(
-        bridge::Config::new(bridge_name()?),
+        config,
         bridge::Listeners { http },
         store,
         MqttEndpoint::Tls { host, port, tls },

@@ -36,7 +36,8 @@ pub(crate) async fn run(args: BrokerArgs) -> Result<()> {
     device_agent::process::register(&registry, "backhaul broker")?;
     let config = broker::Config::new(ServerFiles::in_folder(&folder.certs()));
     let shutdown = CancellationToken::new();
-    let stop = signals::until_stop(config.reload.clone());
+    let reload = config.reload.clone();
+    let stop = signals::until_stop(move || reload.fire());
     let listeners = broker::Listeners {
         mqtt,
         unix: None,

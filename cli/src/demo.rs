@@ -102,6 +102,7 @@ fn server_config(args: &DemoArgs, folder: &Folder) -> ServerConfig {
         http: args.http,
         mqtt: args.mqtt,
         retention_size: RETENTION_SIZE,
+        hashrings: None,
         folder: folder.clone(),
     }
 }

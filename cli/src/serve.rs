@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output::Output;
 use crate::server::{Server, ServerConfig};
-use crate::settings::{HTTP, SiteArgs, StorageArgs};
+use crate::settings::{HTTP, ReceiveArgs, SiteArgs, StorageArgs};
 use crate::signals;
 
 /// Arguments of `backhaul serve`; certificates are made in DIR/certs if there are none.
@@ -21,9 +21,11 @@ pub(crate) struct ServeArgs {
     mqtt: Option<SocketAddr>,
     #[command(flatten)]
     storage: StorageArgs,
+    #[command(flatten)]
+    receive: ReceiveArgs,
 }
 
-/// Serves until SIGTERM or SIGINT; SIGHUP reloads certificates and CRL.
+/// Serves until SIGTERM or SIGINT; SIGHUP reloads certificates, CRL and hashrings.
 pub(crate) async fn run(args: ServeArgs, out: &mut Output) -> Result<()> {
     let (settings, folder) = args.site.read()?;
     let (storage, retention_size) = args.storage.resolve(&settings, &folder);
@@ -32,6 +34,7 @@ pub(crate) async fn run(args: ServeArgs, out: &mut Output) -> Result<()> {
         mqtt: settings.mqtt(args.mqtt),
         storage,
         retention_size,
+        hashrings: args.receive.resolve(&settings),
         folder,
     };
     let shutdown = CancellationToken::new();

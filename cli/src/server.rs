@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use bridge::HashringFile;
 use broker::ReloadSignal;
 use certs::ServerFiles;
 use prometheus::Registry;
 use store::Store;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::units::ByteSize;
@@ -31,6 +33,8 @@ pub(crate) struct ServerConfig {
     pub(crate) mqtt: SocketAddr,
     /// Bytes at which granting stops.
     pub(crate) retention_size: ByteSize,
+    /// The hashring file.
+    pub(crate) hashrings: Option<HashringFile>,
 }
 
 /// A running server.
@@ -39,6 +43,7 @@ pub(crate) struct Server {
     http: SocketAddr,
     mqtt: SocketAddr,
     reload: ReloadSignal,
+    rings: Option<Arc<Notify>>,
     shutdown: CancellationToken,
     broker: JoinHandle<Result<(), broker::BrokerError>>,
     bridge: JoinHandle<Result<(), bridge::BridgeError>>,
@@ -59,8 +64,15 @@ pub(crate) async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener>
 }
 
 /// Opens a store while a person watches.
-pub(crate) async fn open_store(path: &Path, retention_size: ByteSize, out: &Output) -> Result<Arc<Store>> {
+pub(crate) async fn open_store(
+    path: &Path,
+    retention_size: ByteSize,
+    hashrings: Option<&HashringFile>,
+    out: &Output,
+) -> Result<Arc<Store>> {
+    let rings = hashrings.map(HashringFile::read).transpose();
     let config = store::Config {
+        hashrings: rings.context("--receive.hashrings-file")?.unwrap_or_default(),
         retention_size: retention_size.get(),
         ..store::Config::default()
     };
@@ -84,7 +96,8 @@ impl Server {
         let mqtt = bind(config.mqtt, "--mqtt").await?;
         let http = bind(config.http, "--web.listen-address").await?;
         let (mqtt_address, http_address) = (mqtt.local_addr()?, http.local_addr()?);
-        let store = open_store(&config.storage, config.retention_size, out).await?;
+        let hashrings = config.hashrings.as_ref();
+        let store = open_store(&config.storage, config.retention_size, hashrings, out).await?;
 
         let socket = config.folder.socket_folder()?;
         let unix = bind_socket(&socket.socket())?;
@@ -100,8 +113,13 @@ impl Server {
             http: None,
         };
         let broker = broker::run(broker_config, listeners, registry.clone(), broker_stop.clone());
+        let rings = config.hashrings.as_ref().map(|file| Arc::clone(&file.reload));
+        let bridge_config = bridge::Config {
+            hashrings: config.hashrings,
+            ..bridge::Config::new(bridge_name()?)
+        };
         let bridge = bridge::run(
-            bridge::Config::new(bridge_name()?),
+            bridge_config,
             bridge::Listeners { http },
             store,
             bridge::MqttEndpoint::Unix(socket.socket()),
@@ -112,6 +130,7 @@ impl Server {
             http: http_address,
             mqtt: mqtt_address,
             reload,
+            rings,
             broker: tokio::spawn(cancelling(shutdown.clone(), broker)),
             bridge: tokio::spawn(cancelling(shutdown.clone(), bridge)),
             shutdown,
@@ -130,9 +149,15 @@ impl Server {
         self.mqtt
     }
 
-    /// Reloads certificates and CRL when fired.
-    pub(crate) fn reload(&self) -> ReloadSignal {
-        self.reload.clone()
+    /// Reloads certificates, CRL and hashrings when called.
+    pub(crate) fn reload(&self) -> impl Fn() + use<> {
+        let (certificates, rings) = (self.reload.clone(), self.rings.clone());
+        move || {
+            certificates.fire();
+            if let Some(rings) = &rings {
+                rings.notify_one();
+            }
+        }
     }
 
     /// Whether a half ended, for good or ill.

@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bridge::HashringFile;
 use clap::Args;
 use serde::Deserialize;
+use store::ring::Algorithm;
 use wire::units::ByteSize;
 
 use crate::folder::Folder;
@@ -43,6 +46,30 @@ pub(crate) struct StorageArgs {
     /// Bytes at which the bridge stops granting [default: 2GB]
     #[arg(long = "storage.retention.size")]
     retention_size: Option<ByteSize>,
+}
+
+/// Flags of the hashring, as Thanos Receive has them.
+#[derive(Debug, Args)]
+pub(crate) struct ReceiveArgs {
+    /// Hashring file in Thanos Receive's format; its endpoints name partitions of the store [default: one ketama ring of
+    /// p000 to p003]. Read again when it changes and on SIGHUP
+    #[arg(long = "receive.hashrings-file")]
+    hashrings_file: Option<PathBuf>,
+    /// How rings of the file hash that do not say it: hashmod or ketama [default: hashmod]
+    #[arg(long = "receive.hashrings-algorithm")]
+    hashrings_algorithm: Option<Algorithm>,
+}
+
+impl ReceiveArgs {
+    /// The hashring file to follow, if there is one.
+    pub(crate) fn resolve(self, settings: &Settings) -> Option<HashringFile> {
+        let algorithm = self.hashrings_algorithm.or(settings.hashrings_algorithm);
+        Some(HashringFile {
+            path: self.hashrings_file.or_else(|| settings.hashrings_file.clone())?,
+            algorithm: algorithm.unwrap_or(Algorithm::Hashmod),
+            reload: Arc::default(),
+        })
+    }
 }
 
 /// The default of `--storage.retention.size`.
@@ -122,6 +149,8 @@ pub(crate) struct Settings {
     mqtt: Option<SocketAddr>,
     storage_path: Option<PathBuf>,
     retention_size: Option<ByteSize>,
+    hashrings_file: Option<PathBuf>,
+    hashrings_algorithm: Option<Algorithm>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -131,6 +160,14 @@ struct RawSettings {
     web: RawWeb,
     mqtt: RawMqtt,
     storage: RawStorage,
+    receive: RawReceive,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawReceive {
+    hashrings_file: Option<PathBuf>,
+    hashrings_algorithm: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -173,6 +210,9 @@ impl Settings {
             storage_path: raw.storage.path,
             retention_size: parse(raw.storage.retention.size)
                 .with_context(|| of("storage.retention.size"))?,
+            hashrings_file: raw.receive.hashrings_file,
+            hashrings_algorithm: parse(raw.receive.hashrings_algorithm)
+                .with_context(|| of("receive.hashrings_algorithm"))?,
         })
     }
 }

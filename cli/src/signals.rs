@@ -1,10 +1,9 @@
 //! Signals as people know them: SIGTERM and SIGINT drain, SIGHUP reloads.
 
-use broker::ReloadSignal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits for SIGTERM or SIGINT; each SIGHUP on the way reloads.
-pub(crate) async fn until_stop(reload: ReloadSignal) {
+/// Waits for SIGTERM or SIGINT; each SIGHUP on the way calls `reload`.
+pub(crate) async fn until_stop(reload: impl Fn()) {
     let (Some(mut term), Some(mut int), Some(mut hup)) = (
         listen(SignalKind::terminate()),
         listen(SignalKind::interrupt()),
@@ -16,7 +15,7 @@ pub(crate) async fn until_stop(reload: ReloadSignal) {
         tokio::select! {
             _ = term.recv() => return,
             _ = int.recv() => return,
-            _ = hup.recv() => reload.fire(),
+            _ = hup.recv() => reload(),
         }
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use wire::DeviceName;
+use wire::{DeviceName, Timestamp};
 
 use crate::forward::RemoteWrite;
 use crate::hashrings::HashringFile;
+use crate::ingest::wall_clock;
 use crate::memory;
 
 /// Settings of a bridge; the default is Prometheus's where Prometheus has the setting.
@@ -19,6 +20,8 @@ pub struct Config {
     pub client_id: DeviceName,
     /// Shards of devices to take in; `None`: all.
     pub shards: Option<Vec<u8>>,
+    /// The wall clock; a seam for tests.
+    pub clock: fn() -> Timestamp,
     /// Payload bytes that devices may have been granted and that are not yet committed, in all. Each connected device
     /// holds 64 KiB of it at least. Default: a quarter of the memory (the control group's `memory.max`, else the
     /// machine's), at least 256 MiB and at most 4 GiB.
@@ -47,6 +50,7 @@ impl Config {
         Config {
             client_id,
             shards: None,
+            clock: wall_clock,
             ingest_budget: memory::ingest_budget(),
             backlog_rate: 0,
             lookback_delta: Duration::from_secs(300),

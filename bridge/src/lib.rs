@@ -67,7 +67,7 @@ pub async fn run(
         core.ack_after(gate(&config, name, &store)?);
     }
     let (acks, outgoing) = mpsc::channel(ACKS);
-    let worker = Worker::start(core, Arc::clone(&store), acks, metrics.clone())
+    let worker = Worker::start(core, Arc::clone(&store), acks, metrics.clone(), config.clock)
         .map_err(io("threads of the ingest"))?;
     let (subscribed, watched) = watch::channel(false);
     let link = Link {

@@ -216,6 +216,9 @@ impl Index {
             (None, Some(copy)) => self.first = Some(self.make(FIRST, Some(copy))?),
             (None, None) => {
                 std::fs::create_dir_all(&self.dir)?;
+                if let Some(parent) = self.dir.parent() {
+                    self.disk.sync_dir(parent)?;
+                }
                 self.first = Some(self.make(FIRST, None)?);
                 self.copy = Some(self.make(COPY, None)?);
             }

@@ -86,6 +86,7 @@ impl Worker {
         store: Arc<Store>,
         acks: mpsc::Sender<Outgoing>,
         metrics: Metrics,
+        clock: fn() -> Timestamp,
     ) -> io::Result<Self> {
         let (inputs, received) = channel();
         let (jobs, orders) = channel();
@@ -107,6 +108,7 @@ impl Worker {
             acks,
             metrics,
             jobs: jobs.clone(),
+            clock,
             started: Instant::now(),
             complained: None,
         };
@@ -165,6 +167,7 @@ struct Desk {
     acks: mpsc::Sender<Outgoing>,
     metrics: Metrics,
     jobs: Sender<Job>,
+    clock: fn() -> Timestamp,
     started: Instant,
     complained: Option<Instant>,
 }
@@ -230,7 +233,7 @@ impl Desk {
     fn now(&self) -> Now {
         let mono_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now {
-            wall: wall_clock(),
+            wall: (self.clock)(),
             mono_ms,
         }
     }

@@ -22,6 +22,14 @@ impl Store {
     pub fn open(dir: &Path, config: Config, progress: &mut dyn FnMut(Progress)) -> Result<Store, OpenError> {
         let journal_dir = dir.join("journal");
         std::fs::create_dir_all(&journal_dir).map_err(|error| io_error(&journal_dir, error))?;
+        // A folder is as lasting as its name in the one above.
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        for above in [Some(dir), parent].into_iter().flatten() {
+            config
+                .disk
+                .sync_dir(above)
+                .map_err(|error| io_error(above, error))?;
+        }
         let lock = lock(dir)?;
         let mut damage = Vec::new();
         let dicts = open_dicts(&dir.join("dict.redb"), &config, &mut damage)?;

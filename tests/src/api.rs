@@ -205,7 +205,11 @@ impl Api {
     }
 }
 
-fn series(data: &Value) -> Result<Vec<Series>, String> {
+/// The series of an answer to a query.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn series(data: &Value) -> Result<Vec<Series>, String> {
     let list = data["result"].as_array().ok_or("no result")?;
     list.iter()
         .map(|one| {

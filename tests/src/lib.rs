@@ -13,9 +13,10 @@ pub mod part_main;
 pub mod plan;
 pub mod settings;
 pub mod site;
+pub mod skew;
 
 pub use api::Api;
 pub use link::Link;
 pub use part::Part;
-pub use plan::{AgentPlan, AgentStatus};
+pub use plan::{AgentPlan, AgentStatus, BridgePlan};
 pub use site::Site;

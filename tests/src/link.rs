@@ -51,7 +51,7 @@ pub struct Link {
 #[derive(Debug)]
 struct Shared {
     target: u16,
-    quality: Quality,
+    quality: Mutex<Quality>,
     open: AtomicBool,
     swallows: AtomicBool,
     ended: AtomicBool,
@@ -88,7 +88,7 @@ impl Link {
         }
         let shared = Arc::new(Shared {
             target,
-            quality,
+            quality: Mutex::new(quality),
             open: AtomicBool::new(true),
             swallows: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -128,6 +128,11 @@ impl Link {
         self.shared.swallows.store(yes, Ordering::SeqCst);
     }
 
+    /// Makes the link better or worse from now on; its buffer changes with the next connection.
+    pub fn set_quality(&self, quality: Quality) {
+        *self.shared.quality.lock().unwrap_or_else(PoisonError::into_inner) = quality;
+    }
+
     /// Connections let in so far.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
@@ -150,6 +155,10 @@ impl Drop for Link {
 }
 
 impl Shared {
+    fn quality(&self) -> Quality {
+        *self.quality.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn cut(&self) {
         for stream in self.live.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // One that has ended by itself is as cut as it can be.
@@ -187,7 +196,7 @@ impl Shared {
     }
 
     fn pipe(self: &Arc<Self>, way: Way, from: TcpStream, to: TcpStream) {
-        let (queue, waiting) = sync_channel(self.quality.buffer);
+        let (queue, waiting) = sync_channel(self.quality().buffer);
         let (reader, writer) = (Arc::clone(self), Arc::clone(self));
         thread::spawn(move || reader.read(from, &queue));
         thread::spawn(move || writer.write(way, to, &waiting));
@@ -207,11 +216,12 @@ impl Shared {
     fn write(&self, way: Way, mut to: TcpStream, waiting: &Receiver<(Instant, Vec<u8>)>) {
         let mut free = Instant::now();
         for (came, chunk) in waiting {
-            let on_wire = self.quality.rate.map_or(Duration::ZERO, |rate| {
+            let quality = self.quality();
+            let on_wire = quality.rate.map_or(Duration::ZERO, |rate| {
                 Duration::from_secs(1) * u32::try_from(chunk.len() + HEADERS).unwrap_or(u32::MAX) / rate
             });
             free = free.max(came) + on_wire;
-            thread::sleep((free + self.quality.delay).saturating_duration_since(Instant::now()));
+            thread::sleep((free + quality.delay).saturating_duration_since(Instant::now()));
             if to.write_all(&chunk).is_err() {
                 break;
             }

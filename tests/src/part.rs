@@ -4,6 +4,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// A running process, killed when dropped.
 #[derive(Debug)]
 pub struct Part {
@@ -53,13 +56,23 @@ impl Part {
         let _ = self.child.wait();
     }
 
+    /// Sends a signal, if the process still runs.
+    ///
+    /// # Panics
+    /// If the process is not ours, which cannot be.
+    pub fn signal(&mut self, signal: Signal) {
+        if self.is_running() {
+            let pid = i32::try_from(self.child.id()).expect("a pid fits an i32");
+            kill(Pid::from_raw(pid), signal).expect("the process is ours and not reaped");
+        }
+    }
+
     /// SIGTERM, and waits for its end.
     ///
     /// # Panics
     /// If it does not end in time, or not with 0.
     pub fn terminate(&mut self, patience: Duration) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits an i32"));
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("the process is ours");
+        self.signal(Signal::SIGTERM);
         let until = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait().expect("the process is ours") {

@@ -1,5 +1,7 @@
 //! What a test agent does, and what it tells of itself: the two JSON texts between a test and its `test-agent`.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use wire::DeviceName;
 
@@ -22,6 +24,10 @@ pub struct AgentPlan {
     pub past_rows: u32,
     /// Between two of these, ms.
     pub past_interval_ms: u64,
+    /// Each row is of another of so many hours: this one and those before it.
+    pub hours: u32,
+    /// Where the logs are, if not in the site's folder `agents`.
+    pub wals: Option<PathBuf>,
 }
 
 impl AgentPlan {
@@ -36,6 +42,8 @@ impl AgentPlan {
             wal_bytes: 64 << 20,
             past_rows: 0,
             past_interval_ms: 15_000,
+            hours: 1,
+            wals: None,
         }
     }
 
@@ -96,4 +104,17 @@ pub struct AgentStatus {
     pub connected: bool,
     /// Its input has stopped and everything it made is in the WAL.
     pub quiet: bool,
+    /// Its input makes a pause and everything it made is in the WAL.
+    pub paused: bool,
+}
+
+/// What a test bridge does beside what every bridge does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgePlan {
+    /// Where the store is, if not in the site's folder `data`.
+    pub data: Option<PathBuf>,
+    /// Its sizes are small, and its hours are over soon, so that files are begun, sealed, merged and freed all the time.
+    pub busy: bool,
+    /// Its disk fails as the site's file `disk-fault` says, see [`crate::site::Site::disk_fault`].
+    pub faults: bool,
 }

@@ -12,7 +12,7 @@ use wire::{DeviceName, Timestamp};
 
 use crate::api::Api;
 use crate::part::Part;
-use crate::plan::{AgentPlan, AgentStatus};
+use crate::plan::{AgentPlan, AgentStatus, BridgePlan};
 
 /// Paths of the thin binaries, as cargo tells them to an integration test.
 #[derive(Debug, Clone)]
@@ -152,7 +152,20 @@ impl Site {
 
     /// Starts the bridge.
     pub fn start_bridge(&self) -> Part {
-        let args = [self.dir_arg(), self.mqtt.to_string(), self.http.to_string()];
+        self.start_bridge_as(&BridgePlan::default())
+    }
+
+    /// Starts a bridge that does more.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_bridge_as(&self, plan: &BridgePlan) -> Part {
+        let args = [
+            self.dir_arg(),
+            self.mqtt.to_string(),
+            self.http.to_string(),
+            serde_json::to_string(plan).expect("a plan is plain"),
+        ];
         Part::start("bridge", &self.programs.bridge, &args, &self.log("bridge"))
     }
 
@@ -190,6 +203,41 @@ impl Site {
     /// If the file cannot be written.
     pub fn hush(&self) {
         std::fs::write(self.path().join("quiet"), b"").expect("a file in the site's folder");
+    }
+
+    /// Agents make no samples, or go on.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn pause(&self, yes: bool) {
+        let file = self.path().join("pause");
+        let done = if yes {
+            std::fs::write(file, b"")
+        } else {
+            std::fs::remove_file(file)
+        };
+        done.expect("a file in the site's folder");
+    }
+
+    /// Sets the clock of the bridge (`None`) or of what a device measures, ms ahead of this machine's.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn set_clock(&self, device: Option<&DeviceName>, ahead_ms: i64) {
+        let name = device.map_or("bridge", |name| name.device().as_str());
+        replace(
+            &self.path().join(format!("{name}.clock")),
+            ahead_ms.to_string().as_bytes(),
+        );
+    }
+
+    /// The disk of a bridge with faults does what the words say from now on: `read`, `write`, `sync` or `name`, then how
+    /// many of these operations succeed first and how many fail then; `full` and the bytes that are left; `heal`.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn disk_fault(&self, words: &str) {
+        replace(&self.path().join("disk-fault"), words.as_bytes());
     }
 
     /// What a device last wrote of itself.
@@ -240,6 +288,13 @@ impl Site {
         };
         shown.map(end).collect()
     }
+}
+
+/// Readers find the old words or the new ones.
+fn replace(file: &Path, words: &[u8]) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, words).expect("a file in the site's folder");
+    std::fs::rename(new, file).expect("a file in the site's folder");
 }
 
 impl Drop for Site {

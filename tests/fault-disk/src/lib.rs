@@ -52,7 +52,7 @@ struct State {
 }
 
 impl FaultDisk {
-    /// A disk over a folder; what is in it is durable. Beside it a folder `<name>.gone` is made.
+    /// A disk over a folder; what is in it is durable. Beside it a folder `<name>.gone` is made, or emptied.
     ///
     /// # Errors
     /// The system's.
@@ -61,6 +61,9 @@ impl FaultDisk {
         gone.push(".gone");
         fs::create_dir_all(root)?;
         fs::create_dir_all(&gone)?;
+        for left in fs::read_dir(&gone)? {
+            fs::remove_file(left?.path())?;
+        }
         let mut state = State {
             root: root.to_owned(),
             gone: PathBuf::from(gone),

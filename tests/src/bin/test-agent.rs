@@ -4,6 +4,8 @@
 //! `DIR/agents/<id>.status`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,12 +17,12 @@ use device_agent::uplink::{Backoff, BrokerAddress};
 use device_agent::wal::{Storage, SyncPolicy, WalConfig};
 use device_agent::{AgentConfig, Status};
 use prometheus::Registry;
-use tests::{AgentPlan, AgentStatus, oracle};
+use tests::{AgentPlan, AgentStatus, oracle, skew};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use wire::DeviceName;
+use wire::{DeviceName, Timestamp};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -35,20 +37,34 @@ async fn main() -> Result<()> {
         let (rows, inlet) = input::channel(4);
         let (tell, status) = watch::channel(Status::default());
         let id = name.device().as_str().to_owned();
+        let fed = Arc::new(Fed::default());
         let feeder = Feeder {
             plan: plan.clone(),
             quiet: dir.join("quiet"),
+            pause: dir.join("pause"),
+            clock: dir.join(format!("{id}.clock")),
             instance: id.clone(),
             rows,
+            fed: Arc::clone(&fed),
         };
-        let feeder = tokio::spawn(feeder.run());
+        let mut told = status.clone();
+        let feeder = tokio::spawn(async move {
+            // The first status says what the log held before.
+            let _ = told.changed().await;
+            let before = told.borrow().generated;
+            feeder.fed.samples.store(before, Ordering::SeqCst);
+            feeder.run().await;
+        });
         let file = dir.join("agents").join(format!("{id}.status"));
         tokio::spawn(async move {
             loop {
                 let quiet = feeder.is_finished();
                 // A status that cannot be written is seen by the test as one that does not change.
-                let _ = write_status(&file, *status.borrow(), quiet);
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                let paused = fed.paused.load(Ordering::SeqCst);
+                let now = *status.borrow();
+                let paused = paused && now.generated == fed.samples.load(Ordering::SeqCst);
+                let _ = write_status(&file, now, quiet, paused);
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
         let config = config(&dir, &plan, &name)?;
@@ -78,7 +94,7 @@ fn config(dir: &Path, plan: &AgentPlan, name: &DeviceName) -> Result<AgentConfig
         tls: client_config(&ClientFiles::in_folder(&dir.join("certs"), &cert))?,
         certificate_expiry: 0,
         wal: WalConfig {
-            storage: Storage::Folder(dir.join("agents").join(id)),
+            storage: Storage::Folder(plan.wals.clone().unwrap_or_else(|| dir.join("agents")).join(id)),
             max_bytes: plan.wal_bytes,
             max_age: Duration::from_secs(86_400),
             sync: SyncPolicy::Always,
@@ -92,7 +108,7 @@ fn config(dir: &Path, plan: &AgentPlan, name: &DeviceName) -> Result<AgentConfig
     })
 }
 
-fn write_status(file: &Path, status: Status, quiet: bool) -> Result<()> {
+fn write_status(file: &Path, status: Status, quiet: bool, paused: bool) -> Result<()> {
     let status = AgentStatus {
         generated: status.generated,
         acked: status.acked,
@@ -101,16 +117,29 @@ fn write_status(file: &Path, status: Status, quiet: bool) -> Result<()> {
         gaps: status.gaps,
         connected: status.connected,
         quiet,
+        paused,
     };
     let new = file.with_extension("new");
     std::fs::write(&new, serde_json::to_vec(&status)?)?;
     Ok(std::fs::rename(new, file)?)
 }
 
+/// What a feeder has done so far.
+#[derive(Debug, Default)]
+struct Fed {
+    /// Samples in the log when all of it is there.
+    samples: AtomicU64,
+    paused: AtomicBool,
+}
+
 /// What a device measures.
 struct Feeder {
     plan: AgentPlan,
     quiet: PathBuf,
+    pause: PathBuf,
+    /// How far the device's clock is ahead.
+    clock: PathBuf,
+    fed: Arc<Fed>,
     instance: String,
     rows: RowSender,
 }
@@ -142,9 +171,17 @@ impl Feeder {
         let mut tick = tokio::time::interval(Duration::from_millis(self.plan.interval_ms));
         // Two rows of one millisecond would be one sample twice.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.quiet.exists() {
+        for turn in 0.. {
             tick.tick().await;
-            if self.send(Moment::now(), &mut first).await.is_none() {
+            let paused = self.pause.exists();
+            self.fed.paused.store(paused, Ordering::SeqCst);
+            if self.quiet.exists() {
+                return;
+            }
+            let now = Moment::now();
+            let ago = Duration::from_secs(3600) * (turn % self.plan.hours.max(1));
+            let wall = Timestamp::from_ms(now.wall.minus(ago).ms() + skew::ahead_ms(&self.clock));
+            if !paused && self.send(now.at_wall(wall), &mut first).await.is_none() {
                 return;
             }
         }
@@ -166,6 +203,9 @@ impl Feeder {
             values: slots.map(|s| (Slot::new(s), oracle::value(s, at.wall))).collect(),
             metadata: Vec::new(),
         };
+        self.fed
+            .samples
+            .fetch_add(row.values.len() as u64, Ordering::SeqCst);
         self.rows.send(row).await.ok()
     }
 }

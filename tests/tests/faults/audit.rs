@@ -1,0 +1,122 @@
+//! Whether the contract was kept: the equation exactly, and every sample as it was measured.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tests::oracle;
+use tests::site::now;
+use wire::Timestamp;
+
+use crate::world::{Agent, World};
+
+impl World {
+    /// Each device's terms, when nothing is under way.
+    pub(crate) fn audit(&self, what: &str) {
+        for agent in &self.agents {
+            self.audit_device(agent, what);
+        }
+    }
+
+    fn audit_device(&self, agent: &Agent, what: &str) {
+        let (api, id) = (self.site.api(), &agent.plan.id);
+        let pending = || api.device(id).map_or(u64::MAX, |device| device.samples.pending);
+        self.site.wait_until(
+            &format!("{what}: {id} has nothing pending at the bridge"),
+            Duration::from_secs(30),
+            || pending() == 0,
+        );
+        let device = api.device(id).expect("the bridge knew the device a moment ago");
+        let samples = &device.samples;
+        assert_eq!(
+            samples.generated,
+            samples.stored + samples.lost(),
+            "{what}: {id}: {samples:?}"
+        );
+        let gaps: u64 = device.gaps.iter().map(|gap| gap.samples).sum();
+        assert_eq!(gaps, samples.lost(), "{what}: {id}: {:?}", device.gaps);
+        let equation = api.equation(id).expect("the bridge knew the device a moment ago");
+        let removed: u64 = equation.removed.values().sum();
+        assert_eq!(equation.duplicates, 0, "{what}: {id}: {equation:?}");
+        assert_eq!(
+            equation.read_back + removed + equation.quarantined,
+            samples.stored,
+            "{what}: {id}: {equation:?} {samples:?}"
+        );
+        let made = self.site.status(&agent.plan.name()).generated;
+        match agent.forgot {
+            true => assert!(
+                samples.generated >= made,
+                "{what}: {id}: {samples:?}, {made} made"
+            ),
+            false => assert_eq!(samples.generated, made, "{what}: {id}: {samples:?}"),
+        }
+        if !agent.may_drop && !self.costs.store {
+            assert_eq!(samples.lost(), 0, "{what}: {id}: {samples:?}");
+        }
+        let damaged = equation.removed.get("damaged").copied().unwrap_or(0);
+        if !self.costs.store {
+            assert_eq!(damaged, 0, "{what}: {id}: {equation:?}");
+        }
+    }
+
+    /// Every sample that a query finds is one that was measured, and none is there twice.
+    pub(crate) fn audit_samples(&self) {
+        for agent in &self.agents {
+            let id = &agent.plan.id;
+            let equation = self.site.api().equation(id).expect("the bridge knows the device");
+            let rows = self.rows(id);
+            let found: usize = rows.values().map(BTreeMap::len).sum();
+            assert_eq!(found as u64, equation.read_back, "{id}: {equation:?}");
+            let mut measured = BTreeSet::new();
+            for (time, row) in &rows {
+                let at = match row.get(&0) {
+                    Some(value) => measured_at(*value, *time),
+                    None => panic!("{id}: half a row at {time}: {row:?}"),
+                };
+                assert!(measured.insert(at), "{id}: the row of {at} is there twice");
+                for (n, value) in row {
+                    assert_eq!(
+                        *value,
+                        oracle::value(*n, Timestamp::from_ms(at)),
+                        "{id}: {n} at {time}"
+                    );
+                }
+                assert_eq!(
+                    row.len(),
+                    agent.plan.series as usize,
+                    "{id}: half a row at {time}"
+                );
+            }
+            println!("site {}: {id}: {found} samples are as measured", self.number);
+        }
+    }
+
+    /// All of a device's rows by time, ms: value by series.
+    fn rows(&self, id: &str) -> BTreeMap<i64, BTreeMap<u32, f64>> {
+        let mut rows: BTreeMap<i64, BTreeMap<u32, f64>> = BTreeMap::new();
+        let expr = format!("{}{{device_id=\"{id}\"}}[200h]", oracle::METRIC);
+        let end = (now().ms() / 1000 + 86_400).to_string();
+        let data = self.site.api().data("query", &[("query", &expr), ("time", &end)]);
+        let found = tests::api::series(&data.expect("a query for the device's samples"));
+        for one in found.expect("series") {
+            let n: u32 = one.metric["n"].parse().expect("label n is a number");
+            for (at, value) in one.samples {
+                let twice = rows
+                    .entry((at * 1000.0).round() as i64)
+                    .or_default()
+                    .insert(n, value);
+                assert!(twice.is_none(), "{id}: {n} at {at} twice");
+            }
+        }
+        rows
+    }
+}
+
+/// When the row was measured whose first series has a value: the time nearest to the row's own, which the bridge's clock
+/// may have corrected.
+fn measured_at(value: f64, time: i64) -> i64 {
+    const CYCLE: i64 = 1_000_000_007;
+    let off = (value as i64 - time).rem_euclid(CYCLE);
+    let off = if off > CYCLE / 2 { off - CYCLE } else { off };
+    time + off
+}

@@ -88,10 +88,11 @@ fn clock() -> Timestamp {
 
 fn busy(config: store::Config) -> store::Config {
     store::Config {
-        partitions: 2,
         journal_file_bytes: 64 << 10,
         cache_bytes: 1 << 20,
         min_free_disk: 1 << 20,
+        head_bytes: 256 << 10,
+        late_bytes: 128 << 10,
         ..config
     }
 }

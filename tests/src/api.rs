@@ -70,6 +70,39 @@ pub struct Equation {
     pub quarantined: u64,
 }
 
+/// A destination of `fleet/destinations`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Destination {
+    /// Its name.
+    pub name: String,
+    /// The message that it takes.
+    pub protobuf_message: String,
+    /// What became of the samples before its cursor.
+    pub samples: Passed,
+    /// What it did not get.
+    pub gaps: Vec<Gap>,
+    /// Why it takes nothing now.
+    pub error: Option<String>,
+}
+
+/// The terms of a destination's equation: passed = sent + dropped.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Passed {
+    /// Stored samples before its cursor.
+    pub passed: u64,
+    /// Written by it.
+    pub sent: u64,
+    /// Others, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl Passed {
+    /// Samples dropped for a reason.
+    pub fn dropped(&self, reason: &str) -> u64 {
+        self.dropped.get(reason).copied().unwrap_or(0)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Devices<T> {
     devices: Vec<T>,
@@ -177,6 +210,18 @@ impl Api {
     /// As [`Api::data`], and when the bridge does not know it.
     pub fn equation(&self, id: &str) -> Result<Equation, String> {
         self.fleet("fleet/equation", id)
+    }
+
+    /// What the bridge says of a destination of remote write.
+    ///
+    /// # Errors
+    /// As [`Api::data`], and when there is none of that name.
+    pub fn destination(&self, name: &str) -> Result<Destination, String> {
+        let data = self.data("fleet/destinations", &[])?;
+        let all: Vec<Destination> =
+            serde_json::from_value(data["destinations"].clone()).map_err(|e| e.to_string())?;
+        let found = all.into_iter().find(|destination| destination.name == name);
+        found.ok_or_else(|| format!("no destination {name}"))
     }
 
     fn fleet<T: serde::de::DeserializeOwned>(&self, path: &str, id: &str) -> Result<T, String> {

@@ -117,4 +117,11 @@ pub struct BridgePlan {
     pub busy: bool,
     /// Its disk fails as the site's file `disk-fault` says, see [`crate::site::Site::disk_fault`].
     pub faults: bool,
+    /// Destinations, as the section `remote_write` of a bridge's config file has them; null: none.
+    #[serde(default)]
+    pub remote_write: serde_json::Value,
+    /// The destination that acks wait for.
+    pub ack_after: Option<String>,
+    /// Bytes of a journal file.
+    pub journal_file_bytes: Option<u64>,
 }

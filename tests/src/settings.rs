@@ -6,6 +6,8 @@
 //! | `BACKHAUL_KILL_ROUNDS` | 6 | kills |
 //! | `BACKHAUL_ABSENT_SECONDS`, `BACKHAUL_ABSENT_DEVICES` | 10, 10 | how long the bridge is away, and from how many |
 //! | `BACKHAUL_SLOW_SERIES`, `BACKHAUL_SLOW_INTERVAL_MS` | 60, 2000 | the device behind the slow link |
+//! | `BACKHAUL_FORWARD_SECONDS` | 6 | how long destinations of remote write are stopped |
+//! | `BACKHAUL_PEERS_DIR` | unset | a folder with newer destinations, as `usr/bin/prometheus` |
 //! | `BACKHAUL_KEEP` | unset | if set, a failing test leaves its folder |
 
 use std::env;

@@ -15,6 +15,7 @@ use store::Store;
 use store::ring::Algorithm;
 use tests::{BridgePlan, skew};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wire::Timestamp;
 
@@ -42,6 +43,9 @@ async fn main() -> Result<()> {
     if plan.busy {
         settings = busy(settings);
     }
+    if let Some(bytes) = plan.journal_file_bytes {
+        settings.journal_file_bytes = bytes;
+    }
     if plan.faults {
         let disk = FaultDisk::new(&data, fastrand::u64(..))?;
         settings.disk = Arc::new(disk.clone());
@@ -64,9 +68,16 @@ async fn main() -> Result<()> {
         port,
         tls,
     };
+    let destinations = match plan.remote_write.is_null() {
+        true => Vec::new(),
+        false => bridge::check_remote_write(serde_json::from_value(plan.remote_write)?, &dir)?,
+    };
+    let (_sender, remote_write) = watch::channel(destinations);
     let config = bridge::Config {
         hashrings,
         clock,
+        remote_write,
+        ack_after: plan.ack_after,
         ..bridge::Config::new("_backhaul.bridge".parse()?)
     };
     Ok(bridge::run(

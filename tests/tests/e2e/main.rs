@@ -4,6 +4,7 @@
 
 mod absent_bridge;
 mod flapping_link;
+mod forward;
 mod hashrings;
 mod identity;
 mod kill;

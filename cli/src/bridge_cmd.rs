@@ -28,7 +28,7 @@ pub(crate) struct BridgeArgs {
     receive: ReceiveArgs,
 }
 
-/// Runs until SIGTERM or SIGINT; SIGHUP reloads the hashrings.
+/// Runs until SIGTERM or SIGINT; SIGHUP reloads hashrings and destinations.
 pub(crate) async fn run(args: BridgeArgs, out: &mut Output) -> Result<()> {
     let (settings, folder) = args.site.read()?;
     let http = bind(args.site.http(&settings, HTTP)?, "--web.listen-address").await?;
@@ -43,15 +43,17 @@ pub(crate) async fn run(args: BridgeArgs, out: &mut Output) -> Result<()> {
     device_agent::process::register(&registry, "backhaul bridge")?;
     let shutdown = CancellationToken::new();
     let rings = hashrings.as_ref().map(|file| Arc::clone(&file.reload));
+    let destinations = args.site.destinations(&settings);
+    let config = destinations.configure(bridge::Config {
+        hashrings,
+        ..bridge::Config::new(bridge_name()?)
+    });
     let stop = signals::until_stop(move || {
+        destinations.reload();
         if let Some(rings) = &rings {
             rings.notify_one();
         }
     });
-    let config = bridge::Config {
-        hashrings,
-        ..bridge::Config::new(bridge_name()?)
-    };
     let bridge = bridge::run(
         config,
         bridge::Listeners { http },

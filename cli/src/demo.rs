@@ -19,6 +19,7 @@ use wire::Tenant;
 use wire::units::PromDuration;
 
 use crate::api::ApiArgs;
+use crate::destinations::Destinations;
 use crate::folder::Folder;
 use crate::output::Output;
 use crate::server::{Server, ServerConfig};
@@ -103,6 +104,7 @@ fn server_config(args: &DemoArgs, folder: &Folder) -> ServerConfig {
         mqtt: args.mqtt,
         retention_size: RETENTION_SIZE,
         hashrings: None,
+        destinations: Destinations::none(),
         folder: folder.clone(),
     }
 }

@@ -5,6 +5,7 @@ mod bridge_cmd;
 mod broker_cmd;
 mod certs;
 mod demo;
+mod destinations;
 mod fleet;
 mod folder;
 mod output;

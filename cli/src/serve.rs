@@ -25,7 +25,7 @@ pub(crate) struct ServeArgs {
     receive: ReceiveArgs,
 }
 
-/// Serves until SIGTERM or SIGINT; SIGHUP reloads certificates, CRL and hashrings.
+/// Serves until SIGTERM or SIGINT; SIGHUP reloads certificates, CRL, hashrings and destinations.
 pub(crate) async fn run(args: ServeArgs, out: &mut Output) -> Result<()> {
     let (settings, folder) = args.site.read()?;
     let (storage, retention_size) = args.storage.resolve(&settings, &folder);
@@ -35,6 +35,7 @@ pub(crate) async fn run(args: ServeArgs, out: &mut Output) -> Result<()> {
         storage,
         retention_size,
         hashrings: args.receive.resolve(&settings),
+        destinations: args.site.destinations(&settings),
         folder,
     };
     let shutdown = CancellationToken::new();

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::units::ByteSize;
 
+use crate::destinations::Destinations;
 use crate::folder::{Folder, SocketFolder};
 use crate::output::Output;
 use crate::replay;
@@ -35,6 +36,8 @@ pub(crate) struct ServerConfig {
     pub(crate) retention_size: ByteSize,
     /// The hashring file.
     pub(crate) hashrings: Option<HashringFile>,
+    /// Where everything is sent on to.
+    pub(crate) destinations: Destinations,
 }
 
 /// A running server.
@@ -44,6 +47,7 @@ pub(crate) struct Server {
     mqtt: SocketAddr,
     reload: ReloadSignal,
     rings: Option<Arc<Notify>>,
+    destinations: Arc<Destinations>,
     shutdown: CancellationToken,
     broker: JoinHandle<Result<(), broker::BrokerError>>,
     bridge: JoinHandle<Result<(), bridge::BridgeError>>,
@@ -114,10 +118,10 @@ impl Server {
         };
         let broker = broker::run(broker_config, listeners, registry.clone(), broker_stop.clone());
         let rings = config.hashrings.as_ref().map(|file| Arc::clone(&file.reload));
-        let bridge_config = bridge::Config {
+        let bridge_config = config.destinations.configure(bridge::Config {
             hashrings: config.hashrings,
             ..bridge::Config::new(bridge_name()?)
-        };
+        });
         let bridge = bridge::run(
             bridge_config,
             bridge::Listeners { http },
@@ -131,6 +135,7 @@ impl Server {
             mqtt: mqtt_address,
             reload,
             rings,
+            destinations: config.destinations.into(),
             broker: tokio::spawn(cancelling(shutdown.clone(), broker)),
             bridge: tokio::spawn(cancelling(shutdown.clone(), bridge)),
             shutdown,
@@ -149,11 +154,13 @@ impl Server {
         self.mqtt
     }
 
-    /// Reloads certificates, CRL and hashrings when called.
+    /// Reloads certificates, CRL, hashrings and destinations when called.
     pub(crate) fn reload(&self) -> impl Fn() + use<> {
         let (certificates, rings) = (self.reload.clone(), self.rings.clone());
+        let destinations = self.destinations.clone();
         move || {
             certificates.fire();
+            destinations.reload();
             if let Some(rings) = &rings {
                 rings.notify_one();
             }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bridge::HashringFile;
+use bridge::{RemoteWrite, RemoteWriteFile};
 use clap::Args;
 use serde::Deserialize;
 use store::ring::Algorithm;
 use wire::units::ByteSize;
 
+use crate::destinations::Destinations;
 use crate::folder::Folder;
 
 /// Flags of the HTTP listener.
@@ -94,6 +96,11 @@ impl SiteArgs {
         Ok((settings, folder))
     }
 
+    /// The destinations of the file.
+    pub(crate) fn destinations(&self, settings: &Settings) -> Destinations {
+        Destinations::new(self.config.clone(), settings)
+    }
+
     /// Address of the HTTP listener.
     pub(crate) fn http(&self, settings: &Settings, default: SocketAddr) -> Result<SocketAddr> {
         self.web.checked(settings.http, default)
@@ -115,6 +122,9 @@ impl StorageArgs {
         )
     }
 }
+
+/// `ack_after` that waits for no destination.
+const LOCAL: &str = "local";
 
 impl Settings {
     /// Address for devices: the flag's, the file's or the default.
@@ -151,6 +161,10 @@ pub(crate) struct Settings {
     retention_size: Option<ByteSize>,
     hashrings_file: Option<PathBuf>,
     hashrings_algorithm: Option<Algorithm>,
+    /// Where everything is sent on to.
+    pub(crate) remote_write: Vec<RemoteWrite>,
+    /// The destination that acks wait for; `None`: the journal.
+    pub(crate) ack_after: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,6 +175,8 @@ struct RawSettings {
     mqtt: RawMqtt,
     storage: RawStorage,
     receive: RawReceive,
+    remote_write: Vec<RemoteWriteFile>,
+    ack_after: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -203,7 +219,21 @@ impl Settings {
         let raw: RawSettings =
             serde_saphyr::from_str(&text).map_err(|error| anyhow!("{}: {error}", file.display()))?;
         let of = |key: &str| format!("{}: {key}", file.display());
+        let dir = file.parent().unwrap_or(Path::new(""));
+        let remote_write = bridge::check_remote_write(raw.remote_write, dir);
+        let remote_write = remote_write.map_err(|error| anyhow!("{}: {error}", file.display()))?;
+        let ack_after = raw.ack_after.filter(|name| name != LOCAL);
+        if let Some(name) = &ack_after
+            && !remote_write.iter().any(|to| to.name() == name)
+        {
+            bail!(
+                "{}: no entry of remote_write has the name {name:?}",
+                of("ack_after")
+            );
+        }
         Ok(Settings {
+            remote_write,
+            ack_after,
             dir: raw.dir,
             http: parse(raw.web.listen_address).with_context(|| of("web.listen_address"))?,
             mqtt: parse(raw.mqtt.listen_address).with_context(|| of("mqtt.listen_address"))?,
@@ -247,6 +277,50 @@ mod tests {
             "{refused}"
         );
         assert!(web("0.0.0.0:1", true).checked(None, HTTP).is_ok());
+    }
+
+    #[test]
+    fn destinations_are_read_and_their_faults_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("serve.yml");
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            Settings::read(&file)
+        };
+        let settings = read(
+            "remote_write:\n\
+             - url: http://prometheus:9090/api/v1/write\n  \
+               name: prometheus\n  \
+               queue_config: {max_shards: 4, batch_send_deadline: 1s}\n  \
+               write_relabel_configs:\n  \
+               - {source_labels: [__name__], regex: 'go_.*', action: drop}\n\
+             ack_after: prometheus\n",
+        );
+        let settings = settings.unwrap();
+        assert_eq!(settings.remote_write[0].name(), "prometheus");
+        assert_eq!(settings.ack_after.as_deref(), Some("prometheus"));
+        assert_eq!(read("ack_after: local\n").unwrap().ack_after, None);
+        for (text, words) in [
+            (
+                "remote_write:\n- url: http://h/w\n  queue_config: {max_shards: 0}\n",
+                vec!["remote_write[0].queue_config.max_shards"],
+            ),
+            (
+                "remote_write:\n- url: http://h/w\n  remote_timeout: soon\n",
+                vec!["line 3", "soon"],
+            ),
+            (
+                "remote_write:\n- url: http://h/w\n  proxy_url: x\n",
+                vec!["line 3", "proxy_url"],
+            ),
+            ("ack_after: other\n", vec!["ack_after", "other"]),
+        ] {
+            let error = format!("{:#}", read(text).unwrap_err());
+            assert!(error.contains("serve.yml"), "{error}");
+            for word in words {
+                assert!(error.contains(word), "{error}");
+            }
+        }
     }
 
     #[test]

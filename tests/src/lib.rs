@@ -19,7 +19,6 @@ pub mod skew;
 pub use api::Api;
 pub use link::Link;
 pub use part::Part;
-pub use plan::{AgentPlan, AgentStatus};
 pub use plan::{AgentPlan, AgentStatus, BridgePlan};
 pub use remote::Remote;
 pub use site::Site;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use store::{BatchEntry, Config, Entry, Lane, Store};
 use wire::batch::{Batch, Encoding, Group, Header, Key, KeyId, Presence, Row, encode, peek};
 use wire::dict::{Dictionary, SeriesId};
-use wire::message::SessionState;
+use wire::message::{Histogram, HistogramCell, SessionState};
 use wire::{BootId, DeviceName, Labels, Seq, SessionId, Tenant, Timestamp};
 
 pub(crate) const START: i64 = 1_795_000_000_000;
@@ -40,11 +40,13 @@ pub(crate) struct Record {
     pub(crate) seq: u64,
     pub(crate) time: i64,
     pub(crate) values: Vec<Option<f64>>,
+    /// Count of a native histogram of the last series, which then has no value.
+    pub(crate) histogram: Option<u64>,
 }
 
 impl Record {
     pub(crate) fn samples(&self) -> u64 {
-        self.values.iter().flatten().count() as u64
+        self.values.iter().flatten().count() as u64 + u64::from(self.histogram.is_some())
     }
 }
 
@@ -96,10 +98,23 @@ impl Device {
     }
 
     pub(crate) fn sparse(&mut self, time: i64, values: Vec<Option<f64>>) -> Record {
+        self.add(time, values, None)
+    }
+
+    /// Makes the next record, with a native histogram of so many observations in the place of the last series' value.
+    pub(crate) fn with_histogram(&mut self, time: i64, mut values: Vec<Option<f64>>, count: u64) -> Record {
+        if let Some(last) = values.last_mut() {
+            *last = None;
+        }
+        self.add(time, values, Some(count))
+    }
+
+    fn add(&mut self, time: i64, values: Vec<Option<f64>>, histogram: Option<u64>) -> Record {
         let record = Record {
             seq: self.totals.len() as u64,
             time,
             values,
+            histogram,
         };
         self.totals.push(self.total() + record.samples());
         record
@@ -147,6 +162,11 @@ impl Device {
                 .collect(),
             values: cells().map(|value| value.unwrap_or(0.0)).collect(),
             present: (!all).then_some(present),
+            histograms: records
+                .iter()
+                .enumerate()
+                .filter_map(|(row, record)| Some(histogram(series - 1, row, record.histogram?)))
+                .collect(),
             ..Group::default()
         };
         let highest = records.iter().map(|record| record.seq).max().unwrap_or(0);
@@ -234,6 +254,19 @@ impl Device {
                 reason: "wal_bytes".into(),
             },
         }
+    }
+}
+
+fn histogram(series: usize, row: usize, count: u64) -> HistogramCell {
+    HistogramCell {
+        position: series as u32,
+        row: row as u32,
+        histogram: Some(Histogram {
+            count,
+            sum: count as f64 * 0.5,
+            zero_count: count,
+            ..Histogram::default()
+        }),
     }
 }
 

@@ -1,21 +1,25 @@
-//! Random deliveries, copies, late rows, restarts and gaps against a plain reference.
+//! Random deliveries, copies, late and future rows, histograms, seals, ring changes, restarts and gaps against a plain
+//! reference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use store::Store;
+use store::{Hashrings, Store};
+use wire::Timestamp;
 
 use super::device::{Device, Record, START, assert_equation, open_with, tenant};
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Device makes records at this time, this far apart.
+    /// Device makes records at this time, this far apart, in an hour before or after; some with native histograms.
     Make {
         device: usize,
         rows: u8,
         at: i16,
         apart: u8,
+        hours: i64,
+        histograms: bool,
     },
     /// Device sends some of its records, new or not: a window of them, by these thousandths, with a key or without.
     Send {
@@ -29,6 +33,10 @@ enum Step {
     Drop { device: usize, from: u16, to: u16 },
     /// The store stops and starts.
     Restart,
+    /// A round of maintenance so many minutes later; the clock may go back.
+    Maintain { minutes: i64 },
+    /// The ring gets another number of partitions.
+    Rings { partitions: u32 },
     /// Device starts again.
     Session { device: usize },
     /// Device says what it has.
@@ -38,7 +46,10 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let device = || 0usize..3;
     prop_oneof![
-        4 => (device(), 1u8..12, -50i16..200, 0u8..3).prop_map(|(device, rows, at, apart)| Step::Make { device, rows, at, apart }),
+        4 => (device(), 1u8..12, -50i16..200, 0u8..3, hours(), any::<bool>())
+            .prop_map(|(device, rows, at, apart, hours, histograms)| Step::Make { device, rows, at, apart, hours, histograms }),
+        3 => (0i64..6000).prop_map(|minutes| Step::Maintain { minutes }),
+        1 => (1u32..5).prop_map(|partitions| Step::Rings { partitions }),
         8 => (device(), 0u16..1000, 0u16..1000, any::<bool>(), any::<bool>())
             .prop_map(|(device, from, to, keyed, join)| Step::Send { device, from, to, keyed, join }),
         1 => (device(), 0u16..1000, 0u16..1000).prop_map(|(device, from, to)| Step::Drop { device, from, to }),
@@ -48,6 +59,23 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Mostly this hour; else up to days ago, or ahead.
+fn hours() -> impl Strategy<Value = i64> {
+    prop_oneof![6 => Just(0), 3 => -60i64..0, 1 => 2i64..6]
+}
+
+/// When all deliveries arrive, and how far ahead of that a row may be.
+const RECEIVED: i64 = START + HOUR;
+const HOUR: i64 = 3_600_000;
+const FUTURE: i64 = 600_000;
+
+/// Of one series and time there may be a float, by its bits, and a native histogram, by its count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Float,
+    Histogram,
+}
+
 /// What should be there.
 #[derive(Default)]
 struct Reference {
@@ -55,8 +83,35 @@ struct Reference {
     stored: u64,
     dropped: u64,
     generated_before: u64,
-    /// By series and time, the last value; and every sample ever stored.
-    samples: BTreeMap<(usize, i64), u64>,
+    /// By series and time, the last one.
+    samples: BTreeMap<(usize, i64, Kind), u64>,
+    /// Stored, in the order of their arrival, and too far ahead to be seen.
+    waiting: Vec<Record>,
+}
+
+impl Reference {
+    fn put(&mut self, record: &Record) {
+        for (series, value) in record.values.iter().enumerate() {
+            if let Some(value) = value {
+                self.samples
+                    .insert((series, record.time, Kind::Float), value.to_bits());
+            }
+        }
+        if let Some(count) = record.histogram {
+            let series = record.values.len() - 1;
+            self.samples.insert((series, record.time, Kind::Histogram), count);
+        }
+    }
+
+    fn release(&mut self, now: i64) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (due, waiting) = waiting
+            .into_iter()
+            .partition(|record| record.time <= now + FUTURE);
+        self.waiting = waiting;
+        let due: Vec<Record> = due;
+        due.iter().for_each(|record| self.put(record));
+    }
 }
 
 struct World {
@@ -66,12 +121,15 @@ struct World {
     next_session: u64,
     next_key: u32,
     clock: i64,
+    partitions: u32,
+    /// No two records have one time.
+    distinct: bool,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(distinct: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = open_with(dir.path(), small());
+        let store = open_with(dir.path(), small(2));
         let devices: Vec<_> = (0..3)
             .map(|n| {
                 let device = Device::new(&format!("d-{n}"), 1, 2 + 3 * n);
@@ -86,6 +144,8 @@ impl World {
             next_session: 2,
             next_key: 1,
             clock: 0,
+            partitions: 2,
+            distinct,
         }
     }
 
@@ -100,16 +160,24 @@ impl World {
                 rows,
                 at,
                 apart,
+                hours,
+                histograms,
             } => {
                 let (device, records, _) = &mut self.devices[device];
                 for row in 0..i64::from(rows) {
                     self.clock += 1;
-                    let time = START + i64::from(at) * 10 + row * i64::from(apart);
+                    let time = match self.distinct {
+                        true => START + hours * HOUR + self.clock,
+                        false => START + hours * HOUR + i64::from(at) * 10 + row * i64::from(apart),
+                    };
                     let salt = self.clock;
                     let values = (0..device.series())
                         .map(|i| ((salt + i as i64) % 5 != 0).then(|| ((salt * 3 + i as i64) % 4) as f64))
                         .collect();
-                    records.push(device.sparse(time, values));
+                    records.push(match histograms && salt % 3 == 0 {
+                        true => device.with_histogram(time, values, salt as u64 % 7),
+                        false => device.sparse(time, values),
+                    });
                 }
             }
             Step::Send {
@@ -136,7 +204,21 @@ impl World {
             }
             Step::Restart => {
                 self.store = None;
-                self.store = Some(open_with(self.dir.path(), small()));
+                self.store = Some(open_with(self.dir.path(), small(self.partitions)));
+            }
+            Step::Maintain { minutes } => {
+                let now = RECEIVED + minutes * 60_000;
+                let round = self.store().maintain(Timestamp::from_ms(now));
+                assert_eq!(round.failed, Vec::<String>::new());
+                self.devices
+                    .iter_mut()
+                    .for_each(|(_, _, reference)| reference.release(now));
+            }
+            Step::Rings { partitions } => {
+                self.partitions = partitions;
+                self.store()
+                    .set_hashrings(&Hashrings::of_partitions(partitions))
+                    .unwrap();
             }
             Step::Session { device } => {
                 let (device, records, reference) = &mut self.devices[device];
@@ -195,10 +277,9 @@ impl World {
                 continue;
             }
             reference.stored += record.samples();
-            for (series, value) in record.values.iter().enumerate() {
-                if let Some(value) = value {
-                    reference.samples.insert((series, record.time), value.to_bits());
-                }
+            match record.time > RECEIVED + FUTURE {
+                true => reference.waiting.push(record.clone()),
+                false => reference.put(record),
             }
         }
     }
@@ -232,7 +313,10 @@ impl World {
             for slice in found.iter().filter(|s| s.labels.get("device_id") == Some(id)) {
                 let series: usize = slice.labels.get("i").unwrap().parse().unwrap();
                 for (time, value) in slice.times_ms.iter().zip(&slice.values) {
-                    samples.insert((series, *time), value.to_bits());
+                    samples.insert((series, *time, Kind::Float), value.to_bits());
+                }
+                for (time, histogram) in &slice.histograms {
+                    samples.insert((series, *time, Kind::Histogram), histogram.count);
                 }
             }
             assert_eq!(samples, reference.samples);
@@ -258,9 +342,12 @@ impl World {
     }
 }
 
-fn small() -> store::Config {
+fn small(partitions: u32) -> store::Config {
     store::Config {
         journal_file_bytes: 3000,
+        hashrings: Hashrings::of_partitions(partitions),
+        head_bytes: 20_000,
+        late_bytes: 5000,
         ..store::Config::default()
     }
 }
@@ -276,7 +363,9 @@ proptest! {
 
     #[test]
     fn the_store_holds_what_a_plain_reference_holds(steps in proptest::collection::vec(step(), 1..60)) {
-        let mut world = World::new();
+        // What a series has of one time in two partitions is not compared.
+        let distinct = steps.iter().any(|step| matches!(step, Step::Rings { .. }));
+        let mut world = World::new(distinct);
         for step in steps {
             world.step(step);
         }

@@ -1,6 +1,6 @@
 //! The store on a disk whose power goes at any operation: what was committed is there once, the rest wholly or not at all.
 //!
-//! `BACKHAUL_SEED` repeats one seed, `BACKHAUL_POWER_CUTS` says how many are tried.
+//! Seeds run on all cores. `BACKHAUL_SEED` repeats one, `BACKHAUL_POWER_CUTS` says how many are tried.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 #[path = "store/device.rs"]
@@ -9,10 +9,12 @@ mod device;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use device::{Device, Record, START, assert_equation, tenant};
 use fault_disk::{Fault, FaultDisk, Operation};
 use store::{Config, OpenError, Store};
+use wire::Timestamp;
 
 /// A device and what the store should hold of it.
 struct Known {
@@ -22,6 +24,8 @@ struct Known {
     settled: BTreeSet<u64>,
     /// By series and time: bits of what was stored.
     samples: BTreeMap<(usize, i64), u64>,
+    /// The same of what is too far ahead to be seen.
+    waiting: BTreeMap<(usize, i64), u64>,
     has_dictionary: bool,
 }
 
@@ -36,9 +40,15 @@ struct World {
     /// may be settled, and then all of them.
     doubted: Vec<BTreeSet<(usize, u64)>>,
     times: BTreeSet<i64>,
+    /// The latest time of a round of maintenance that may have released rows.
+    tried: i64,
+    /// The disk was told to fail.
+    refusing: bool,
 }
 
 const HOUR: i64 = 3_600_000;
+/// How far ahead a row may be and be seen.
+const FUTURE: i64 = 600_000;
 
 impl World {
     fn new(seed: u64) -> World {
@@ -49,6 +59,7 @@ impl World {
             records: Vec::new(),
             settled: BTreeSet::new(),
             samples: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             has_dictionary: false,
         };
         World {
@@ -60,6 +71,8 @@ impl World {
             now: START + HOUR,
             doubted: Vec::new(),
             times: BTreeSet::new(),
+            tried: i64::MIN,
+            refusing: false,
         }
     }
 
@@ -69,6 +82,8 @@ impl World {
             min_free_disk: 0,
             hashrings: store::Hashrings::of_partitions(2),
             journal_file_bytes: self.random.u64(1000..20_000),
+            head_bytes: self.random.usize(500..100_000),
+            late_bytes: self.random.usize(500..100_000),
             cache_bytes: 1 << 20,
             ..Config::default()
         };
@@ -80,22 +95,47 @@ impl World {
             0..=4 => self.make(),
             5..=12 => self.commit(store),
             13 => self.session(store),
-            14 if self.random.u8(0..3) == 0 => self.disk.fail(Fault {
-                operation: [Operation::Write, Operation::Sync, Operation::Name][self.random.usize(0..3)],
-                after: self.random.u64(0..8),
-                times: self.random.u64(1..3),
-            }),
-            15 if self.random.u8(0..3) == 0 => self.disk.room(Some(self.random.u64(0..50_000))),
-            16 => self.disk.heal(),
+            17 | 18 => self.maintain(store),
+            14 if self.random.u8(0..3) == 0 => {
+                self.refusing = true;
+                self.disk.fail(Fault {
+                    operation: [Operation::Write, Operation::Sync, Operation::Name][self.random.usize(0..3)],
+                    after: self.random.u64(0..8),
+                    times: self.random.u64(1..3),
+                });
+            }
+            15 if self.random.u8(0..3) == 0 => {
+                self.refusing = true;
+                self.disk.room(Some(self.random.u64(0..50_000)));
+            }
+            16 => {
+                self.refusing = false;
+                self.disk.heal();
+            }
             _ => {}
         }
+    }
+
+    /// A round of maintenance at the time of the deliveries or up to days later.
+    fn maintain(&mut self, store: &Store) {
+        let ahead = match self.random.u8(0..3) {
+            0 => 0,
+            1 => self.random.i64(0..3 * HOUR),
+            _ => self.random.i64(0..72 * HOUR),
+        };
+        let now = self.now + ahead;
+        let round = store.maintain(Timestamp::from_ms(now));
+        let asked = self.disk.is_out() || self.refusing;
+        assert!(round.failed.is_empty() || asked, "{:?}", round.failed);
+        self.tried = self.tried.max(now);
     }
 
     fn make(&mut self) {
         let known = &mut self.devices[self.random.usize(0..3)];
         for _ in 0..self.random.u8(1..10) {
-            let ago = match self.random.u8(0..4) {
-                0 => self.random.i64(0..48 * HOUR),
+            let ago = match self.random.u8(0..12) {
+                0 => self.random.i64(-6 * HOUR..-FUTURE),
+                1..=3 => self.random.i64(0..48 * HOUR),
                 _ => self.random.i64(0..2 * HOUR),
             };
             let time = self.now - ago;
@@ -179,14 +219,26 @@ impl World {
             }
             self.life();
             self.disk.power_cut().unwrap();
+            self.refusing = false;
             for _ in 0..self.random.u8(1..3) {
                 let store = self.open().unwrap();
                 assert_eq!(store.damage(), []);
                 self.decide(&store);
                 self.check(&store);
+                if self.random.bool() {
+                    self.maintain(&store);
+                    self.check(&store);
+                }
             }
             assert_eq!(self.strays(), Vec::<String>::new());
         }
+        // In the end the time of all rows has come.
+        let store = self.open().unwrap();
+        self.tried = self.now + 10 * HOUR;
+        let round = store.maintain(Timestamp::from_ms(self.tried));
+        assert_eq!(round.failed, Vec::<String>::new());
+        self.check(&store);
+        assert!(self.devices.iter().all(|known| known.waiting.is_empty()));
     }
 
     /// From a start to a cut.
@@ -204,6 +256,7 @@ impl World {
         if self.random.bool() && !self.disk.is_out() {
             // What a failed commit held stays void while the store lives.
             self.disk.heal();
+            self.refusing = false;
             self.check(&store);
         }
         if !self.disk.is_out() {
@@ -244,7 +297,7 @@ impl World {
         let found = store
             .select(&tenant(), &[], i64::MIN, i64::MAX, usize::MAX)
             .unwrap();
-        for known in &self.devices {
+        for known in &mut self.devices {
             assert_eq!(known.settled_in(store), known.settled);
             if known.has_dictionary {
                 let hash = known.device.dictionary().hash();
@@ -258,7 +311,12 @@ impl World {
                     samples.insert((series, *time), value.to_bits());
                 }
             }
+            known.released(&samples, self.tried);
             assert_eq!(samples, known.samples);
+            let quarantined = store
+                .device(&known.device.name)
+                .map_or(0, |device| device.quarantined);
+            assert_eq!(quarantined, known.waiting.len() as u64);
             match store.device(&known.device.name) {
                 Some(_) => assert_equation(store, &known.device.name),
                 None => assert!(known.samples.is_empty()),
@@ -279,9 +337,23 @@ impl Known {
         let record = &self.records[seq as usize - 1];
         for (series, value) in record.values.iter().enumerate() {
             if let Some(value) = value {
-                self.samples.insert((series, record.time), value.to_bits());
+                let place = match record.time > START + HOUR + FUTURE {
+                    true => &mut self.waiting,
+                    false => &mut self.samples,
+                };
+                place.insert((series, record.time), value.to_bits());
             }
         }
+    }
+
+    /// Rows that a round of maintenance may have released.
+    fn released(&mut self, found: &BTreeMap<(usize, i64), u64>, tried: i64) {
+        let seen = |sample: &(usize, i64)| sample.1 <= tried + FUTURE && found.contains_key(sample);
+        let waiting = std::mem::take(&mut self.waiting);
+        let (out, waiting) = waiting.into_iter().partition(|(sample, _)| seen(sample));
+        self.waiting = waiting;
+        let out: BTreeMap<(usize, i64), u64> = out;
+        self.samples.extend(out);
     }
 
     fn settled_in(&self, store: &Store) -> BTreeSet<u64> {
@@ -303,9 +375,21 @@ fn a_power_cut_at_any_operation_loses_and_doubles_nothing() {
         number("BACKHAUL_POWER_CUTS").unwrap_or(100)
     };
     let first = first.unwrap_or_else(|| fastrand::u64(..1 << 48));
-    for seed in first..first + count {
-        // Shown if the test fails.
-        println!("BACKHAUL_SEED={seed}");
-        World::new(seed).run();
-    }
+    let next = AtomicU64::new(first);
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        break;
+                    }
+                    let world = || World::new(seed).run();
+                    std::panic::catch_unwind(world)
+                        .unwrap_or_else(|_| panic!("repeat it with BACKHAUL_SEED={seed}"));
+                }
+            });
+        }
+    });
 }

@@ -85,8 +85,8 @@ struct Reference {
     generated_before: u64,
     /// By series and time, the last one.
     samples: BTreeMap<(usize, i64, Kind), u64>,
-    /// Stored, in the order of their arrival, and too far ahead to be seen.
-    waiting: Vec<Record>,
+    /// Stored, in the order of their arrival, and too far ahead to be seen: what a batch had of them waits for its last.
+    waiting: Vec<Vec<Record>>,
 }
 
 impl Reference {
@@ -105,12 +105,10 @@ impl Reference {
 
     fn release(&mut self, now: i64) {
         let waiting = std::mem::take(&mut self.waiting);
-        let (due, waiting) = waiting
-            .into_iter()
-            .partition(|record| record.time <= now + FUTURE);
+        let come = |batch: &Vec<Record>| batch.iter().all(|record| record.time <= now + FUTURE);
+        let (due, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(come);
         self.waiting = waiting;
-        let due: Vec<Record> = due;
-        due.iter().for_each(|record| self.put(record));
+        due.iter().flatten().for_each(|record| self.put(record));
     }
 }
 
@@ -272,15 +270,19 @@ impl World {
         for entries in commits {
             store.commit(entries).unwrap();
         }
+        let mut ahead = Vec::new();
         for record in rows {
             if !reference.settled.insert(record.seq) {
                 continue;
             }
             reference.stored += record.samples();
             match record.time > RECEIVED + FUTURE {
-                true => reference.waiting.push(record.clone()),
+                true => ahead.push(record.clone()),
                 false => reference.put(record),
             }
+        }
+        if !ahead.is_empty() {
+            reference.waiting.push(ahead);
         }
     }
 

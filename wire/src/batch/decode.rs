@@ -204,44 +204,48 @@ impl<'a> Columns<'a> {
             .is_some_and(|byte| byte >> (at % 8) & 1 == 1)
     }
 
-    /// Fills cells whose mantissas are steps from `base`: that of the first cell if `based`, else that of the cell
-    /// before them.
+    /// Fills the cells of a series with differences from its reference.
     #[inline]
-    fn read_mantissas<'v>(
+    fn read_changed(&mut self, cells: &mut [f64], bits: u64, key_mode: u8) -> Result<(), BatchError> {
+        let byte = self.modes.next(key_mode << 2)?;
+        let mode = byte >> 2;
+        if mode == RAW {
+            return self.read_raw(cells, bits);
+        }
+        let base = decimal::mantissa(f64::from_bits(bits), mode).unwrap_or(0);
+        let Some((first, rest)) = cells.split_first_mut() else {
+            return Ok(());
+        };
+        let number = base.wrapping_add(self.tokens.next(&mut self.vals)?);
+        *first = decimal::float(number, mode);
+        let value = *first;
+        self.read_steps(rest, byte, number, value)
+    }
+
+    /// Fills cells whose mantissas are steps from that of the cell before them.
+    #[inline]
+    fn read_steps(
         &mut self,
-        cells: impl Iterator<Item = &'v mut f64>,
-        mode: u8,
-        base: i64,
-        based: bool,
+        cells: &mut [f64],
+        byte: u8,
+        mut number: i64,
+        mut value: f64,
     ) -> Result<(), BatchError> {
-        let (twice, mode) = (mode & 3 == 1, mode >> 2);
-        let (mut number, mut delta) = (base, 0i64);
-        let mut value = decimal::float(number, mode);
-        // The step from a reference says nothing of the steps between rows.
-        let mut between_rows = !based;
+        let (twice, mode) = (byte & 3 == 1, byte >> 2);
+        let mut delta = 0i64;
         for cell in cells {
             let token = self.tokens.next(&mut self.vals)?;
-            let step = if twice && between_rows {
-                delta.wrapping_add(token)
-            } else {
-                token
-            };
-            if step != 0 {
-                number = number.wrapping_add(step);
+            delta = if twice { delta.wrapping_add(token) } else { token };
+            if delta != 0 {
+                number = number.wrapping_add(delta);
                 value = decimal::float(number, mode);
             }
-            delta = if between_rows { step } else { 0 };
-            between_rows = true;
             *cell = value;
         }
         Ok(())
     }
 
-    fn read_raw<'v>(
-        &mut self,
-        cells: impl Iterator<Item = &'v mut f64>,
-        mut bits: u64,
-    ) -> Result<(), BatchError> {
+    fn read_raw(&mut self, cells: &mut [f64], mut bits: u64) -> Result<(), BatchError> {
         for cell in cells {
             bits = xor::next(&mut self.raw, bits)?;
             *cell = f64::from_bits(bits);
@@ -258,18 +262,44 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The cells of a series that have a float.
-#[inline]
-fn floats<'a>(
-    values: &'a mut [f64],
-    at: usize,
+/// The cells of one series: read in place where all have a float, else one after the other and then spread.
+struct Cells<'a> {
     rows: usize,
     present: Option<&'a Presence>,
-) -> impl Iterator<Item = &'a mut f64> {
-    let start = at * rows;
-    let cells = values[start..start + rows].iter_mut().enumerate();
-    let some = cells.filter(move |(row, _)| present.is_none_or(|present| present.get(start + row)));
-    some.map(|(_, value)| value)
+    some: Vec<f64>,
+}
+
+impl<'a> Cells<'a> {
+    fn new(rows: usize, present: Option<&'a Presence>) -> Self {
+        Cells {
+            rows,
+            present,
+            some: Vec::new(),
+        }
+    }
+
+    /// Has `read` fill the cells that have a float of the series at a position.
+    #[inline]
+    fn fill(
+        &mut self,
+        values: &mut [f64],
+        at: usize,
+        read: impl FnOnce(&mut [f64]) -> Result<(), BatchError>,
+    ) -> Result<(), BatchError> {
+        let start = at * self.rows;
+        let cells = &mut values[start..start + self.rows];
+        let Some(present) = self.present else {
+            return read(cells);
+        };
+        let has = |row: &usize| present.get(start + row);
+        self.some.clear();
+        self.some.resize((0..self.rows).filter(has).count(), 0.0);
+        read(&mut self.some)?;
+        for (row, value) in (0..self.rows).filter(has).zip(&self.some) {
+            cells[row] = *value;
+        }
+        Ok(())
+    }
 }
 
 fn read_keyed(
@@ -279,39 +309,40 @@ fn read_keyed(
     reference: &GroupKey,
 ) -> Result<Vec<f64>, BatchError> {
     let mut columns = Columns::new(message, reference.series.len())?;
-    let mut values: Vec<f64> = match rows {
-        1 => reference.bits.iter().map(|bits| f64::from_bits(*bits)).collect(),
-        _ => reference
-            .bits
-            .iter()
-            .flat_map(|bits| std::iter::repeat_n(f64::from_bits(*bits), rows))
-            .collect(),
-    };
+    let mut values = reference_values(&reference.bits, rows);
     if let Some(present) = present {
-        let absent = values
-            .iter_mut()
-            .enumerate()
-            .filter(|(cell, _)| !present.get(*cell));
-        absent.for_each(|(_, value)| *value = 0.0);
+        for (cell, value) in values.iter_mut().enumerate() {
+            if !present.get(cell) {
+                *value = 0.0;
+            }
+        }
     }
+    let mut cells = Cells::new(rows, present);
     for (byte, bitmap) in message.changed.iter().enumerate() {
         let mut bitmap = *bitmap;
         while bitmap != 0 {
             let at = byte * 8 + bitmap.trailing_zeros() as usize;
             bitmap &= bitmap - 1;
             let (bits, key_mode) = (reference.bits[at], reference.modes[at]);
-            let mode = columns.modes.next(key_mode << 2)?;
-            let cells = floats(&mut values, at, rows, present);
-            if mode >> 2 == RAW {
-                columns.read_raw(cells, bits)?;
-            } else {
-                let base = decimal::mantissa(f64::from_bits(bits), mode >> 2).unwrap_or(0);
-                columns.read_mantissas(cells, mode, base, true)?;
-            }
+            cells.fill(&mut values, at, |cells| {
+                columns.read_changed(cells, bits, key_mode)
+            })?;
         }
     }
     columns.end()?;
     Ok(values)
+}
+
+/// The reference's value in every row.
+fn reference_values(bits: &[u64], rows: usize) -> Vec<f64> {
+    if rows == 1 {
+        return bits.iter().map(|bits| f64::from_bits(*bits)).collect();
+    }
+    let mut values = vec![0.0; bits.len() * rows];
+    for (cells, bits) in values.chunks_exact_mut(rows).zip(bits) {
+        cells.fill(f64::from_bits(*bits));
+    }
+    values
 }
 
 type Alone = (Vec<f64>, Vec<u64>, Vec<u8>);
@@ -326,31 +357,33 @@ fn read_alone(
     let mut columns = Columns::new(message, series)?;
     let mut values = vec![0.0; series * rows];
     let (mut bits, mut modes) = (Vec::with_capacity(series), Vec::with_capacity(series));
-    let mut mode = 0;
+    let (mut byte, mut cells) = (0, Cells::new(rows, present));
     for at in 0..series {
         let changed = columns.is_changed(at);
-        let mut cells = floats(&mut values, at, rows, present);
-        let Some(first) = cells.next() else {
-            bits.push(0);
-            modes.push(0);
-            continue;
-        };
-        mode = columns.modes.next(mode)?;
-        let (value, mantissa) = match mode >> 2 {
-            RAW => (f64::from_bits(xor::next(&mut columns.raw, 0)?), 0),
-            mode => {
-                let mantissa = columns.first.signed()?;
-                (decimal::float(mantissa, mode), mantissa)
+        cells.fill(&mut values, at, |cells| {
+            let Some((first, rest)) = cells.split_first_mut() else {
+                bits.push(0);
+                modes.push(0);
+                return Ok(());
+            };
+            byte = columns.modes.next(byte)?;
+            let mode = byte >> 2;
+            let mut mantissa = 0;
+            *first = if mode == RAW {
+                f64::from_bits(xor::next(&mut columns.raw, 0)?)
+            } else {
+                mantissa = columns.first.signed()?;
+                decimal::float(mantissa, mode)
+            };
+            bits.push(first.to_bits());
+            modes.push(mode);
+            match (changed, mode) {
+                (false, _) => rest.fill(*first),
+                (true, RAW) => columns.read_raw(rest, first.to_bits())?,
+                (true, _) => columns.read_steps(rest, byte, mantissa, *first)?,
             }
-        };
-        *first = value;
-        bits.push(value.to_bits());
-        modes.push(mode >> 2);
-        match (changed, mode >> 2) {
-            (false, _) => cells.for_each(|cell| *cell = value),
-            (true, RAW) => columns.read_raw(cells, value.to_bits())?,
-            (true, _) => columns.read_mantissas(cells, mode, mantissa, false)?,
-        }
+            Ok(())
+        })?;
     }
     columns.end()?;
     Ok((values, bits, modes))

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The tenant of backhaul's own parts: a bridge or operator with this tenant serves every tenant.
 pub const OWN_TENANT: &str = "_backhaul";
@@ -63,14 +64,13 @@ macro_rules! part {
     ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks the text's length and characters.
-            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
-                let text = text.into();
-                check($what, $max, &text)?;
-                Ok($name(text))
+            pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
+                check($what, $max, text.as_ref())?;
+                Ok($name(text.as_ref().into()))
             }
 
             /// The id as text.

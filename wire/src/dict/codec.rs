@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::{DictError, DictHash, Dictionary, digest, hash_set, text_len};
 use crate::labels::Labels;
-use crate::limits::{MAX_BODY, MAX_DECODED, MAX_MESSAGE, MAX_SERIES, MAX_SET};
+use crate::limits::{MAX_BODY, MAX_DECODED, MAX_LABELS, MAX_MESSAGE, MAX_SERIES, MAX_SET};
 use crate::message::{self, Pair, VERSION};
 use crate::payload::{self, PayloadError};
 use crate::shape::{self, Shape, ShapeError};
@@ -210,17 +210,15 @@ fn read_section(
     }
 }
 
-/// Memory of a label pair: two boxed texts and what the allocator adds.
+/// Memory of a label pair: its texts in the set, the references to them while it is read, and what the allocator adds.
 const fn pair_cost(text: usize) -> usize {
     64 + text
 }
 
 fn read_set(common: &[Pair], text: &[u8]) -> Result<Labels, DictError> {
+    let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(common.len() + MAX_LABELS / 4);
+    pairs.extend(common.iter().map(|p| (p.name.as_str(), p.value.as_str())));
     let mut parts = text.split(|byte| *byte == END).map(std::str::from_utf8);
-    let mut pairs: Vec<(&str, &str)> = common
-        .iter()
-        .map(|p| (p.name.as_str(), p.value.as_str()))
-        .collect();
     loop {
         match (parts.next(), parts.next()) {
             (Some(Ok(name)), Some(Ok(value))) => pairs.push((name, value)),
@@ -229,12 +227,12 @@ fn read_set(common: &[Pair], text: &[u8]) -> Result<Labels, DictError> {
             _ => return Err(DictError::Malformed("text of a label set")),
         }
     }
-    let count = pairs.len();
-    match Labels::new(pairs) {
-        // An empty value would vanish, and the set would not be the one that was hashed.
-        Ok(set) if set.len() == count => super::check_set(&set).map(|()| set),
-        _ => Err(DictError::Malformed("label set")),
+    // An empty value would vanish, and the set would not be the one that was hashed.
+    if pairs.iter().any(|(_, value)| value.is_empty()) {
+        return Err(DictError::Malformed("label set"));
     }
+    let set = Labels::of_pairs(&mut pairs).map_err(|_| DictError::Malformed("label set"))?;
+    super::check_set(&set).map(|()| set)
 }
 
 impl From<PayloadError> for DictError {

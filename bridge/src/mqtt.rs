@@ -1,10 +1,9 @@
 //! The bridge's MQTT connection: an ordinary client of any MQTT 3.1.1 broker, with a clean session.
 //!
-//! A message is acknowledged to the broker when it is in the bounded queue of the ingest thread, not when it is
-//! committed: PUBACK means "received", the device's ack means "durable". While the queue is full nothing is read, and
-//! the broker holds back. Each connection has an event loop of its own, since an old one would replay its requests.
+//! A message is acknowledged to the broker when it is read, a handful at a time with one write, not when it is
+//! committed: PUBACK means "received", the device's ack means "durable". While the bounded queue of the ingest thread is
+//! full nothing more is read, and the broker holds back. Each connection has an event loop of its own, since an old one would replay its requests.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -114,7 +113,6 @@ impl Link {
         };
         options.set_keep_alive(KEEP_ALIVE);
         options.set_clean_session(true);
-        options.set_manual_acks(true);
         options.set_max_packet_size(MAX_PACKET, MAX_PACKET);
         let (client, mut events) = AsyncClient::new(options, REQUESTS);
         events
@@ -142,7 +140,6 @@ impl Link {
     }
 
     async fn read(&self, client: &AsyncClient, mut events: EventLoop, shutdown: &CancellationToken) -> Lost {
-        let mut unacked = VecDeque::new();
         loop {
             let event = match events.poll().await {
                 Ok(event) => event,
@@ -163,19 +160,13 @@ impl Link {
                     self.metrics.mqtt_connected.set(1);
                     tracing::info!("subscribed at the broker");
                 }
-                // Once stopping, nothing more is taken in: what is not acknowledged, the devices send again.
-                Event::Incoming(Packet::Publish(publish)) if !shutdown.is_cancelled() => {
-                    self.take(&publish).await;
-                    unacked.push_back(publish);
+                // Once stopping, nothing more is taken in: what gets no ack, the devices send again.
+                Event::Incoming(Packet::Publish(_)) if shutdown.is_cancelled() => {
+                    self.metrics.ignored.with_label_values(&["stopping"]).inc();
                 }
+                Event::Incoming(Packet::Publish(publish)) => self.take(&publish).await,
                 Event::Outgoing(Sent::Disconnect) => return Lost::Goodbye,
                 _ => {}
-            }
-            while let Some(publish) = unacked.front() {
-                if publish.qos != QoS::AtMostOnce && client.try_ack(publish).is_err() {
-                    break;
-                }
-                unacked.pop_front();
             }
         }
     }

@@ -24,8 +24,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use store::{CommitError, Entry, Receipt, SessionReceipt, Store};
-use wire::dict::Dictionary;
+use store::{CommitError, Entry, NewDictionary, Receipt, SessionReceipt, Store};
 use wire::limits::MAX_MESSAGE;
 use wire::topic::Up;
 use wire::{BridgeEpoch, DeviceName, Timestamp};
@@ -58,7 +57,7 @@ pub(crate) enum Effect {
     /// Put the dictionaries, then commit the entries; tell [`Core::committed`].
     Commit {
         /// Not yet in the store.
-        dictionaries: Vec<(DeviceName, Arc<Dictionary>)>,
+        dictionaries: Vec<NewDictionary>,
         /// One transaction.
         entries: Vec<Entry>,
     },
@@ -300,11 +299,7 @@ impl Core {
         self.acks_due(now);
         if self.committing.is_none() && self.filling.due_ms().is_some_and(|due| due <= now.mono_ms) {
             let mut group = std::mem::take(&mut self.filling);
-            let dictionaries = group
-                .dictionaries
-                .iter()
-                .map(|((device, _), dictionary)| (device.clone(), Arc::clone(dictionary)))
-                .collect();
+            let dictionaries = group.dictionaries.values().cloned().collect();
             let entries = std::mem::take(&mut group.entries);
             self.committing = Some(group);
             self.effects.push(Effect::Commit {

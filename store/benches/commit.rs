@@ -144,7 +144,11 @@ fn run(pages: &[Page], devices: usize, k: usize, scrapes: usize) {
         })
         .collect();
     let before = cpu();
-    let dicts = senders.iter().map(|sender| (sender.name.clone(), dict.clone()));
+    let dicts = senders.iter().map(|sender| store::NewDictionary {
+        device: sender.name.clone(),
+        dictionary: Arc::new(dict.clone()),
+        payload: None,
+    });
     store.put_dictionaries(dicts.collect()).expect("dictionaries");
     println!(
         "  dictionaries: {:.1} us each",

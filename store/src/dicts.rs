@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use wire::DeviceName;
 use wire::dict::{self, DictHash, Dictionary};
@@ -18,6 +19,17 @@ use crate::journal::{FileError, begin, disk_bytes, guard, open_database};
 const VERSION: u64 = 1;
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const DICTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("dicts");
+
+/// A dictionary to be made durable.
+#[derive(Debug, Clone)]
+pub struct NewDictionary {
+    /// Whose it is.
+    pub device: DeviceName,
+    /// The list.
+    pub dictionary: Arc<Dictionary>,
+    /// The payload of channel `dict` that carried all of it, if one did: it is stored as it came.
+    pub payload: Option<Bytes>,
+}
 
 /// Dictionaries on disk, some of them in memory.
 #[derive(Debug)]
@@ -96,19 +108,16 @@ impl Dicts {
     }
 
     /// Makes dictionaries durable in one transaction.
-    pub(crate) fn put(
-        &self,
-        dicts: Vec<(DeviceName, Dictionary)>,
-    ) -> Result<Vec<Arc<Dictionary>>, FileError> {
+    pub(crate) fn put(&self, dicts: Vec<NewDictionary>) -> Result<(), FileError> {
         let mut known = Vec::with_capacity(dicts.len());
         let mut new = Vec::new();
-        for (device, dict) in dicts {
-            let hash = dict.hash();
-            let at_hand = self.get(&device, hash);
+        for dict in dicts {
+            let hash = dict.dictionary.hash();
+            let at_hand = self.get(&dict.device, hash);
             if at_hand.is_none() {
-                new.push((key_of(&device, hash), encode(&dict)));
+                new.push((key_of(&dict.device, hash), dict.encode()));
             }
-            known.push((device, hash, at_hand.unwrap_or_else(|| Arc::new(dict))));
+            known.push((dict.device, hash, at_hand.unwrap_or(dict.dictionary)));
         }
         let mut inner = self.lock();
         if !new.is_empty() {
@@ -124,7 +133,7 @@ impl Dicts {
         for (device, hash, dict) in &known {
             inner.keep(device, *hash, dict.clone());
         }
-        Ok(known.into_iter().map(|(_, _, dict)| dict).collect())
+        Ok(())
     }
 
     /// Bytes on disk.
@@ -255,14 +264,23 @@ fn key_of(device: &DeviceName, hash: DictHash) -> Vec<u8> {
     key
 }
 
-fn encode(dict: &Dictionary) -> Vec<u8> {
-    let mut out = Vec::new();
-    for payload in dict::encode(dict, None) {
-        // A payload is at most 64 KiB.
-        out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-        out.extend_from_slice(&payload);
+impl NewDictionary {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match &self.payload {
+            Some(payload) => put_payload(&mut out, payload),
+            None => dict::encode(&self.dictionary, None)
+                .iter()
+                .for_each(|payload| put_payload(&mut out, payload)),
+        }
+        out
     }
-    out
+}
+
+fn put_payload(out: &mut Vec<u8>, payload: &[u8]) {
+    // A payload is at most 64 KiB.
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    out.extend_from_slice(payload);
 }
 
 fn decode(mut bytes: &[u8]) -> Option<Dictionary> {

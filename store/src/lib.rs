@@ -42,6 +42,7 @@ mod window;
 
 pub use config::{Config, TenantConfig};
 pub use cursors::Cursor;
+pub use dicts::NewDictionary;
 pub use disk::{Access, Disk, SystemDisk};
 pub use entry::{BatchEntry, Entry, Lane, RefusedReason, Seen};
 pub use error::{CommitError, Damage, HashringsError, OpenError, SelectError};

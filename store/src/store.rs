@@ -20,7 +20,7 @@ use wire::{DeviceName, Labels, SeqSet, SessionId, Tenant, Timestamp};
 
 pub use self::maintain::Round;
 use crate::config::Config;
-use crate::dicts::Dicts;
+use crate::dicts::{Dicts, NewDictionary};
 use crate::entry::Entry;
 use crate::error::{CommitError, Damage, SelectError};
 use crate::heads::{Arrival, Heads};
@@ -91,21 +91,16 @@ impl Store {
     }
 
     /// Makes a device's dictionary durable; one that is there already costs nothing.
-    pub fn put_dictionary(
-        &self,
-        device: &DeviceName,
-        dict: Dictionary,
-    ) -> Result<Arc<Dictionary>, CommitError> {
-        let mut put = self.put_dictionaries(vec![(device.clone(), dict)])?;
-        put.pop()
-            .ok_or_else(|| CommitError::Disk("the dictionary was not written".into()))
+    pub fn put_dictionary(&self, device: &DeviceName, dict: Dictionary) -> Result<(), CommitError> {
+        self.put_dictionaries(vec![NewDictionary {
+            device: device.clone(),
+            dictionary: Arc::new(dict),
+            payload: None,
+        }])
     }
 
-    /// Makes dictionaries durable in one transaction; returns them in the same order.
-    pub fn put_dictionaries(
-        &self,
-        dicts: Vec<(DeviceName, Dictionary)>,
-    ) -> Result<Vec<Arc<Dictionary>>, CommitError> {
+    /// Makes dictionaries durable in one transaction.
+    pub fn put_dictionaries(&self, dicts: Vec<NewDictionary>) -> Result<(), CommitError> {
         self.check_room()?;
         self.dicts.put(dicts).map_err(disk)
     }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use store::{BatchEntry, Entry};
+use store::{BatchEntry, Entry, NewDictionary};
 use wire::batch::{Key, KeyId};
 use wire::dict::{DictHash, Dictionary};
 use wire::message::SessionState;
@@ -47,7 +47,7 @@ pub(crate) struct Question {
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     pub(crate) entries: Vec<Entry>,
-    pub(crate) dictionaries: HashMap<(DeviceName, DictHash), Arc<Dictionary>>,
+    pub(crate) dictionaries: HashMap<(DeviceName, DictHash), NewDictionary>,
     pub(crate) finishes: Vec<Finish>,
     pub(crate) questions: Vec<Question>,
     keys: HashMap<(DeviceName, SessionId, KeyId), Arc<Key>>,
@@ -84,9 +84,10 @@ impl Group {
     }
 
     /// Adds a dictionary, to be put before the entries.
-    pub(crate) fn add_dictionary(&mut self, device: DeviceName, dictionary: Arc<Dictionary>, now_ms: u64) {
+    pub(crate) fn add_dictionary(&mut self, new: NewDictionary, now_ms: u64) {
         self.since_ms.get_or_insert(now_ms);
-        self.dictionaries.insert((device, dictionary.hash()), dictionary);
+        self.dictionaries
+            .insert((new.device.clone(), new.dictionary.hash()), new);
     }
 
     /// Commits as soon as no other commit runs.
@@ -136,7 +137,8 @@ impl Group {
 
     /// A dictionary of the group.
     pub(crate) fn dictionary(&self, device: &DeviceName, hash: DictHash) -> Option<&Arc<Dictionary>> {
-        self.dictionaries.get(&(device.clone(), hash))
+        let new = self.dictionaries.get(&(device.clone(), hash))?;
+        Some(&new.dictionary)
     }
 
     /// Takes out the batches that rest on a key or dictionary of a group that failed: the journal would hold rows that

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use store::{BatchEntry, Entry, Lane, RefusedReason, Store};
+use store::{BatchEntry, Entry, Lane, NewDictionary, RefusedReason, Store};
 use wire::alert::AlertError;
 use wire::batch::{BatchError, Decoded, Key, KeyId, Raw};
 use wire::dict::{DictError, DictHash, Dictionary};
@@ -220,9 +220,8 @@ impl Core {
     pub(super) fn dictionary(&mut self, store: &Store, message: &Message, now: Now) {
         let finish = self.receive(&message.device, LaneKind::Fresh, message.payload.len(), now);
         let queued = match self.extended(store, message) {
-            Ok(Some(dictionary)) => {
-                self.filling
-                    .add_dictionary(message.device.clone(), Arc::new(dictionary), now.mono_ms);
+            Ok(Some(new)) => {
+                self.filling.add_dictionary(new, now.mono_ms);
                 true
             }
             Ok(None) => false,
@@ -234,7 +233,7 @@ impl Core {
         self.finish_or_queue(finish, queued);
     }
 
-    fn extended(&self, store: &Store, message: &Message) -> Result<Option<Dictionary>, &'static str> {
+    fn extended(&self, store: &Store, message: &Message) -> Result<Option<NewDictionary>, &'static str> {
         let why = |error: &DictError| match error {
             DictError::Version(_) => "dict_version",
             DictError::Base { .. } => "dict_base",
@@ -246,11 +245,16 @@ impl Core {
         if self.known(store, &message.device, dict.hash()).is_some() {
             return Ok(None);
         }
-        let base = match dict.base() {
-            Some(hash) => self.known(store, &message.device, hash).ok_or("dict_base")?,
-            None => Arc::default(),
+        let (base, payload) = match dict.base() {
+            Some(hash) => (self.known(store, &message.device, hash).ok_or("dict_base")?, None),
+            None => (Arc::default(), Some(message.payload.clone())),
         };
-        dict.apply(&base).map(Some).map_err(|e| why(&e))
+        let dictionary = dict.apply(&base).map_err(|e| why(&e))?;
+        Ok(Some(NewDictionary {
+            device: message.device.clone(),
+            dictionary: Arc::new(dictionary),
+            payload,
+        }))
     }
 
     /// A message of `alert`: outside credit, committed at once.

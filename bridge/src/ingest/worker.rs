@@ -10,9 +10,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use store::{CommitError, Entry, Receipt, Store};
+use store::{CommitError, Entry, NewDictionary, Receipt, Store};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use wire::dict::Dictionary;
 use wire::{DeviceName, Timestamp};
 
 use super::{Core, Effect, Message, Now};
@@ -48,7 +47,7 @@ pub(crate) enum Input {
 /// What the commit thread is told.
 enum Job {
     Commit {
-        dictionaries: Vec<(DeviceName, Arc<Dictionary>)>,
+        dictionaries: Vec<NewDictionary>,
         entries: Vec<Entry>,
     },
     Forget {
@@ -129,13 +128,9 @@ fn run_job(store: &Store, job: Job, committed: &Sender<Input>, seconds: &prometh
             entries,
         } => {
             let timer = seconds.start_timer();
-            let dictionaries = dictionaries
-                .into_iter()
-                .map(|(d, dict)| (d, Arc::unwrap_or_clone(dict)));
-            let dictionaries: Vec<_> = dictionaries.collect();
             let put = match dictionaries.is_empty() {
                 true => Ok(()),
-                false => store.put_dictionaries(dictionaries).map(drop),
+                false => store.put_dictionaries(dictionaries),
             };
             let outcome = put.and_then(|()| store.commit(entries));
             timer.observe_duration();

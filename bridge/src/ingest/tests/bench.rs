@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 use prost::Message as _;
-use store::{CommitError, Entry, Store};
+use store::{CommitError, Entry, NewDictionary, Store};
 use tempfile::TempDir;
 use wire::batch::{Batch, Encoder, Encoding, Group, Header, KeyId, Row};
 use wire::dict::{Dictionary, SeriesId};
@@ -31,7 +31,7 @@ pub(super) fn ranges(list: &[Range]) -> Vec<(u64, u64)> {
     list.iter().map(|r| (r.first, r.first + r.more)).collect()
 }
 
-type Job = (Vec<(DeviceName, Arc<Dictionary>)>, Vec<Entry>);
+type Job = (Vec<NewDictionary>, Vec<Entry>);
 
 pub(super) struct Bench {
     pub(super) core: Core,
@@ -129,10 +129,6 @@ impl Bench {
         let Some((dictionaries, entries)) = self.job.take() else {
             return;
         };
-        let dictionaries = dictionaries
-            .into_iter()
-            .map(|(d, dict)| (d, Arc::unwrap_or_clone(dict)))
-            .collect();
         self.store.put_dictionaries(dictionaries).unwrap();
         let outcome = self.store.commit(entries);
         assert!(outcome.is_ok(), "{outcome:?}");

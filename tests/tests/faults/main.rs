@@ -1,10 +1,6 @@
 //! Faults over real processes: whatever fails, the equation holds and no sample is lost, doubled or altered unsaid.
 //!
-//! | variable | default | what |
-//! |---|---|---|
-//! | `BACKHAUL_SEED` | random, printed | of everything random |
-//! | `BACKHAUL_FAULT_ROUNDS` | 12 | rounds, over all sites |
-//! | `BACKHAUL_FAULT_SITES` | 2 | sites at once, each with its own seed |
+//! Each site has a seed of its own, the printed one plus its number; rounds and sites: see `tests::settings`.
 
 #![cfg(test)]
 

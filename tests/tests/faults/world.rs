@@ -181,6 +181,7 @@ fn bridge_plan(data: &std::path::Path) -> BridgePlan {
         data: Some(data.to_owned()),
         busy: true,
         faults: true,
+        ..BridgePlan::default()
     }
 }
 

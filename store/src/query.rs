@@ -23,6 +23,9 @@ pub struct ReadBack {
     pub series: u64,
     /// Samples that queries return.
     pub samples: u64,
+    /// Samples of a time at which their series has another in another partition, as it moved when the hashrings changed.
+    /// Queries return one of them; that the others went is not counted before.
+    pub joined: u64,
     /// Samples that queries return twice for one series and time; 0 unless the store is wrong.
     pub duplicates: u64,
 }

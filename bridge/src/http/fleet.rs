@@ -176,7 +176,11 @@ fn terms(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App) {
     );
     reasons(out, &ledger.dropped);
     let _ = write!(out, ",\"pending\":{},\"removed\":", ledger.pending);
-    reasons(out, &ledger.removed);
+    let mut removed = ledger.removed.clone();
+    if found.joined > 0 {
+        *removed.entry("same_timestamp").or_default() += found.joined;
+    }
+    reasons(out, &removed);
     let _ = write!(
         out,
         ",\"quarantined\":{},\"read_back\":{},\"duplicates\":{},\"redelivered\":{},\"series\":{}}}",

@@ -344,7 +344,9 @@ impl Heads {
         let names: Vec<Labels> = names.into_iter().collect();
         let mut count = ReadBack::default();
         for names in names.chunks(COUNTED_AT_ONCE) {
-            for column in self.columns_of(device.tenant(), names, wanted) {
+            let (columns, joined) = self.columns_of(device.tenant(), names, wanted);
+            count.joined += joined;
+            for column in columns {
                 count.series += u64::from(column.len() > 0);
                 count.samples += column.len() as u64;
                 let twice = column.floats.times_ms.windows(2).filter(|w| w[0] >= w[1]).count();
@@ -354,8 +356,10 @@ impl Heads {
         count
     }
 
-    /// The samples of some series, of all partitions that have them. What cannot be read is left out.
-    fn columns_of(&self, tenant: &Tenant, names: &[Labels], wanted: Wanted) -> Vec<Column> {
+    /// The samples of some series, of all partitions that have them, and how many gave way to those of another partition.
+    /// What cannot be read is left out.
+    fn columns_of(&self, tenant: &Tenant, names: &[Labels], wanted: Wanted) -> (Vec<Column>, u64) {
+        let mut joined = 0;
         let mut all: Vec<Column> = names.iter().map(|_| Column::default()).collect();
         for partition in 0..self.rings.count() {
             let found = match self.read(partition).tenants.get(tenant) {
@@ -372,11 +376,13 @@ impl Heads {
             });
             for (labels, column) in found.labels.iter().zip(columns.into_iter().flatten()) {
                 if let Ok(at) = names.binary_search(labels) {
+                    let count = all[at].len() + column.len();
                     all[at].add(column);
+                    joined += (count - all[at].len()) as u64;
                 }
             }
         }
-        all
+        (all, joined)
     }
 
     /// Bytes of memory that samples take, roughly, and how many series there are.

@@ -286,7 +286,7 @@ pub(crate) fn assert_equation(store: &Store, name: &DeviceName) {
     );
     let read = store.read_back(name);
     assert_eq!(
-        read.samples + removed + device.quarantined,
+        read.samples + read.joined + removed + device.quarantined,
         device.stored,
         "{device:?}"
     );

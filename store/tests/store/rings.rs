@@ -174,3 +174,27 @@ fn hashrings_with_more_partitions_than_a_store_has_are_refused() {
     );
     assert_eq!(store.hashrings(), most);
 }
+
+#[test]
+fn a_time_that_a_series_has_in_two_partitions_is_found_once_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), r#"[{"endpoints": ["a"]}]"#);
+    let mut device = Device::new("gw-1", 1, 3);
+    device.put_dictionary(&store);
+    for (file, time) in [("a", 1), ("a", 2), ("b", 2), ("b", 3), ("a", 2)] {
+        store
+            .set_hashrings(&rings(&format!(r#"[{{"endpoints": ["{file}"]}}]"#)))
+            .unwrap();
+        let record = device.record(START + time * 1000, |series| series as f64);
+        store.commit(vec![device.deliver(&[record])]).unwrap();
+    }
+    let check = |store: &Store| {
+        assert_equation(store, &device.name);
+        let read = store.read_back(&device.name);
+        assert_eq!((read.series, read.samples, read.joined), (3, 9, 3));
+        assert_eq!(store.device(&device.name).unwrap().removed["same_timestamp"], 3);
+    };
+    check(&store);
+    drop(store);
+    check(&open(dir.path(), r#"[{"endpoints": ["c"]}]"#));
+}

@@ -28,6 +28,7 @@ use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use wire::Timestamp;
 
 use self::cursor::Totals;
 use self::destination::Destination;
@@ -48,6 +49,7 @@ pub(crate) struct Forward {
     status: Arc<Destinations>,
     /// The destination that acks wait for, and who is told.
     passed: Option<(String, Passed)>,
+    clock: fn() -> Timestamp,
     running: BTreeMap<String, Running>,
 }
 
@@ -63,12 +65,14 @@ impl Forward {
         registry: &Registry,
         status: Arc<Destinations>,
         passed: Option<(String, Passed)>,
+        clock: fn() -> Timestamp,
     ) -> prometheus::Result<Self> {
         Ok(Forward {
             store,
             metrics: Metrics::register(registry)?,
             status,
             passed,
+            clock,
             running: BTreeMap::new(),
         })
     }
@@ -141,6 +145,7 @@ impl Forward {
             store: self.store.clone(),
             status: self.status.clone(),
             passed: passed.map(|(_, passed)| passed.clone()),
+            clock: self.clock,
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(destination.run(stop.clone()));

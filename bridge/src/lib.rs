@@ -86,7 +86,13 @@ pub async fn run(
     });
     let destinations = Arc::new(Destinations::default());
     let passed = config.ack_after.clone().map(|name| (name, passed));
-    let forward = Forward::new(Arc::clone(&store), &registry, Arc::clone(&destinations), passed)?;
+    let forward = Forward::new(
+        Arc::clone(&store),
+        &registry,
+        Arc::clone(&destinations),
+        passed,
+        config.clock,
+    )?;
     let forward = forward.run(config.remote_write.clone(), shutdown.clone());
     let rings = hashrings::run(
         config.hashrings.clone(),

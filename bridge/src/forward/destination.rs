@@ -22,7 +22,6 @@ use super::part::{Gathered, Left};
 use super::sending::{Sending, run_lane};
 use super::series::Series;
 use super::status::{Destinations, Status};
-use crate::ingest::wall_clock;
 
 /// How often the end of the journal is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -55,12 +54,14 @@ pub(super) struct Destination {
     pub(super) status: Arc<Destinations>,
     /// Is told every number below which everything is passed.
     pub(super) passed: Option<Passed>,
+    pub(super) clock: fn() -> Timestamp,
 }
 
 /// What changes while it runs.
 struct Desk {
     to: Destination,
-    sending: Sending,
+    /// Once the files of the configuration could be read.
+    sending: Option<Sending>,
     tail: Option<Reader>,
     place: Place,
     totals: Totals,
@@ -122,12 +123,6 @@ impl Destination {
     }
 
     async fn desk(self, place: Place, totals: Totals) -> Desk {
-        let sending = loop {
-            match Sending::new(&self) {
-                Ok(sending) => break sending,
-                Err(error) => self.complain(&error.to_string()).await,
-            }
-        };
         let tail = loop {
             let store = self.store.clone();
             let opened = blocking(move || Tail::new(store, place, CACHED_SERIES)).await;
@@ -137,7 +132,7 @@ impl Destination {
             }
         };
         Desk {
-            sending,
+            sending: None,
             place: tail.place(),
             tail: Some(tail),
             totals,
@@ -175,11 +170,25 @@ impl Desk {
             if self.is_over_budget(None) {
                 self.skip().await;
             }
+            let Some(sending) = self.sending().await else {
+                continue;
+            };
             let Some(batch) = self.gather(stop).await else {
                 return;
             };
-            self.round(batch, stop).await;
+            self.round(batch, &sending, stop).await;
         }
+    }
+
+    /// The way to the destination; `None`: not now.
+    async fn sending(&mut self) -> Option<Sending> {
+        if self.sending.is_none() {
+            match Sending::new(&self.to) {
+                Ok(sending) => self.sending = Some(sending),
+                Err(error) => self.to.complain(&error.to_string()).await,
+            }
+        }
+        self.sending.clone()
     }
 
     /// Uses the tail on a thread that may block.
@@ -219,7 +228,7 @@ impl Desk {
         let queue = self.to.config.queue;
         let most = (self.shards * queue.capacity.max(queue.max_samples_per_send)) as u64;
         let age = queue.sample_age_limit;
-        let oldest_ms = age.map_or(i64::MIN, |age| wall_clock().minus(age).ms());
+        let oldest_ms = age.map_or(i64::MIN, |age| self.now().minus(age).ms());
         let mut batch = Batch {
             gathered: Gathered::default(),
             read: 0,
@@ -259,7 +268,7 @@ impl Desk {
     }
 
     /// Sends a round and moves the cursor over it.
-    async fn round(&mut self, batch: Batch, stop: &CancellationToken) {
+    async fn round(&mut self, batch: Batch, sending: &Sending, stop: &CancellationToken) {
         let queue = self.to.config.queue;
         let samples = batch.gathered.samples();
         let tenants_apart = self.to.config.tenant_header.is_some();
@@ -270,7 +279,7 @@ impl Desk {
         let mut lanes = JoinSet::new();
         for parts in shards {
             let lane = Lane::new(parts, queue.backoff, self.patience);
-            lanes.spawn(run_lane(lane, self.sending.clone(), cancel.clone()));
+            lanes.spawn(run_lane(lane, sending.clone(), cancel.clone()));
         }
         let mut ended = Vec::new();
         let end = self.watch(&mut lanes, &mut ended, batch.received, stop).await;
@@ -362,10 +371,14 @@ impl Desk {
         self.to.instruments.shards(self.shards);
     }
 
+    fn now(&self) -> Timestamp {
+        (self.to.clock)()
+    }
+
     fn is_over_budget(&self, oldest: Option<Timestamp>) -> bool {
         let config = &self.to.config;
         let late = config.max_backlog_age.zip(oldest);
-        late.is_some_and(|(age, oldest)| oldest < wall_clock().minus(age))
+        late.is_some_and(|(age, oldest)| oldest < self.now().minus(age))
             || self.to.store.journal_bytes_from(self.place.number) > config.max_backlog_bytes
     }
 
@@ -379,7 +392,7 @@ impl Desk {
         };
         let before = config
             .max_backlog_age
-            .map_or(Timestamp::from_ms(i64::MIN), |age| wall_clock().minus(age));
+            .map_or(Timestamp::from_ms(i64::MIN), |age| self.now().minus(age));
         loop {
             let passed = self.with_tail(move |tail| {
                 let skipped = tail.skip(below, before, SKIP)?;
@@ -414,9 +427,9 @@ impl Desk {
                 "the backlog is over its budget; the oldest samples are not sent"
             );
         }
+        let now = self.now();
         self.to.instruments.gap(samples, self.gap_open);
-        self.totals
-            .gap(samples, times, bytes, wall_clock(), self.gap_open);
+        self.totals.gap(samples, times, bytes, now, self.gap_open);
         self.gap_open = true;
         self.note();
     }
@@ -439,10 +452,10 @@ impl Desk {
     fn publish(&self) {
         let pending = self.to.store.journal_bytes_from(self.place.number);
         self.to.instruments.pending(pending);
-        let sending = self.sending.manners();
+        let speaks = self.sending.as_ref().map(|sending| sending.manners().protocol);
         self.to.status.change(&self.to.config.name, |status| {
             status.number = self.place.number;
-            status.protocol = sending.protocol;
+            status.protocol = speaks.unwrap_or(status.protocol);
             status.pending_bytes = pending;
             status.totals = self.totals.clone();
         });

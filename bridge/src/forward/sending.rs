@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use wire::Timestamp;
 
 use super::answer::{Manners, Reply, Verdict};
 use super::client::{ClientError, Request, Sender};
@@ -13,7 +14,6 @@ use super::instruments::Instruments;
 use super::lane::{Lane, Next};
 use super::request::{Protocol, encode};
 use super::status::Destinations;
-use crate::ingest::wall_clock;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -26,6 +26,7 @@ pub(super) struct Sending {
     known: Arc<Mutex<Known>>,
     instruments: Instruments,
     status: Arc<Destinations>,
+    clock: fn() -> Timestamp,
 }
 
 struct Known {
@@ -49,6 +50,7 @@ impl Sending {
             })),
             instruments: to.instruments.clone(),
             status: to.status.clone(),
+            clock: to.clock,
         })
     }
 
@@ -105,7 +107,7 @@ impl Sending {
     fn taken(&self, samples: u64) {
         self.instruments.sent(samples);
         self.status.change(&self.name, |status| {
-            status.last_sent = Some(wall_clock());
+            status.last_sent = Some((self.clock)());
             status.error = None;
         });
     }

@@ -3,10 +3,12 @@
 mod bench;
 
 use proptest::prelude::*;
+use store::Unpassed;
 use wire::message::{Gap, SessionState};
 use wire::topic::Up;
 
 use self::bench::{Bench, Rig, SESSION, ranges};
+use crate::ingest::Gate;
 
 #[test]
 fn a_batch_is_acked_once_it_is_committed_and_not_before() {
@@ -354,6 +356,80 @@ fn credit_outlives_the_loss_of_the_broker_s_connection_and_is_charged_once() {
     bench.settle();
     assert_eq!(bench.last_credit(&rig), granted + rig.sent(&bench));
     assert_eq!(bench.core.pool.outstanding(), outstanding);
+}
+
+/// What a device is told of its records since the last look.
+fn told(bench: &mut Bench, rig: &Rig) -> Vec<(u64, u64)> {
+    let acks = bench.acks(rig);
+    let sessions = acks.iter().flat_map(|ack| &ack.sessions);
+    sessions.flat_map(|session| ranges(&session.settled)).collect()
+}
+
+fn ask(bench: &mut Bench, rig: &Rig, number: u32) {
+    let mut state = rig.state();
+    state.number = number;
+    state.sessions = vec![SessionState {
+        session: SESSION.get(),
+        oldest: 1,
+        last: 2,
+        total: 4,
+        ..SessionState::default()
+    }];
+    bench.send(rig, Up::State, wire::state::encode(&state));
+    bench.settle();
+}
+
+#[test]
+fn acks_and_credit_wait_until_the_destination_has_passed_their_commit() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    let dictionary = rig.dictionary();
+    bench.send(&rig, Up::Dict, dictionary);
+    bench.settle();
+    bench
+        .core
+        .ack_after(Gate::new(bench.store.next_number(), Vec::new()));
+    let outstanding = bench.core.pool.outstanding();
+    let batch = rig.batch(1..=2);
+    bench.send(&rig, Up::Batch, batch.clone());
+    bench.settle();
+    let number = bench.store.next_number();
+    assert_eq!(bench.store.settled(&rig.name, SESSION).len(), 2);
+    assert_eq!(told(&mut bench, &rig), []);
+    assert!(bench.core.pool.outstanding() >= outstanding);
+    // Neither a full answer tells it, nor the ack of the same batch that came again.
+    ask(&mut bench, &rig, 2);
+    bench.send(&rig, Up::Batch, batch);
+    bench.settle();
+    assert_eq!(told(&mut bench, &rig), []);
+
+    bench.passed(number - 1);
+    bench.settle();
+    assert_eq!(told(&mut bench, &rig), []);
+    bench.passed(bench.store.next_number());
+    bench.settle();
+    assert_eq!(told(&mut bench, &rig), [(1, 2)]);
+    ask(&mut bench, &rig, 3);
+    assert_eq!(told(&mut bench, &rig), [(1, 2)]);
+}
+
+#[test]
+fn what_a_bridge_finds_in_its_journal_waits_for_the_destination_too() {
+    let mut bench = Bench::new();
+    let mut rig = Rig::connect(&mut bench, "gw-1");
+    let dictionary = rig.dictionary();
+    bench.send(&rig, Up::Dict, dictionary);
+    let batch = rig.batch(1..=2);
+    bench.send(&rig, Up::Batch, batch);
+    bench.settle();
+    assert_eq!(told(&mut bench, &rig), [(1, 2)]);
+    let journaled = Unpassed::since(&bench.store, 0).unwrap();
+    bench.core.ack_after(Gate::new(0, journaled));
+    ask(&mut bench, &rig, 2);
+    assert_eq!(told(&mut bench, &rig), []);
+    bench.passed(bench.store.next_number());
+    ask(&mut bench, &rig, 3);
+    assert_eq!(told(&mut bench, &rig), [(1, 2)]);
 }
 
 #[test]

@@ -52,6 +52,15 @@ impl Store {
         Ok(())
     }
 
+    /// Where the file after the one that holds a number begins; `None`: that one is the newest.
+    pub(crate) fn journal_file_after(&self, number: u64) -> Option<u64> {
+        let extents = self.writer().journal.extents();
+        extents
+            .iter()
+            .map(|extent| extent.first)
+            .find(|first| *first > number)
+    }
+
     /// Bytes of journal files from a number on, roughly: of a file, as much as its numbers have part in it.
     pub fn journal_bytes_from(&self, number: u64) -> u64 {
         let extents = self.writer().journal.extents();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::TailError;
 use crate::Store;
-use crate::journal::{JournalFile, Reader};
+use crate::journal::{FileError, JournalFile, Reader};
 use crate::record::Record;
 
 /// One commit.
@@ -38,14 +38,36 @@ impl Commits {
     }
 
     /// The commit whose first value has a number, which must be below the journal's end; the next one that is there, if
-    /// that one is not.
+    /// that one is not. What is left of a damaged file counts as one commit that cannot be read.
     pub(super) fn read(&mut self, store: &Store, number: u64) -> Result<Commit, TailError> {
+        match self.try_read(store, number) {
+            Err(FileError::Damaged(what)) => {
+                self.file = None;
+                let after = store.journal_file_after(number);
+                tracing::error!(
+                    number,
+                    what,
+                    "a file of the journal cannot be read; what it holds is left out"
+                );
+                after
+                    .map(|after| Commit {
+                        first: number,
+                        records: VecDeque::new(),
+                        after,
+                    })
+                    .ok_or(TailError(what))
+            }
+            read => read.map_err(error),
+        }
+    }
+
+    fn try_read(&mut self, store: &Store, number: u64) -> Result<Commit, FileError> {
         let (file, end) = match &self.file {
             Some((file, end)) if file.first() <= number && number < *end => (file.clone(), *end),
             _ => {
-                let found = store.journal_file(number).map_err(error)?;
+                let found = store.journal_file(number)?;
                 self.file.clone_from(&found);
-                found.ok_or_else(|| TailError(format!("no file has value {number}")))?
+                found.ok_or_else(|| FileError::Damaged(format!("no file has value {number}")))?
             }
         };
         let mut reader = Reader::default();
@@ -54,25 +76,24 @@ impl Commits {
             records: VecDeque::new(),
             after: end,
         };
-        let read = file.each_value(commit.first, end, |number, value| {
+        file.each_value(commit.first, end, |number, value| {
             let records = reader.push(value);
             match &records {
                 // The commit goes on in the next value.
                 Ok(records) if records.is_empty() => return true,
                 Ok(_) => {}
                 Err(fault) => {
-                    tracing::error!(file = %file.path().display(), number, %fault, "a commit is left out")
+                    tracing::error!(file = %file.path().display(), number, %fault, "a commit is left out");
                 }
             }
             commit.records = records.unwrap_or_default().into();
             commit.after = number + 1;
             false
-        });
-        read.map_err(error)?;
+        })?;
         Ok(commit)
     }
 }
 
-pub(super) fn error(error: crate::journal::FileError) -> TailError {
+pub(super) fn error(error: FileError) -> TailError {
     TailError(error.to_string())
 }

@@ -1,7 +1,6 @@
 //! What was settled after a place: the records that `ack_after` may not ack yet when a bridge starts.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use wire::{DeviceName, Seq, SeqSet, SessionId};
 
@@ -22,7 +21,7 @@ pub struct Unpassed {
 
 impl Unpassed {
     /// The records of each commit that ends at a number or later, oldest first.
-    pub fn since(store: &Arc<Store>, number: u64) -> Result<Vec<Unpassed>, TailError> {
+    pub fn since(store: &Store, number: u64) -> Result<Vec<Unpassed>, TailError> {
         let mut commits = Commits::default();
         let mut devices = Devices::default();
         let Some(file) = commits.begin(store, number)? else {

@@ -204,3 +204,26 @@ fn cursors_are_durable_and_what_they_have_not_passed_is_told() {
     let key = (device.name.clone(), device.session);
     assert_eq!(unpassed[1].seqs[&key].first().map(|seq| seq.get()), Some(3));
 }
+
+#[test]
+fn quarantined_rows_are_handed_over_when_they_are_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(dir.path()));
+    let mut device = Device::new("gw-1", 1, 3);
+    device.put_dictionary(&store);
+    // Deliveries arrive an hour after the start.
+    let records = [START, START + 2 * 3_600_000].map(|time| device.record(time, |i| i as f64));
+    store.commit(vec![device.deliver(&records)]).unwrap();
+    let mut tail = Tail::new(store.clone(), Place::default(), 1000).unwrap();
+    let mut found = Found::new();
+    drain(&mut tail, 1000, &mut found);
+    assert!(found.keys().all(|(_, time)| *time == START) && found.len() == 3);
+    assert_eq!(
+        store.maintain(Timestamp::from_ms(START + 2 * 3_600_000)).released,
+        1
+    );
+    found.clear();
+    drain(&mut tail, 1000, &mut found);
+    assert!(found.keys().all(|(_, time)| *time == START + 2 * 3_600_000) && found.len() == 3);
+    assert_eq!(tail.damaged(), 0);
+}

@@ -7,6 +7,8 @@ use tests::remote::{Kind, Samples, of_query};
 use tests::settings::number;
 use tests::{AgentPlan, Api, BridgePlan, Part, Remote, Site, check, oracle, programs};
 
+use super::promtool::{check_metrics, promtool};
+
 /// A short deadline, so that tests do not wait for full requests.
 fn queue() -> serde_json::Value {
     json!({"batch_send_deadline": "500ms", "max_backoff": "1s"})
@@ -271,6 +273,9 @@ fn a_backlog_over_its_budget_is_skipped_counted_and_declared() {
     let url = remote.url();
     let series = format!("{metric}{{reason=\"backlog\",remote_name=\"p\",url=\"{url}\"}}");
     assert_eq!(site.api().metric(&series).unwrap(), skipped as f64);
+    if promtool(&["--version"]).is_some() {
+        check_metrics(&site.api().get("/metrics", &[]).unwrap().1);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tests::{AgentPlan, Site, programs};
 
-fn promtool(args: &[&str]) -> Option<String> {
+pub(super) fn promtool(args: &[&str]) -> Option<String> {
     let output = match Command::new("promtool").args(args).output() {
         Ok(output) => output,
         Err(error) => {
@@ -58,7 +58,7 @@ fn promtool_queries_instants_ranges_series_and_labels() {
 }
 
 /// `promtool check metrics` finds nothing to complain about.
-fn check_metrics(text: &str) {
+pub(super) fn check_metrics(text: &str) {
     use std::io::Write;
     let mut child = Command::new("promtool")
         .args(["check", "metrics"])

@@ -144,6 +144,12 @@ impl Bench {
         self.collect();
     }
 
+    /// The destination that acks wait for has passed everything below a number.
+    pub(super) fn passed(&mut self, below: u64) {
+        self.core.passed(below, self.now);
+        self.collect();
+    }
+
     /// Time passes and commits are done until nothing is left.
     pub(super) fn settle(&mut self) {
         for _ in 0..10 {

@@ -11,6 +11,9 @@ use crate::heads::{Rows, SealGroup, SealInput};
 use crate::journal::FileError;
 use crate::ledger::DeviceRef;
 
+/// Chunks of a series that are looked up at once.
+const AHEAD: usize = 16;
+
 /// Writes a block. In the catalog's entry that comes back, the samples of a device are those that no block of the window
 /// had before, so that sums over blocks count none twice.
 pub(crate) fn write(input: &SealInput, mut writer: Writer) -> Result<BlockMeta, FileError> {
@@ -103,15 +106,26 @@ impl Seal<'_> {
         };
         self.values.clear();
         let position = cell.position as usize;
+        // Neighbours by number are in different groups: where chunks are is found out for all pieces before the first is
+        // decoded, so that the memory is waited for once and not for each.
+        let mut chunks: [&[u8]; AHEAD] = [&[]; AHEAD];
         let mut mode = 0;
-        for rows in &group.rows {
-            match rows {
-                Rows::Frozen(piece) => {
-                    let bytes = piece.chunk(position);
-                    mode = bytes.first().copied().unwrap_or(mode);
-                    chunk::decode(bytes, piece.rows(), &mut self.values).map_err(unreadable)?;
+        for some in group.rows.chunks(AHEAD) {
+            for (chunk, rows) in chunks.iter_mut().zip(some) {
+                *chunk = match rows {
+                    Rows::Frozen(piece) => piece.chunk(position),
+                    Rows::Closed(_) => &[],
+                };
+            }
+            let modes = chunks[..some.len()].iter().filter_map(|chunk| chunk.first());
+            mode = modes.fold(mode, |_, mode| *mode);
+            for (chunk, rows) in chunks.iter().zip(some) {
+                match rows {
+                    Rows::Frozen(piece) => {
+                        chunk::decode(chunk, piece.rows(), &mut self.values).map_err(unreadable)?;
+                    }
+                    Rows::Closed(rows) => rows.column(position, &mut self.values),
                 }
-                Rows::Closed(rows) => rows.column(position, &mut self.values),
             }
         }
         let mut values = self.values.as_slice();

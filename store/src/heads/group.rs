@@ -25,6 +25,8 @@ pub(crate) struct Group {
     late: Open,
     /// In order of windows.
     windows: Vec<GroupWindow>,
+    /// No row has a later time.
+    newest: i64,
     /// Groups that share a series with this one.
     siblings: Vec<u32>,
 }
@@ -79,6 +81,7 @@ impl Group {
             fresh: Open::default(),
             late: Open::default(),
             windows: Vec::new(),
+            newest: i64::MIN,
             siblings: Vec::new(),
         }
     }
@@ -112,17 +115,9 @@ impl Group {
         self.windows.is_empty()
     }
 
-    /// The latest time of a row.
-    pub(crate) fn newest(&self) -> Option<i64> {
-        let open = [&self.fresh, &self.late]
-            .into_iter()
-            .flat_map(|open| open.rows.times().iter().copied());
-        let closed = self.windows.iter().rev().flat_map(|window| &window.segments);
-        let closed = closed.filter_map(|segment| match &segment.rows {
-            Rows::Frozen(piece) => Some(piece.last()),
-            Rows::Closed(rows) => rows.times().iter().copied().max(),
-        });
-        open.chain(closed).max()
+    /// No row has a later time than this.
+    pub(crate) fn newest(&self) -> i64 {
+        self.newest
     }
 
     fn find(&self, window: Window) -> Result<usize, usize> {
@@ -163,6 +158,9 @@ impl Group {
 
     /// Whether a row has exactly this time.
     pub(crate) fn holds(&self, time: i64) -> bool {
+        if time > self.newest {
+            return false;
+        }
         let window = Window::of(time);
         let Ok(at) = self.find(window) else { return false };
         self.open_of(window).any(|rows| rows.times().contains(&time))
@@ -210,6 +208,7 @@ impl Group {
         F: ExactSizeIterator<Item = f64>,
         S: ExactSizeIterator<Item = Option<f64>>,
     {
+        self.newest = self.newest.max(time);
         let window = Window::of(time);
         let late = window < self.fresh.window;
         let turned = match late {
@@ -262,6 +261,9 @@ impl Group {
 
     /// Adds rows that are frozen or closed.
     pub(crate) fn add(&mut self, window: Window, rows: Rows) {
+        if let Rows::Frozen(piece) = &rows {
+            self.newest = self.newest.max(piece.last());
+        }
         self.window(window)
             .segments
             .push(Segment { rows, sealing: false });

@@ -41,6 +41,8 @@ pub(crate) struct Registry {
     all: RoaringBitmap,
     /// Those that the index on disk has.
     indexed: RoaringBitmap,
+    /// Pairs of the series that was registered last.
+    last: Vec<u32>,
     scratch: Vec<u32>,
 }
 
@@ -74,7 +76,7 @@ impl Registry {
                 series
             }),
         };
-        self.scratch = pairs;
+        self.scratch = std::mem::replace(&mut self.last, pairs);
         series
     }
 
@@ -135,8 +137,9 @@ impl Registry {
         let mut pairs = std::mem::take(&mut self.scratch);
         pairs.clear();
         let mut metric = u32::MAX;
+        let mut like = self.last.as_slice();
         for (name, value) in labels {
-            let pair = self.pairs.intern(name, value);
+            let pair = self.pairs.intern_like(&mut like, name, value);
             if name == METRIC_NAME {
                 metric = pair;
             }
@@ -213,6 +216,25 @@ impl Registry {
         self.pairs_of(series).iter().map(|pair| self.pairs.texts(*pair))
     }
 
+    /// Series, by rising numbers, as an index takes them.
+    pub(crate) fn list(&self, series: &[u32]) -> SeriesList {
+        let mut list = SeriesList::default();
+        let mut known: HashMap<u32, u32> = HashMap::new();
+        let mut numbers = Vec::new();
+        for series in series {
+            numbers.clear();
+            for pair in self.pairs_of(*series) {
+                let number = known.entry(*pair).or_insert_with(|| {
+                    let (name, value) = self.pairs.texts(*pair);
+                    list.push_pair(name, value)
+                });
+                numbers.push(*number);
+            }
+            list.push_numbers(*series, &numbers);
+        }
+        list
+    }
+
     /// The labels of a series.
     pub(crate) fn labels(&self, series: u32) -> Labels {
         // They came out of a label set, so they are one.
@@ -235,6 +257,7 @@ impl Registry {
             return;
         }
         self.indexed.remove(series);
+        self.last.clear();
         let pairs = self.pairs_of(series).to_vec();
         let hash = self.hash(&pairs);
         match self.twins.get_mut(&hash) {

@@ -147,9 +147,7 @@ impl Heads {
         // Labels are many; series that have rows stay.
         let partition = self.read(target.partition);
         if let Some(head) = partition.tenants.get(&target.tenant) {
-            for series in &input.new_ids {
-                input.new_series.push(*series, head.registry().texts(*series));
-            }
+            input.new_series = head.registry().list(&input.new_ids);
         }
         Some(input)
     }

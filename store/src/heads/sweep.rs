@@ -128,9 +128,7 @@ impl TenantHead {
             let Some(group) = self.group(number) else { continue };
             let idle = match group.owner() {
                 Some(_) => group.is_empty() && !is_used(number),
-                None => group
-                    .newest()
-                    .is_none_or(|time| time < now_ms.saturating_sub(OWN_IDLE_MS)),
+                None => group.newest() < now_ms.saturating_sub(OWN_IDLE_MS),
             };
             if idle {
                 self.drop_group(number);

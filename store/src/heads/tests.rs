@@ -1,5 +1,7 @@
 //! Heads, seals and blocks against a plain reference, without a journal: what was applied is kept and applied again.
 
+mod life;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

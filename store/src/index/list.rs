@@ -51,7 +51,7 @@ impl SeriesList {
     }
 
     /// Adds a pair that series may have, and numbers it.
-    pub(super) fn push_pair(&mut self, name: &str, value: &str) -> u32 {
+    pub(crate) fn push_pair(&mut self, name: &str, value: &str) -> u32 {
         self.texts.push_str(name);
         let middle = self.texts.len() as u32;
         self.texts.push_str(value);
@@ -60,7 +60,7 @@ impl SeriesList {
     }
 
     /// Adds a series whose pairs are numbered; false if one is not there.
-    pub(super) fn push_numbers(&mut self, id: u32, pairs: &[u32]) -> bool {
+    pub(crate) fn push_numbers(&mut self, id: u32, pairs: &[u32]) -> bool {
         let there = pairs.iter().all(|pair| (*pair as usize) < self.ends.len());
         if there {
             self.pairs.extend_from_slice(pairs);

@@ -141,6 +141,7 @@ impl<S> Tail<S> {
         self.after = match self.commits.begin(&self.store, place.number)? {
             Some(file) => {
                 self.devices.load(&self.store, &file)?;
+                self.note_hole(place.number, file.first());
                 file.first()
             }
             None => self.store.next_number(),
@@ -231,6 +232,7 @@ impl<S> Tail<S> {
                 return Ok(false);
             }
             let commit = self.commits.read(&self.store, self.after)?;
+            self.note_hole(self.after, commit.first);
             self.place = Place {
                 number: commit.first,
                 records: 0,
@@ -243,6 +245,14 @@ impl<S> Tail<S> {
             }
         }
         Ok(true)
+    }
+
+    /// Values that ought to be there and are not.
+    fn note_hole(&mut self, from: u64, to: u64) {
+        if from > 0 && from < to {
+            self.damaged += 1;
+            tracing::error!(from, to, "values of the journal are gone before they were read");
+        }
     }
 
     fn pop(&mut self) -> Option<Record> {

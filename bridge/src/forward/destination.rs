@@ -109,7 +109,13 @@ impl Destination {
                 error: None,
             },
         );
+        // Durable before the tail looks where the journal begins, so that nothing is freed from under it.
+        self.store.note_cursor(&name, Some(&totals.row(place)));
+        let store = self.store.clone();
         let work = async {
+            if let Err(error) = blocking(move || store.write_cursors()).await {
+                self.complain(&error.to_string()).await;
+            }
             let mut desk = self.desk(place, totals).await;
             desk.note();
             desk.work(&stop).await;

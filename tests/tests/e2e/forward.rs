@@ -79,7 +79,8 @@ fn destinations_that_were_stopped_get_everything_though_the_bridge_was_killed_me
     let to = |remote: &Remote| json!({"name": remote.name, "url": remote.url(), "queue_config": queue(), "external_labels": {"site": "a"}});
     let settings = BridgePlan {
         remote_write: remotes.iter().map(to).collect(),
-        journal_file_bytes: Some(100_000),
+        // Sealed blocks take files out of the journal as soon as no cursor needs them.
+        busy: true,
         ..BridgePlan::default()
     };
     let plan = AgentPlan::new("forward").times(3);

@@ -117,7 +117,9 @@ impl Journal {
     /// Unlinks files whose values are all below a number, oldest first, but never the newest. Says how many; on an error
     /// the rest waits.
     pub(crate) fn free(&mut self, below: u64) -> Result<usize, FileError> {
-        let (freed, error) = self.older.free(&*self.disk, below, self.end_of_older());
+        // After a failed commit there is no newest: the last of the older ones has the checkpoint.
+        let keep = usize::from(self.newest.is_none());
+        let (freed, error) = self.older.free(&*self.disk, below, self.end_of_older(), keep);
         self.unsynced |= freed > 0;
         if self.unsynced {
             self.disk.sync_dir(&self.dir)?;

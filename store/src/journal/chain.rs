@@ -54,11 +54,20 @@ impl Chain {
         self.0.retain(|older| older.first != first);
     }
 
-    /// Removes files that end at or below a number; how many, and the error that stopped it. `end` is where the last
-    /// one ends.
-    pub(super) fn free(&mut self, disk: &dyn Disk, below: u64, end: u64) -> (usize, Option<io::Error>) {
+    /// Removes files that end at or below a number, but not the last `keep`; how many, and the error that stopped it.
+    /// `end` is where the last one ends.
+    pub(super) fn free(
+        &mut self,
+        disk: &dyn Disk,
+        below: u64,
+        end: u64,
+        keep: usize,
+    ) -> (usize, Option<io::Error>) {
         let mut freed = 0;
         while let Some(oldest) = self.0.front() {
+            if self.0.len() <= keep {
+                break;
+            }
             if self.0.get(1).map_or(end, |next| next.first) > below {
                 break;
             }

@@ -19,6 +19,8 @@ mod request;
 mod sending;
 mod series;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,10 +4,13 @@
 //! series in order of time, and the next round begins when all are done. So no series is ever overtaken by itself, also
 //! when the number of shards changes, and the cursor moves over whole records only. Memory is a round's.
 
+mod budget;
+mod gather;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Piece, Place, Store, Tail, TailError};
+use store::{Place, Store, Tail, TailError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -18,13 +21,11 @@ use super::config::RemoteWrite;
 use super::cursor::Totals;
 use super::instruments::Instruments;
 use super::lane::{Lane, Patience};
-use super::part::{Gathered, Left};
+use super::part::Left;
 use super::sending::{Sending, run_lane};
 use super::series::Series;
 use super::status::{Destinations, Status};
-
-/// How often the end of the journal is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+use gather::Batch;
 
 /// How often the budget is looked at while a round is under way.
 const BUDGET_LOOK: Duration = Duration::from_secs(1);
@@ -40,9 +41,6 @@ const AFTER_ERROR: Duration = Duration::from_secs(5);
 
 /// Series of which the labels are kept ready.
 const CACHED_SERIES: usize = 1_000_000;
-
-/// Samples that are passed over in one go.
-const SKIP: u64 = 1_000_000;
 
 type Reader = Tail<Option<Arc<Series>>>;
 
@@ -70,17 +68,6 @@ struct Desk {
     /// Nothing was sent since the last gap, so that what follows is part of it.
     gap_open: bool,
     noted: Option<Instant>,
-}
-
-/// What a round is to send.
-struct Batch {
-    gathered: Gathered,
-    /// Samples that were read for it.
-    read: u64,
-    /// Where the journal goes on after it.
-    place: Place,
-    /// When the oldest of it arrived.
-    received: Option<Timestamp>,
 }
 
 /// How a round ended.
@@ -219,60 +206,6 @@ impl Desk {
         }
     }
 
-    async fn read(&mut self, most: u64) -> Option<Piece<Option<Arc<Series>>>> {
-        let to = self.to.config.clone();
-        self.with_tail(move |tail| {
-            tail.read(most, &mut |device, labels| {
-                Series::of(device, labels, &to).map(Arc::new)
-            })
-        })
-        .await
-    }
-
-    /// Reads until a request is full or the oldest sample has waited its time; `None`: it is to stop.
-    async fn gather(&mut self, stop: &CancellationToken) -> Option<Batch> {
-        let queue = self.to.config.queue;
-        let most = (self.shards * queue.capacity.max(queue.max_samples_per_send)) as u64;
-        let age = queue.sample_age_limit;
-        let oldest_ms = age.map_or(i64::MIN, |age| self.now().minus(age).ms());
-        let mut batch = Batch {
-            gathered: Gathered::default(),
-            read: 0,
-            place: self.place,
-            received: None,
-        };
-        let mut due: Option<Instant> = None;
-        loop {
-            if let Some(piece) = self.read(most - batch.read.min(most)).await {
-                batch.read += piece.samples;
-                batch.place = piece.place;
-                for rows in piece.rows {
-                    batch.received = batch.received.into_iter().chain([rows.received]).min();
-                    batch
-                        .gathered
-                        .add(rows, oldest_ms, self.to.config.native_histograms);
-                }
-            }
-            if batch.read == 0 && batch.place != self.place {
-                // Nothing for the destination in it.
-                self.pass(batch.place);
-            }
-            if batch.read > 0 {
-                let due = *due.get_or_insert_with(|| Instant::now() + queue.batch_send_deadline);
-                let full =
-                    batch.read >= most || batch.gathered.samples() >= queue.max_samples_per_send as u64;
-                if full || due <= Instant::now() {
-                    return Some(batch);
-                }
-            }
-            self.write_cursor_when_due().await;
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                () = tokio::time::sleep_until(due.map_or(Instant::now() + LOOK, |due| due.min(Instant::now() + LOOK))) => {}
-            }
-        }
-    }
-
     /// Sends a round and moves the cursor over it.
     async fn round(&mut self, batch: Batch, sending: &Sending, stop: &CancellationToken) {
         let queue = self.to.config.queue;
@@ -325,9 +258,12 @@ impl Desk {
                     Some(lane) => ended.extend(lane),
                     None => return Ended::Done,
                 },
-                _ = look.tick() => if self.is_over_budget(received) {
-                    return Ended::OverBudget;
-                },
+                _ = look.tick() => {
+                    self.publish();
+                    if self.is_over_budget(received) {
+                        return Ended::OverBudget;
+                    }
+                }
                 () = &mut stopped => return Ended::Stopped,
             }
         }
@@ -379,65 +315,6 @@ impl Desk {
 
     fn now(&self) -> Timestamp {
         (self.to.clock)()
-    }
-
-    fn is_over_budget(&self, oldest: Option<Timestamp>) -> bool {
-        let config = &self.to.config;
-        let late = config.max_backlog_age.zip(oldest);
-        late.is_some_and(|(age, oldest)| oldest < self.now().minus(age))
-            || self.to.store.journal_bytes_from(self.place.number) > config.max_backlog_bytes
-    }
-
-    /// Passes over what is beyond the budget, an eighth of it more, so that there is some room again.
-    async fn skip(&mut self) {
-        let config = self.to.config.clone();
-        let budget = config.max_backlog_bytes;
-        let below = match self.to.store.journal_bytes_from(self.place.number) > budget {
-            true => self.to.store.journal_last_bytes(budget - budget / 8),
-            false => 0,
-        };
-        let before = config
-            .max_backlog_age
-            .map_or(Timestamp::from_ms(i64::MIN), |age| self.now().minus(age));
-        loop {
-            let passed = self.with_tail(move |tail| {
-                let skipped = tail.skip(below, before, SKIP)?;
-                Ok((skipped, tail.place()))
-            });
-            let Some((skipped, place)) = passed.await else {
-                return;
-            };
-            let store = &self.to.store;
-            let bytes = store
-                .journal_bytes_from(self.place.number)
-                .saturating_sub(store.journal_bytes_from(place.number));
-            self.pass(place);
-            self.declare(skipped.samples, skipped.times, bytes);
-            self.publish();
-            if skipped.done {
-                return;
-            }
-        }
-    }
-
-    /// A gap, or more of the one before.
-    fn declare(&mut self, samples: u64, times: Option<(i64, i64)>, bytes: u64) {
-        if samples == 0 {
-            return;
-        }
-        if !self.gap_open {
-            let (remote_name, samples) = (&self.to.config.name, samples);
-            tracing::warn!(
-                remote_name,
-                samples,
-                "the backlog is over its budget; the oldest samples are not sent"
-            );
-        }
-        let now = self.now();
-        self.to.instruments.gap(samples, self.gap_open);
-        self.totals.gap(samples, times, bytes, now, self.gap_open);
-        self.gap_open = true;
-        self.note();
     }
 
     /// Everything before a place is done with.

@@ -52,6 +52,8 @@ pub(crate) struct Index {
 pub(crate) struct Contents {
     /// The series of each tenant, in order of ids.
     pub(crate) series: Vec<(Tenant, SeriesList)>,
+    /// Of each tenant, a number above those of all series that were dropped.
+    pub(crate) above_dropped: Vec<(Tenant, u32)>,
     /// The blocks, by rising gen.
     pub(crate) blocks: Vec<BlockMeta>,
     /// The number up to which a window's rows are in blocks.

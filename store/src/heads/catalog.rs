@@ -22,6 +22,9 @@ impl Heads {
         for (tenant, series) in contents.series {
             partition.head(&tenant).registry.load(&series);
         }
+        for (tenant, below) in contents.above_dropped {
+            partition.head(&tenant).registry.reserve(below);
+        }
         for meta in contents.blocks {
             let tenant = meta.tenant.clone();
             partition.head(&tenant).add_block(blocks.file(meta));

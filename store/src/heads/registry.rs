@@ -100,6 +100,11 @@ impl Registry {
         }
     }
 
+    /// No new series gets a number below this one.
+    pub(crate) fn reserve(&mut self, below: u32) {
+        self.next = self.next.max(below);
+    }
+
     fn load_one(&mut self, series: u32, pairs: &[u32], metric: u32) {
         if series < self.next {
             return;

@@ -165,6 +165,7 @@ impl World {
             }
             let contents = Contents {
                 series: vec![(tenant(), series)],
+                above_dropped: Vec::new(),
                 blocks: kept.blocks.clone(),
                 sealed: kept
                     .sealed

@@ -377,6 +377,10 @@ impl Loaded {
                 .sealed
                 .push((tenant.clone(), Window::of(*start), *number));
         }
+        for (tenant, dropped) in &self.small.tenants {
+            let above = dropped.max().map_or(0, |last| last.saturating_add(1));
+            contents.above_dropped.push((tenant.clone(), above));
+        }
         let mut state = State::new(self.small);
         for ((pairs, series), list) in self.pages.into_iter().zip(&self.series) {
             state

@@ -137,3 +137,15 @@ impl From<page::PageError> for FileError {
         damaged(error.to_string())
     }
 }
+
+/// Decodes all of a page but its sum as chunks of `count` values; how many there are, or `None` if it is malformed.
+pub(crate) fn read_page(bytes: &[u8], count: usize) -> Option<usize> {
+    let mut page = page::Page::parse(bytes).ok()?;
+    let (mut values, mut chunks) = (Vec::new(), 0);
+    while let Some((_, _, body)) = page.next().ok()? {
+        values.clear();
+        crate::chunk::decode(body, count, &mut values).ok()?;
+        chunks += 1;
+    }
+    Some(chunks)
+}

@@ -32,6 +32,8 @@ pub mod ring;
 mod rings;
 #[allow(dead_code, reason = "maintenance comes next")]
 mod seal;
+#[doc(hidden)]
+pub mod seam;
 mod store;
 mod subset;
 mod tail;

@@ -83,6 +83,9 @@ const MODES: [Mode; 32] = [
 /// Modes in the order of trial.
 const CANDIDATES: [u8; 16] = [0, 2, 3, 19, 9, 25, 1, 4, 6, 5, 7, 8, 22, 18, 10, 11];
 
+/// Modes to try with a rest: exporters divide what they read by powers of ten, often twice.
+pub const MODES_OF_DIVISION: [u8; 5] = [6, 9, 3, 8, 7];
+
 /// Multiples of memory pages are worth a mode from here on.
 const LARGE: f64 = 1_048_576.0; // 2^20
 
@@ -104,6 +107,13 @@ pub(crate) fn mantissa(value: f64, mode: u8) -> Option<i64> {
     }
 }
 
+/// The integer whose float is nearest to a value; `None` if there is none.
+#[inline]
+pub fn nearest(value: f64, mode: u8) -> Option<i64> {
+    let scaled = value * MODES[mode as usize & 31].scale;
+    (scaled.abs() < MAX_MANTISSA).then(|| (scaled + ROUND - ROUND) as i64)
+}
+
 /// The value that an integer stands for in a mode.
 #[inline]
 pub fn float(n: i64, mode: u8) -> f64 {
@@ -111,20 +121,46 @@ pub fn float(n: i64, mode: u8) -> f64 {
     n as f64 * mode.times / mode.by
 }
 
-/// The mantissas of all values; false if one has none.
+/// Appends the values that integers stand for in a mode.
 #[inline]
+pub fn floats(list: &[i64], mode: u8, out: &mut Vec<f64>) {
+    let mode = &MODES[mode as usize & 31];
+    // A factor of 1 changes no bit.
+    if mode.by != 1.0 {
+        out.extend(list.iter().map(|n| *n as f64 * mode.times / mode.by));
+    } else {
+        out.extend(list.iter().map(|n| *n as f64 * mode.times));
+    }
+}
+
+/// The mantissas of all values; false if one has none.
 fn fits(values: &[f64], mode: u8, out: &mut Vec<i64>) -> bool {
+    let mode = &MODES[mode as usize & 31];
+    if mode.by != 1.0 {
+        fits_with(values, mode.scale, |n| n / mode.by, out)
+    } else {
+        fits_with(values, mode.scale, |n| n * mode.times, out)
+    }
+}
+
+#[inline]
+fn fits_with(values: &[f64], scale: f64, back: impl Fn(f64) -> f64, out: &mut Vec<i64>) -> bool {
     out.clear();
-    let (mut before, mut n) = (None, 0);
-    for value in values {
-        if before != Some(value.to_bits()) {
-            match mantissa(*value, mode) {
-                Some(found) => n = found,
-                None => return false,
-            }
-            before = Some(value.to_bits());
+    out.resize(values.len(), 0);
+    for (values, out) in values.chunks(8).zip(out.chunks_mut(8)) {
+        let mut wrong = 0;
+        for (value, out) in values.iter().zip(out) {
+            let scaled = value * scale;
+            let rounded = scaled + ROUND;
+            let again = back(rounded - ROUND);
+            // A NaN is not below it either.
+            wrong |= u64::from(!(scaled.abs() < MAX_MANTISSA)) | (again.to_bits() ^ value.to_bits());
+            // Between 2^52 and 2^53 the bits of neighbours differ by 1.
+            *out = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i64;
         }
-        out.push(n);
+        if wrong != 0 {
+            return false;
+        }
     }
     true
 }

@@ -184,7 +184,7 @@ fn plan(group: &SealGroup, writer: &mut Writer) -> Result<Plan, FileError> {
     for rows in &group.rows {
         match rows {
             Rows::Frozen(piece) => stamps.extend(piece.stamps().map_err(|_| unreadable(chunk::ChunkError))?),
-            Rows::Closed(rows) => stamps.extend(rows.stamps()),
+            Rows::Closed(rows) => stamps.extend_from_slice(rows.stamps()),
         }
     }
     let order = match stamps.is_sorted_by(|a, b| a.0 < b.0) {

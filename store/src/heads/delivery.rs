@@ -1,6 +1,7 @@
 //! Rows of a batch's group on their way into heads.
 
 use wire::batch::Group as Rows;
+use wire::message::HistogramCell;
 
 use super::group::{Closed, Group, Values};
 use super::layout::Part;
@@ -31,6 +32,8 @@ pub(crate) struct Delivery<'a> {
     order: u64,
     /// Taken rows by window.
     windows: Vec<(Window, Vec<u32>)>,
+    /// Histograms of taken rows: the place of the window and that of the cell, sorted.
+    histograms: Vec<(u32, u32)>,
     span: Option<(i64, i64)>,
     /// Every cell has a value.
     whole: bool,
@@ -75,23 +78,32 @@ impl<'a> Delivery<'a> {
             let (first, last) = span.unwrap_or((time, time));
             span = Some((first.min(time), last.max(time)));
             let window = Window::of(time);
-            match windows.iter_mut().find(|(w, _)| *w == window) {
-                Some((_, list)) => list.push(r as u32),
-                None => windows.push((window, vec![r as u32])),
+            match windows.binary_search_by_key(&window, |(w, _)| *w) {
+                Ok(at) => windows[at].1.push(r as u32),
+                Err(at) => windows.insert(at, (window, vec![r as u32])),
             }
         }
+        let place = |(at, cell): (usize, &HistogramCell)| {
+            let row = rows.rows.get(cell.row as usize)?;
+            let window = windows.binary_search_by_key(&Window::of(row.time.ms()), |(w, _)| *w);
+            let taken = take.get(cell.row as usize) == Some(&true);
+            Some((window.ok().filter(|_| taken)? as u32, at as u32))
+        };
+        let mut histograms: Vec<(u32, u32)> = rows.histograms.iter().enumerate().filter_map(place).collect();
+        histograms.sort_unstable();
         Delivery {
             rows,
             owner,
             arrival,
             order,
             windows,
+            histograms,
             span,
             whole: rows.present.is_none() && rows.values.len() == rows.series.len() * rows.rows.len(),
         }
     }
 
-    /// Taken rows by window.
+    /// Taken rows by window, in order of windows.
     pub(crate) fn windows(&self) -> &[(Window, Vec<u32>)] {
         &self.windows
     }
@@ -143,6 +155,24 @@ impl<'a> Delivery<'a> {
             true => part.positions().len() as u64,
             false => self.cells(part, row).flatten().count() as u64,
         }
+    }
+
+    /// Whether a part's series have anything in the rows of a window.
+    pub(crate) fn has_any(&self, part: &Part, window: usize) -> bool {
+        let (_, rows) = &self.windows[window];
+        let of_part = |position: &u32| part.positions().binary_search(position).is_ok();
+        self.whole
+            || rows.iter().any(|row| self.count(part, *row) > 0)
+            || self.histograms(window).any(|cell| of_part(&cell.position))
+    }
+
+    /// Histograms in the rows of a window, in the batch's order.
+    pub(crate) fn histograms(&self, window: usize) -> impl Iterator<Item = &HistogramCell> {
+        let start = self.histograms.partition_point(|(at, _)| (*at as usize) < window);
+        let of_window = self.histograms[start..].iter();
+        of_window
+            .take_while(move |(at, _)| *at as usize == window)
+            .filter_map(|(_, cell)| self.rows.histograms.get(*cell as usize))
     }
 
     /// Adds a row to a group's open rows.

@@ -142,6 +142,9 @@ impl Group {
 
     /// Begins to hold a window; true if the window's list lacks the group, which it has from now on.
     pub(crate) fn list(&mut self, window: Window) -> bool {
+        if self.fresh.window == window && !self.fresh.rows.is_empty() {
+            return false;
+        }
         !std::mem::replace(&mut self.window(window).listed, true)
     }
 
@@ -163,7 +166,7 @@ impl Group {
         }
         let window = Window::of(time);
         let Ok(at) = self.find(window) else { return false };
-        self.open_of(window).any(|rows| rows.times().contains(&time))
+        self.open_of(window).any(|rows| rows.times().any(|t| t == time))
             || self.windows[at].segments.iter().any(|s| s.rows.holds(time))
     }
 

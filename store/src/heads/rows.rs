@@ -8,8 +8,8 @@ const FIRST: usize = 4;
 /// Up to a piece of rows.
 #[derive(Debug, Default)]
 pub(crate) struct OpenRows {
-    times: Vec<i64>,
-    orders: Vec<u64>,
+    /// Times and orders.
+    stamps: Vec<(i64, u64)>,
     values: Vec<f64>,
     /// A mask of rows per series; empty while nothing is absent.
     present: Vec<u32>,
@@ -17,40 +17,39 @@ pub(crate) struct OpenRows {
 
 impl OpenRows {
     pub(crate) fn len(&self) -> usize {
-        self.times.len()
+        self.stamps.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.times.is_empty()
+        self.stamps.is_empty()
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.times.len() >= ROWS
+        self.stamps.len() >= ROWS
     }
 
-    pub(crate) fn times(&self) -> &[i64] {
-        &self.times
+    pub(crate) fn times(&self) -> impl Iterator<Item = i64> + '_ {
+        self.stamps.iter().map(|(time, _)| *time)
     }
 
     /// Times and orders of the rows.
-    pub(crate) fn stamps(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
-        self.times.iter().copied().zip(self.orders.iter().copied())
+    pub(crate) fn stamps(&self) -> &[(i64, u64)] {
+        &self.stamps
     }
 
     fn start(&mut self, time: i64, order: u64, series: usize) {
-        let rows = self.times.len();
+        let rows = self.stamps.len();
         if self.values.capacity() < (rows + 1) * series {
             let room = (2 * rows).clamp(FIRST, ROWS);
             self.values.reserve_exact(room * series - self.values.len());
         }
-        self.times.push(time);
-        self.orders.push(order);
+        self.stamps.push((time, order));
     }
 
     /// Adds a row with a value of each of the group's `series`.
     pub(crate) fn push(&mut self, time: i64, order: u64, row: impl ExactSizeIterator<Item = f64>) {
         self.start(time, order, row.len());
-        let bit = 1u32 << (self.times.len() - 1);
+        let bit = 1u32 << (self.stamps.len() - 1);
         self.values.extend(row);
         self.present.iter_mut().for_each(|mask| *mask |= bit);
     }
@@ -64,7 +63,7 @@ impl OpenRows {
     ) {
         let series = row.len();
         self.start(time, order, series);
-        let bit = 1u32 << (self.times.len() - 1);
+        let bit = 1u32 << (self.stamps.len() - 1);
         if self.present.is_empty() {
             self.present.resize(series, bit - 1);
         }
@@ -76,7 +75,7 @@ impl OpenRows {
 
     /// The rows that a series has, as a mask.
     pub(crate) fn mask(&self, position: usize) -> u32 {
-        let all = u32::MAX >> (32 - self.times.len().clamp(1, 32));
+        let all = u32::MAX >> (32 - self.stamps.len().clamp(1, 32));
         self.present.get(position).copied().unwrap_or(all)
     }
 
@@ -87,34 +86,28 @@ impl OpenRows {
 
     /// Appends the value of a series in each row, absent or not.
     pub(crate) fn column(&self, position: usize, out: &mut Vec<f64>) {
-        let series = self.values.len() / self.times.len().max(1);
+        let series = self.values.len() / self.stamps.len().max(1);
         out.extend(self.values.iter().skip(position).step_by(series.max(1)));
     }
 
     /// The samples of a series, as (time, order, value).
     pub(crate) fn samples(&self, position: usize) -> impl Iterator<Item = (i64, u64, f64)> + '_ {
         let mask = self.mask(position);
-        let series = self.values.len() / self.times.len().max(1);
-        (0..self.times.len())
+        let series = self.values.len() / self.stamps.len().max(1);
+        (0..self.stamps.len())
             .filter(move |row| mask >> row & 1 == 1)
             .map(move |row| {
-                (
-                    self.times[row],
-                    self.orders[row],
-                    self.values[row * series + position],
-                )
+                let (time, order) = self.stamps[row];
+                (time, order, self.values[row * series + position])
             })
     }
 
     /// Freezes all rows, in order of time. `modes` has the mode of each series, as a hint.
     pub(crate) fn freeze(&self, modes: &mut [u8], freezer: &mut Freezer) -> Piece {
-        let rows = self.times.len();
+        let rows = self.stamps.len();
         let mut by_time: Vec<usize> = (0..rows).collect();
-        by_time.sort_by_key(|row| (self.times[*row], self.orders[*row]));
-        let stamps: Vec<(i64, u64)> = by_time
-            .iter()
-            .map(|row| (self.times[*row], self.orders[*row]))
-            .collect();
+        by_time.sort_by_key(|row| self.stamps[*row]);
+        let stamps: Vec<(i64, u64)> = by_time.iter().map(|row| self.stamps[*row]).collect();
         let series = modes.len();
         freezer.freeze(&stamps, modes, |position, column| {
             match self.present.get(position) {
@@ -140,8 +133,7 @@ impl OpenRows {
 
     /// Empties it for more rows; room is kept.
     pub(crate) fn clear(&mut self) {
-        self.times.clear();
-        self.orders.clear();
+        self.stamps.clear();
         self.values.clear();
         self.present = Vec::new();
     }
@@ -153,7 +145,6 @@ impl OpenRows {
 
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
-        8 * (self.values.capacity() + self.times.capacity() + self.orders.capacity())
-            + 4 * self.present.capacity()
+        8 * (self.values.capacity() + 2 * self.stamps.capacity()) + 4 * self.present.capacity()
     }
 }

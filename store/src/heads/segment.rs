@@ -24,7 +24,7 @@ impl Rows {
     pub(crate) fn holds(&self, time: i64) -> bool {
         match self {
             Rows::Frozen(piece) => piece.holds(time),
-            Rows::Closed(rows) => rows.times().contains(&time),
+            Rows::Closed(rows) => rows.times().any(|t| t == time),
         }
     }
 
@@ -32,7 +32,7 @@ impl Rows {
     pub(crate) fn meets(&self, start: i64, end: i64) -> bool {
         match self {
             Rows::Frozen(piece) => piece.first() <= end && piece.last() >= start,
-            Rows::Closed(rows) => rows.times().iter().any(|time| (start..=end).contains(time)),
+            Rows::Closed(rows) => rows.times().any(|time| (start..=end).contains(&time)),
         }
     }
 

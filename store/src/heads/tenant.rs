@@ -268,6 +268,9 @@ impl TenantHead {
             if arrival.replayed && arrival.number <= sealed {
                 continue;
             }
+            if !delivery.has_any(part, at) {
+                continue;
+            }
             self.note(part, *window, arrival);
             let Some(Some(group)) = self.groups.get_mut(part.group() as usize) else {
                 continue;
@@ -275,9 +278,10 @@ impl TenantHead {
             let mut tally = WindowTally::default();
             let bulk = delivery.bulk(part, at, group);
             for row in rows {
-                tally.tally.taken += delivery.count(part, *row);
+                let count = delivery.count(part, *row);
+                tally.tally.taken += count;
                 self.count_repeats(part, delivery, (*row, stored), &mut tally);
-                if bulk.is_none() {
+                if bulk.is_none() && count > 0 {
                     self.push(part, delivery, *row, &mut jobs);
                 }
             }
@@ -337,7 +341,7 @@ impl TenantHead {
         (at, stored): (usize, &Stored),
         tally: &mut WindowTally,
     ) {
-        let (window, rows) = &delivery.windows()[at];
+        let (window, _) = &delivery.windows()[at];
         let (Some(Some(group)), Some(head)) = (
             self.groups.get(part.group() as usize),
             self.windows.get_mut(window),
@@ -345,8 +349,8 @@ impl TenantHead {
             return;
         };
         let sealing = self.sealing.get(window).map(|head| head.histograms.clone());
-        for cell in &delivery.rows.histograms {
-            let (true, Some(histogram)) = (rows.contains(&cell.row), &cell.histogram) else {
+        for cell in delivery.histograms(at) {
+            let Some(histogram) = &cell.histogram else {
                 continue;
             };
             let Ok(at) = part.positions().binary_search(&cell.position) else {

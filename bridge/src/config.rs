@@ -11,7 +11,7 @@ use wire::{DeviceName, Timestamp};
 use crate::forward::RemoteWrite;
 use crate::hashrings::HashringFile;
 use crate::ingest::wall_clock;
-use crate::memory;
+use crate::memory::Budgets;
 
 /// Settings of a bridge; the default is Prometheus's where Prometheus has the setting.
 #[derive(Debug, Clone)]
@@ -23,8 +23,7 @@ pub struct Config {
     /// The wall clock; a seam for tests.
     pub clock: fn() -> Timestamp,
     /// Payload bytes that devices may have been granted and that are not yet committed, in all. Each connected device
-    /// holds 64 KiB of it at least. Default: a quarter of the memory (the control group's `memory.max`, else the
-    /// machine's), at least 256 MiB and at most 4 GiB.
+    /// holds 64 KiB of it at least. Default: that of [`Budgets::of_percent`] 60.
     pub ingest_budget: u64,
     /// Backlog payload bytes per second of all devices together; 0: no limit beside the credit.
     pub backlog_rate: u64,
@@ -45,18 +44,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults for a bridge of this name on this machine: the ingest budget goes by its memory, which is read here.
+    /// The defaults for a bridge of this name on this machine: its shares of the memory, which is read here.
     pub fn new(client_id: DeviceName) -> Self {
+        let budgets = Budgets::of_percent(60);
         Config {
             client_id,
             shards: None,
             clock: wall_clock,
-            ingest_budget: memory::ingest_budget(),
+            ingest_budget: budgets.ingest,
             backlog_rate: 0,
             lookback_delta: Duration::from_secs(300),
             query_timeout: Duration::from_secs(120),
             query_concurrency: 20,
-            query_max_samples: 50_000_000,
+            query_max_samples: budgets.query_samples,
             remote_write: watch::channel(Vec::new()).1,
             ack_after: None,
             hashrings: None,

@@ -32,6 +32,7 @@ use self::mqtt::Link;
 pub use config::{BridgeError, Config, Listeners, MqttEndpoint};
 pub use forward::{RemoteWrite, RemoteWriteError, RemoteWriteFile, check as check_remote_write};
 pub use hashrings::{HashringFile, HashringFileError};
+pub use memory::Budgets;
 
 /// Acks that may wait for the broker's connection.
 const ACKS: usize = 16_384;

@@ -1,4 +1,4 @@
-//! How much memory this process may use, from what Linux says, and what of it devices may fill.
+//! How much memory this process may use, from what Linux says, and what of it each part may fill.
 //!
 //! A control group (v2) limits all below it, so the least `memory.max` from the process's group up to the root counts;
 //! without one it is the machine's memory. What cannot be read counts as not limited.
@@ -6,17 +6,50 @@
 use std::fs;
 use std::path::Path;
 
-/// Bounds of the default ingest budget, bytes.
-const LEAST_BUDGET: u64 = 256 << 20;
-const MOST_BUDGET: u64 = 4 << 30;
+/// What is assumed where Linux does not say.
+const UNKNOWN: u64 = 1 << 30;
 
-/// The default ingest budget in bytes: a quarter of the memory, within the bounds.
-pub(crate) fn ingest_budget() -> u64 {
-    budget_of(memory_bytes())
+/// Bounds of the ingest budget, bytes.
+const LEAST_INGEST: u64 = 64 << 20;
+const MOST_INGEST: u64 = 4 << 30;
+
+/// Bounds of the samples that a query may hold, Prometheus's default above.
+const LEAST_SAMPLES: u64 = 1_000_000;
+const MOST_SAMPLES: u64 = 50_000_000;
+
+/// Bytes of a sample that a query holds: time and value.
+const SAMPLE_BYTES: u64 = 16;
+
+/// What of the allowed memory each part may fill. Of the whole, rows in memory have half, late ones a tenth of it,
+/// payloads that devices were granted a fifth, and a query a fifth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// Bytes of rows in memory at which windows are sealed early (`store::Config::head_bytes`).
+    pub heads: usize,
+    /// The same of late rows (`store::Config::late_bytes`).
+    pub late: usize,
+    /// Payload bytes that devices may have been granted and that are not yet committed.
+    pub ingest: u64,
+    /// Samples that a query may hold at once.
+    pub query_samples: u64,
 }
 
-fn budget_of(memory: Option<u64>) -> u64 {
-    memory.map_or(LEAST_BUDGET, |bytes| (bytes / 4).clamp(LEAST_BUDGET, MOST_BUDGET))
+impl Budgets {
+    /// The budgets of a percentage of this process's memory: the control group's `memory.max`, else the machine's.
+    pub fn of_percent(percent: u8) -> Self {
+        Budgets::of(memory_bytes().unwrap_or(UNKNOWN), percent)
+    }
+
+    fn of(memory: u64, percent: u8) -> Self {
+        let allowed = memory / 100 * u64::from(percent.min(100));
+        let bytes = |share: u64| usize::try_from(allowed / 10 * share).unwrap_or(usize::MAX);
+        Budgets {
+            heads: bytes(5),
+            late: bytes(1),
+            ingest: (allowed / 5).clamp(LEAST_INGEST, MOST_INGEST),
+            query_samples: (allowed / 5 / SAMPLE_BYTES).clamp(LEAST_SAMPLES, MOST_SAMPLES),
+        }
+    }
 }
 
 fn memory_bytes() -> Option<u64> {
@@ -79,12 +112,17 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_a_quarter_of_the_memory_within_its_bounds() {
-        assert_eq!(budget_of(Some(8 << 30)), 2 << 30);
-        assert_eq!(budget_of(Some(512 << 20)), LEAST_BUDGET);
-        assert_eq!(budget_of(Some(1 << 40)), MOST_BUDGET);
-        assert_eq!(budget_of(None), LEAST_BUDGET);
-        let real = ingest_budget();
-        assert!((LEAST_BUDGET..=MOST_BUDGET).contains(&real));
+    fn the_budgets_share_what_is_allowed() {
+        let budgets = Budgets::of(10 << 30, 60);
+        let sum = budgets.heads as u64 + budgets.late as u64 + budgets.ingest;
+        assert!(
+            sum + budgets.query_samples * SAMPLE_BYTES <= 6 << 30,
+            "{budgets:?}"
+        );
+        assert!(budgets.heads as u64 > (3 << 30) - 1000 && budgets.query_samples == MOST_SAMPLES);
+        let small = Budgets::of(256 << 20, 60);
+        assert_eq!((small.ingest, small.query_samples), (LEAST_INGEST, 2_013_265));
+        assert_eq!(Budgets::of(1 << 42, 100).ingest, MOST_INGEST);
+        assert!(Budgets::of_percent(60).heads > 0);
     }
 }

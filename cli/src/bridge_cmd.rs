@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output::Output;
 use crate::server::{bind, bridge_name, open_store};
-use crate::settings::{HTTP, ReceiveArgs, SiteArgs, StorageArgs};
+use crate::settings::{HTTP, SiteArgs};
 use crate::signals;
+use crate::storage::StorageArgs;
 
 /// Arguments of `backhaul bridge`.
 #[derive(Debug, Args)]
@@ -24,8 +25,6 @@ pub(crate) struct BridgeArgs {
     broker: String,
     #[command(flatten)]
     storage: StorageArgs,
-    #[command(flatten)]
-    receive: ReceiveArgs,
 }
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reloads hashrings and destinations.
@@ -34,20 +33,16 @@ pub(crate) async fn run(args: BridgeArgs, out: &mut Output) -> Result<()> {
     let http = bind(args.site.http(&settings, HTTP)?, "--web.listen-address").await?;
     let (host, port) = host_and_port(&args.broker)?;
     let tls = client_config(&ClientFiles::in_folder(&folder.certs(), "bridge"))?;
-    let (storage, size) = args.storage.resolve(&settings, &folder);
-    let hashrings = args.receive.resolve(&settings);
-    let store = open_store(&storage, size, hashrings.as_ref(), out).await?;
+    let storage = args.storage.resolve(&settings.storage, &folder);
+    let store = open_store(&storage, out).await?;
     tracing::info!(http = %http.local_addr()?, broker = %args.broker, "serving");
 
     let registry = Registry::new();
     device_agent::process::register(&registry, "backhaul bridge")?;
     let shutdown = CancellationToken::new();
-    let rings = hashrings.as_ref().map(|file| Arc::clone(&file.reload));
+    let rings = storage.hashrings.as_ref().map(|file| Arc::clone(&file.reload));
     let destinations = args.site.destinations(&settings);
-    let config = destinations.configure(bridge::Config {
-        hashrings,
-        ..bridge::Config::new(bridge_name()?)
-    });
+    let config = destinations.configure(storage.configure(bridge::Config::new(bridge_name()?)));
     let stop = signals::until_stop(move || {
         destinations.reload();
         if let Some(rings) = &rings {

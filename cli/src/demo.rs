@@ -23,12 +23,12 @@ use crate::destinations::Destinations;
 use crate::folder::Folder;
 use crate::output::Output;
 use crate::server::{Server, ServerConfig};
-use crate::settings::RETENTION_SIZE;
 use crate::signals;
 use crate::simulate::device::{Fleet, Pace, Plan, Wal};
 use crate::simulate::meter::Meter;
 use crate::simulate::names;
 use crate::simulate::source::Source;
+use crate::storage::Storage;
 use equation::Summary;
 use host::HostAgent;
 use progress::Progress;
@@ -99,11 +99,9 @@ pub(crate) async fn run(args: DemoArgs, out: &mut Output) -> Result<()> {
 
 fn server_config(args: &DemoArgs, folder: &Folder) -> ServerConfig {
     ServerConfig {
-        storage: folder.data(),
+        storage: Storage::of_folder(folder.data()),
         http: args.http,
         mqtt: args.mqtt,
-        retention_size: RETENTION_SIZE,
-        hashrings: None,
         destinations: Destinations::none(),
         folder: folder.clone(),
     }

@@ -16,6 +16,7 @@ mod server;
 mod settings;
 mod signals;
 mod simulate;
+mod storage;
 
 use std::process::ExitCode;
 

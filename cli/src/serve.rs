@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output::Output;
 use crate::server::{Server, ServerConfig};
-use crate::settings::{HTTP, ReceiveArgs, SiteArgs, StorageArgs};
+use crate::settings::{HTTP, SiteArgs};
 use crate::signals;
+use crate::storage::StorageArgs;
 
 /// Arguments of `backhaul serve`; certificates are made in DIR/certs if there are none.
 #[derive(Debug, Args)]
@@ -21,20 +22,15 @@ pub(crate) struct ServeArgs {
     mqtt: Option<SocketAddr>,
     #[command(flatten)]
     storage: StorageArgs,
-    #[command(flatten)]
-    receive: ReceiveArgs,
 }
 
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads certificates, CRL, hashrings and destinations.
 pub(crate) async fn run(args: ServeArgs, out: &mut Output) -> Result<()> {
     let (settings, folder) = args.site.read()?;
-    let (storage, retention_size) = args.storage.resolve(&settings, &folder);
     let config = ServerConfig {
         http: args.site.http(&settings, HTTP)?,
         mqtt: settings.mqtt(args.mqtt),
-        storage,
-        retention_size,
-        hashrings: args.receive.resolve(&settings),
+        storage: args.storage.resolve(&settings.storage, &folder),
         destinations: args.site.destinations(&settings),
         folder,
     };

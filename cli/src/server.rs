@@ -1,7 +1,7 @@
 //! Broker and bridge in one process, for serve and demo.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -14,28 +14,24 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wire::units::ByteSize;
 
 use crate::destinations::Destinations;
 use crate::folder::{Folder, SocketFolder};
 use crate::output::Output;
 use crate::replay;
+use crate::storage::Storage;
 
 /// What a server needs to know.
 #[derive(Debug)]
 pub(crate) struct ServerConfig {
     /// DIR: certificates, and the bridge's socket.
     pub(crate) folder: Folder,
-    /// Folder of the store.
-    pub(crate) storage: PathBuf,
+    /// The store.
+    pub(crate) storage: Storage,
     /// Address of the HTTP API.
     pub(crate) http: SocketAddr,
     /// Address for devices.
     pub(crate) mqtt: SocketAddr,
-    /// Bytes at which granting stops.
-    pub(crate) retention_size: ByteSize,
-    /// The hashring file.
-    pub(crate) hashrings: Option<HashringFile>,
     /// Where everything is sent on to.
     pub(crate) destinations: Destinations,
 }
@@ -68,19 +64,13 @@ pub(crate) async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener>
 }
 
 /// Opens a store while a person watches.
-pub(crate) async fn open_store(
-    path: &Path,
-    retention_size: ByteSize,
-    hashrings: Option<&HashringFile>,
-    out: &Output,
-) -> Result<Arc<Store>> {
-    let rings = hashrings.map(HashringFile::read).transpose();
+pub(crate) async fn open_store(storage: &Storage, out: &Output) -> Result<Arc<Store>> {
+    let rings = storage.hashrings.as_ref().map(HashringFile::read).transpose();
     let config = store::Config {
         hashrings: rings.context("--receive.hashrings-file")?.unwrap_or_default(),
-        retention_size: retention_size.get(),
-        ..store::Config::default()
+        ..storage.config.clone()
     };
-    let path = path.to_owned();
+    let path = storage.path.clone();
     let mut progress = replay::Progress::new(out.is_watched());
     let opened =
         tokio::task::spawn_blocking(move || Store::open(&path, config, &mut |step| progress.show(step)));
@@ -100,8 +90,7 @@ impl Server {
         let mqtt = bind(config.mqtt, "--mqtt").await?;
         let http = bind(config.http, "--web.listen-address").await?;
         let (mqtt_address, http_address) = (mqtt.local_addr()?, http.local_addr()?);
-        let hashrings = config.hashrings.as_ref();
-        let store = open_store(&config.storage, config.retention_size, hashrings, out).await?;
+        let store = open_store(&config.storage, out).await?;
 
         let socket = config.folder.socket_folder()?;
         let unix = bind_socket(&socket.socket())?;
@@ -117,11 +106,13 @@ impl Server {
             http: None,
         };
         let broker = broker::run(broker_config, listeners, registry.clone(), broker_stop.clone());
-        let rings = config.hashrings.as_ref().map(|file| Arc::clone(&file.reload));
-        let bridge_config = config.destinations.configure(bridge::Config {
-            hashrings: config.hashrings,
-            ..bridge::Config::new(bridge_name()?)
-        });
+        let rings = config
+            .storage
+            .hashrings
+            .as_ref()
+            .map(|file| Arc::clone(&file.reload));
+        let bridge_config = config.storage.configure(bridge::Config::new(bridge_name()?));
+        let bridge_config = config.destinations.configure(bridge_config);
         let bridge = bridge::run(
             bridge_config,
             bridge::Listeners { http },

@@ -2,18 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bridge::HashringFile;
 use bridge::{RemoteWrite, RemoteWriteFile};
 use clap::Args;
 use serde::Deserialize;
-use store::ring::Algorithm;
-use wire::units::ByteSize;
 
 use crate::destinations::Destinations;
 use crate::folder::Folder;
+use crate::storage::{RawMemory, RawReceive, RawStorage, StorageFile};
 
 /// Flags of the HTTP listener.
 #[derive(Debug, Args)]
@@ -38,44 +35,6 @@ pub(crate) struct SiteArgs {
     #[command(flatten)]
     web: WebArgs,
 }
-
-/// Flags of the store.
-#[derive(Debug, Args)]
-pub(crate) struct StorageArgs {
-    /// Folder of the store [default: DIR/data]
-    #[arg(long = "storage.path")]
-    path: Option<PathBuf>,
-    /// Bytes at which the bridge stops granting [default: 2GB]
-    #[arg(long = "storage.retention.size")]
-    retention_size: Option<ByteSize>,
-}
-
-/// Flags of the hashring, as Thanos Receive has them.
-#[derive(Debug, Args)]
-pub(crate) struct ReceiveArgs {
-    /// Hashring file in Thanos Receive's format; its endpoints name partitions of the store [default: one ketama ring of
-    /// p000 to p003]. Read again when it changes and on SIGHUP
-    #[arg(long = "receive.hashrings-file")]
-    hashrings_file: Option<PathBuf>,
-    /// How rings of the file hash that do not say it: hashmod or ketama [default: hashmod]
-    #[arg(long = "receive.hashrings-algorithm")]
-    hashrings_algorithm: Option<Algorithm>,
-}
-
-impl ReceiveArgs {
-    /// The hashring file to follow, if there is one.
-    pub(crate) fn resolve(self, settings: &Settings) -> Option<HashringFile> {
-        let algorithm = self.hashrings_algorithm.or(settings.hashrings_algorithm);
-        Some(HashringFile {
-            path: self.hashrings_file.or_else(|| settings.hashrings_file.clone())?,
-            algorithm: algorithm.unwrap_or(Algorithm::Hashmod),
-            reload: Arc::default(),
-        })
-    }
-}
-
-/// The default of `--storage.retention.size`.
-pub(crate) const RETENTION_SIZE: ByteSize = ByteSize::new(2 << 30);
 
 /// The default address for devices.
 const MQTT: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 8883));
@@ -104,22 +63,6 @@ impl SiteArgs {
     /// Address of the HTTP listener.
     pub(crate) fn http(&self, settings: &Settings, default: SocketAddr) -> Result<SocketAddr> {
         self.web.checked(settings.http, default)
-    }
-}
-
-impl StorageArgs {
-    /// Folder and size of the store.
-    pub(crate) fn resolve(self, settings: &Settings, folder: &Folder) -> (PathBuf, ByteSize) {
-        let path = self
-            .path
-            .or_else(|| settings.storage_path.clone())
-            .unwrap_or_else(|| folder.data());
-        (
-            path,
-            self.retention_size
-                .or(settings.retention_size)
-                .unwrap_or(RETENTION_SIZE),
-        )
     }
 }
 
@@ -157,10 +100,8 @@ pub(crate) struct Settings {
     dir: Option<PathBuf>,
     http: Option<SocketAddr>,
     mqtt: Option<SocketAddr>,
-    storage_path: Option<PathBuf>,
-    retention_size: Option<ByteSize>,
-    hashrings_file: Option<PathBuf>,
-    hashrings_algorithm: Option<Algorithm>,
+    /// The store.
+    pub(crate) storage: StorageFile,
     /// Where everything is sent on to.
     pub(crate) remote_write: Vec<RemoteWrite>,
     /// The destination that acks wait for; `None`: the journal.
@@ -174,16 +115,10 @@ struct RawSettings {
     web: RawWeb,
     mqtt: RawMqtt,
     storage: RawStorage,
+    memory: RawMemory,
     receive: RawReceive,
     remote_write: Vec<RemoteWriteFile>,
     ack_after: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawReceive {
-    hashrings_file: Option<PathBuf>,
-    hashrings_algorithm: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -196,19 +131,6 @@ struct RawWeb {
 #[serde(deny_unknown_fields, default)]
 struct RawMqtt {
     listen_address: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawStorage {
-    path: Option<PathBuf>,
-    retention: RawRetention,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawRetention {
-    size: Option<String>,
 }
 
 impl Settings {
@@ -237,17 +159,14 @@ impl Settings {
             dir: raw.dir,
             http: parse(raw.web.listen_address).with_context(|| of("web.listen_address"))?,
             mqtt: parse(raw.mqtt.listen_address).with_context(|| of("mqtt.listen_address"))?,
-            storage_path: raw.storage.path,
-            retention_size: parse(raw.storage.retention.size)
-                .with_context(|| of("storage.retention.size"))?,
-            hashrings_file: raw.receive.hashrings_file,
-            hashrings_algorithm: parse(raw.receive.hashrings_algorithm)
-                .with_context(|| of("receive.hashrings_algorithm"))?,
+            storage: StorageFile::new(raw.storage, &raw.memory, raw.receive)
+                .with_context(|| file.display().to_string())?,
         })
     }
 }
 
-fn parse<T: std::str::FromStr>(text: Option<String>) -> Result<Option<T>>
+/// Reads a value, if there is one.
+pub(crate) fn parse<T: std::str::FromStr>(text: Option<String>) -> Result<Option<T>>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
@@ -333,10 +252,13 @@ mod tests {
             error.contains("serve.yml") && error.contains("tme") && error.contains('3'),
             "{error}"
         );
-        std::fs::write(&file, "dir: x\nstorage: {retention: {size: 1GB}}\n").unwrap();
-        assert_eq!(
-            Settings::read(&file).unwrap().retention_size,
-            Some(ByteSize::new(1 << 30))
-        );
+        std::fs::write(
+            &file,
+            "dir: x
+storage: {retention: {size: 1GB}}
+",
+        )
+        .unwrap();
+        assert!(Settings::read(&file).is_ok());
     }
 }

@@ -8,6 +8,7 @@ mod destinations;
 mod envelope;
 mod evaluate;
 mod fleet;
+mod fleet_store;
 mod json;
 mod metadata;
 mod notes;
@@ -15,6 +16,7 @@ mod params;
 mod query;
 mod series;
 mod source;
+mod status;
 mod time;
 
 use std::sync::Arc;
@@ -76,10 +78,15 @@ fn router(app: App) -> Router {
         .route("/label/{name}/values", get(series::label_values))
         .route("/metadata", get(metadata::metadata))
         .route("/status/buildinfo", get(admin::build_info))
+        .route("/status/tsdb", get(status::tsdb))
         .route("/fleet/devices", get(fleet::devices))
         .route("/fleet/destinations", get(destinations::destinations))
         .route("/fleet/equation", get(fleet::equation))
-        .route("/fleet/forget", post(fleet::forget));
+        .route("/fleet/forget", post(fleet::forget))
+        .route("/fleet/series", get(fleet_store::series))
+        .route("/fleet/quarantine", get(fleet_store::quarantine))
+        .route("/fleet/quarantine/release", post(fleet_store::release))
+        .route("/fleet/quarantine/drop", post(fleet_store::drop_rows));
     Router::new()
         .nest("/api/v1", api)
         .route("/-/healthy", get(admin::healthy))

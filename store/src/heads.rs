@@ -17,6 +17,7 @@ mod rows;
 mod seal;
 mod segment;
 mod select;
+mod status;
 mod stored;
 mod sweep;
 mod tenant;

@@ -34,6 +34,7 @@ mod rings;
 mod seal;
 #[doc(hidden)]
 pub mod seam;
+mod status;
 mod store;
 mod subset;
 mod tail;
@@ -55,5 +56,6 @@ pub use quarantine::Quarantined;
 pub use query::{ReadBack, SeriesSlice};
 pub use receipt::{Receipt, SessionReceipt};
 pub use rings::{Hashring, HashringError, Hashrings, MAX_FILE, MAX_PARTITIONS};
-pub use store::{Progress, Round, Store};
+pub use status::{ActiveSeries, HeadStatus};
+pub use store::{Progress, Room, Round, Store};
 pub use tail::{HistogramSample, Piece, Place, Resolve, Rows, Sample, Skipped, Tail, TailError, Unpassed};

@@ -5,6 +5,7 @@ mod maintain;
 mod open;
 mod quarantine;
 mod replay;
+mod status;
 mod tables;
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,6 +36,7 @@ use crate::query::{ReadBack, SeriesSlice};
 use crate::receipt::Receipt;
 use crate::record::Record;
 use crate::rings::Rings;
+pub use status::Room;
 
 /// How far a start has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -196,12 +198,7 @@ impl Store {
 
     /// Refuses when the disk is nearly full.
     fn check_room(&self) -> Result<(), CommitError> {
-        let free = self
-            .config
-            .disk
-            .free(&self.dir)
-            .map_err(|error| disk(error.into()))?;
-        let needed = self.config.min_free_disk;
+        let Room { free, needed } = self.room().map_err(|error| disk(error.into()))?;
         match free < needed {
             true => Err(CommitError::NoRoom { free, needed }),
             false => Ok(()),

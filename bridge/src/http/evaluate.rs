@@ -73,3 +73,11 @@ async fn run<T: Send + 'static>(
     drop(guard);
     outcome
 }
+
+/// Runs a lookup on a blocking thread.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let outcome = tokio::task::spawn_blocking(work).await;
+    outcome.map_err(|_| ApiError::new(ErrorKind::Internal, "the lookup failed unexpectedly"))
+}

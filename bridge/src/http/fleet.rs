@@ -8,11 +8,12 @@ use wire::{DeviceId, DeviceName, Tenant, Timestamp};
 
 use super::App;
 use super::envelope::{ApiError, ErrorKind, Success};
+use super::evaluate::blocking;
 use super::json;
 use super::params::Params;
 
 /// Which devices an answer lists.
-struct Filter {
+pub(super) struct Filter {
     tenant: Option<Tenant>,
     device: Option<DeviceId>,
     connected: Option<bool>,
@@ -21,7 +22,7 @@ struct Filter {
 
 impl Filter {
     /// The parameter `tenant` asks for another one than the request's headers; with neither, all are listed.
-    fn new(params: &Params) -> Result<Self, ApiError> {
+    pub(super) fn new(params: &Params) -> Result<Self, ApiError> {
         let asked = params.optional("tenant", |text| Tenant::new(text).map_err(|e| e.to_string()))?;
         let connected = params.optional("connected", |text| {
             text.parse::<bool>()
@@ -35,22 +36,29 @@ impl Filter {
         })
     }
 
+    /// Whether it lists a device.
+    pub(super) fn has(&self, name: &DeviceName, app: &App) -> bool {
+        self.tenant.as_ref().is_none_or(|t| t == name.tenant())
+            && self.device.as_ref().is_none_or(|d| d == name.device())
+            && self
+                .connected
+                .is_none_or(|yes| app.fleet.get(name).connected == yes)
+    }
+
+    /// How many entries it lists at most.
+    pub(super) fn most(&self) -> usize {
+        self.limit.unwrap_or(usize::MAX)
+    }
+
     fn devices(&self, app: &App) -> Vec<DeviceLedger> {
-        let wanted = |name: &DeviceName| {
-            self.tenant.as_ref().is_none_or(|t| t == name.tenant())
-                && self.device.as_ref().is_none_or(|d| d == name.device())
-                && self
-                    .connected
-                    .is_none_or(|yes| app.fleet.get(name).connected == yes)
-        };
         let mut found: Vec<_> = app
             .store
             .ledger()
             .into_iter()
-            .filter(|l| wanted(&l.device))
+            .filter(|l| self.has(&l.device, app))
             .collect();
         found.sort_by(|a, b| a.device.cmp(&b.device));
-        found.truncate(self.limit.unwrap_or(usize::MAX));
+        found.truncate(self.most());
         found
     }
 }
@@ -69,15 +77,7 @@ pub(crate) async fn equation(State(app): State<App>, params: Params) -> Result<S
 
 /// POST `fleet/forget`: the device's ledger goes, its samples stay.
 pub(crate) async fn forget(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
-    let device = params.optional("device_id", |text| DeviceId::new(text).map_err(|e| e.to_string()))?;
-    let device = device.ok_or_else(|| ApiError::parameter("device_id", "it must be given"))?;
-    let name = DeviceName::new(params.tenant().clone(), device);
-    if app.store.device(&name).is_none() {
-        return Err(ApiError::new(
-            ErrorKind::NotFound,
-            format!("there is no device {name}"),
-        ));
-    }
+    let name = named(&params, &app)?;
     if app.fleet.get(&name).connected {
         let reason = format!("device {name} is connected; revoke its certificate or switch it off first");
         return Err(ApiError::new(ErrorKind::BadData, reason));
@@ -89,15 +89,24 @@ pub(crate) async fn forget(State(app): State<App>, params: Params) -> Result<Suc
     }
 }
 
-async fn blocking(work: impl FnOnce() -> Success + Send + 'static) -> Result<Success, ApiError> {
-    let outcome = tokio::task::spawn_blocking(work).await;
-    outcome.map_err(|_| ApiError::new(ErrorKind::Internal, "the lookup failed unexpectedly"))
+/// The device that `device_id` names, of the request's tenant.
+pub(super) fn named(params: &Params, app: &App) -> Result<DeviceName, ApiError> {
+    let device = params.optional("device_id", |text| DeviceId::new(text).map_err(|e| e.to_string()))?;
+    let device = device.ok_or_else(|| ApiError::parameter("device_id", "it must be given"))?;
+    let name = DeviceName::new(params.tenant().clone(), device);
+    match app.store.device(&name) {
+        Some(_) => Ok(name),
+        None => Err(ApiError::new(
+            ErrorKind::NotFound,
+            format!("there is no device {name}"),
+        )),
+    }
 }
 
-fn list(devices: &[DeviceLedger], mut write: impl FnMut(&mut Vec<u8>, &DeviceLedger)) -> Success {
+pub(super) fn list<T>(devices: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) -> Success {
     let data = |out: &mut Vec<u8>| {
         out.extend_from_slice(b"{\"devices\":");
-        json::list(out, devices, |out, ledger| write(out, ledger));
+        json::list(out, devices, |out, device| write(out, device));
         out.push(b'}');
     };
     Success::new(data, &[], &[])

@@ -8,3 +8,4 @@
 mod foreign_broker;
 mod http;
 mod server;
+mod status;

@@ -70,6 +70,12 @@ pub(crate) fn batch(dictionary: &Dictionary) -> Batch {
     }
 }
 
+/// This machine's time.
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp::from_ms(since.unwrap().as_millis() as i64)
+}
+
 /// A bridge, and how to talk to it.
 pub(crate) struct Api {
     address: std::net::SocketAddr,
@@ -160,6 +166,31 @@ impl Api {
             },
         ];
         self.store.commit(entries).unwrap();
+    }
+
+    /// The device delivers a record that is a day ahead of this machine's clock.
+    pub(crate) fn ahead(&self, seq: u64) {
+        let received = now();
+        let row = Row {
+            seq: Seq::new(seq),
+            time: received.plus(std::time::Duration::from_secs(86_400)),
+            mono_ms: seq,
+        };
+        let mut batch = batch(&dictionary());
+        batch.header.total = 2 * seq;
+        batch.groups[0].rows = vec![row];
+        batch.groups[0].values = vec![1.5, 1.0];
+        let payload = wire::batch::encode(&batch, Encoding::SelfContained).payload;
+        let entry = BatchEntry {
+            device: device(),
+            lane: Lane::Fresh,
+            received,
+            payload: payload.into(),
+            batch,
+            keyed: None,
+            defines: None,
+        };
+        self.store.commit(vec![Entry::Batch(entry)]).unwrap();
     }
 
     /// The device declares that it dropped records 3 to 5.

@@ -385,6 +385,18 @@ impl Group {
             .filter(move |rows| rows.meets(start, end))
     }
 
+    /// Runs of rows, those that take more included, and the times of the first and the last row.
+    pub(crate) fn extent(&self) -> (usize, Option<(i64, i64)>) {
+        let closed = self.windows.iter().flat_map(|window| &window.segments);
+        let closed = closed.filter_map(|segment| segment.rows.span());
+        let open = [&self.fresh, &self.late].into_iter();
+        let open = open.filter_map(|open| super::segment::span(open.rows.times()));
+        closed.chain(open).fold((0, None), |(runs, all), (first, last)| {
+            let (from, to) = all.unwrap_or((first, last));
+            (runs + 1, Some((first.min(from), last.max(to))))
+        })
+    }
+
     /// Open samples of a series in a range of time, as (time, order, value).
     pub(crate) fn open(
         &self,

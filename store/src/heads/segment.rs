@@ -36,6 +36,14 @@ impl Rows {
         }
     }
 
+    /// Times of the first and the last row.
+    pub(crate) fn span(&self) -> Option<(i64, i64)> {
+        match self {
+            Rows::Frozen(piece) => Some((piece.first(), piece.last())),
+            Rows::Closed(rows) => span(rows.times()),
+        }
+    }
+
     /// The samples of a series, as (time, order, value), in no order.
     pub(crate) fn samples(
         &self,
@@ -78,4 +86,12 @@ impl Rows {
             Rows::Closed(rows) => rows.bytes(),
         }
     }
+}
+
+/// The first and the last of some times.
+pub(super) fn span(times: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
+    times.fold(None, |all, time| {
+        let (first, last) = all.unwrap_or((time, time));
+        Some((time.min(first), time.max(last)))
+    })
 }

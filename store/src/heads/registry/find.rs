@@ -26,6 +26,12 @@ impl Registry {
         found
     }
 
+    /// The values of a label, each with its series.
+    pub(crate) fn series_by_value(&self, name: &str) -> impl Iterator<Item = (&str, RoaringBitmap)> {
+        let values = self.pairs.values(name);
+        values.map(|(value, pair)| (value, self.pairs.ids(pair).to_set()))
+    }
+
     /// The series that have the matcher's label and whose value passes, or does not.
     fn with(&self, matcher: &Matcher, passes: bool) -> RoaringBitmap {
         if let (Test::Equal(text), true) = (&matcher.test, passes) {

@@ -22,11 +22,11 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prometheus::Registry;
-use store::Store;
+use store::{Cursor, Place, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -119,30 +119,23 @@ impl Forward {
             ended(running.task).await;
             self.status.remove(&name);
         }
-        for (name, _) in self.store.cursors() {
-            if !wanted.iter().any(|config| config.name() == name) {
-                tracing::warn!(
-                    remote_name = name,
-                    "this destination is not configured any more; its cursor goes"
-                );
-                self.store.note_cursor(&name, None);
-            }
-        }
+        let (store, names) = (self.store.clone(), wanted.iter().map(|to| to.name().to_owned()));
+        let names = names.collect();
+        let cursors = blocking(move || cursors_of(&store, &names)).await;
         for config in wanted {
             if !self.running.contains_key(config.name()) {
-                self.start(config);
+                let cursor = cursors.get(config.name());
+                let done = cursor.map(Totals::of).unwrap_or_default();
+                self.start(config, done);
             }
         }
     }
 
-    fn start(&mut self, config: RemoteWrite) {
+    fn start(&mut self, config: RemoteWrite, done: (Place, Totals)) {
         let config = Arc::new(config);
-        let cursors = self.store.cursors();
-        let row = cursors.iter().find(|(name, _)| name == config.name());
-        let totals = row.map(|(_, cursor)| Totals::of(cursor).1).unwrap_or_default();
         let passed = self.passed.as_ref().filter(|(name, _)| name == config.name());
         let destination = Destination {
-            instruments: Instruments::new(&self.metrics, &config, &totals),
+            instruments: Instruments::new(&self.metrics, &config, &done.1),
             config: config.clone(),
             store: self.store.clone(),
             status: self.status.clone(),
@@ -150,9 +143,37 @@ impl Forward {
             clock: self.clock,
         };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(destination.run(stop.clone()));
+        let task = tokio::spawn(destination.run(done, stop.clone()));
         let name = config.name().to_owned();
         self.running.insert(name, Running { config, stop, task });
+    }
+}
+
+/// The cursors of these destinations; those of others go.
+fn cursors_of(store: &Store, names: &BTreeSet<String>) -> BTreeMap<String, Cursor> {
+    let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = store
+        .cursors()
+        .into_iter()
+        .partition(|(name, _)| names.contains(name));
+    for remote_name in gone.into_keys() {
+        tracing::warn!(
+            remote_name,
+            "this destination is not configured any more; its cursor goes"
+        );
+        store.note_cursor(&remote_name, None);
+    }
+    kept
+}
+
+/// Work that may wait for the disk, on a thread for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // It is not aborted, so it panicked; its panic goes on here.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

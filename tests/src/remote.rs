@@ -32,6 +32,8 @@ pub struct Remote {
     pub kind: Kind,
     /// Prometheus takes samples that are older than others.
     out_of_order: bool,
+    /// Prometheus asks for a certificate of the site's CA.
+    mutual_tls: bool,
     program: PathBuf,
     port: u16,
 }
@@ -56,6 +58,7 @@ impl Remote {
             name: name.to_owned(),
             kind,
             out_of_order: true,
+            mutual_tls: false,
             program,
             port: free_port(),
         }
@@ -103,6 +106,15 @@ impl Remote {
         }
     }
 
+    /// The same behind mutual TLS with the site's certificates; its query API is not for tests then.
+    #[must_use]
+    pub fn behind_tls(self) -> Self {
+        Remote {
+            mutual_tls: true,
+            ..self
+        }
+    }
+
     /// Starts it on its port and folder.
     ///
     /// # Panics
@@ -118,7 +130,18 @@ impl Remote {
                 let window = if self.out_of_order { "6h" } else { "0s" };
                 let text = format!("storage: {{tsdb: {{out_of_order_time_window: {window}}}}}\n");
                 std::fs::write(&config, text).expect("a file in the site's folder");
+                let web = dir.join("web.yml");
+                let certs = site.certs().path().display().to_string();
+                let text = match self.mutual_tls {
+                    false => String::new(),
+                    true => format!(
+                        "tls_server_config: {{cert_file: {certs}/server.crt, key_file: {certs}/server.key, \
+                         client_ca_file: {certs}/ca.crt, client_auth_type: RequireAndVerifyClientCert}}\n"
+                    ),
+                };
+                std::fs::write(&web, text).expect("a file in the site's folder");
                 vec![
+                    format!("--web.config.file={}", web.display()),
                     format!("--config.file={}", config.display()),
                     format!("--storage.tsdb.path={data}"),
                     format!("--web.listen-address={listen}"),
@@ -138,7 +161,8 @@ impl Remote {
 
     /// Where it takes samples.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/api/v1/write", self.port)
+        let scheme = if self.mutual_tls { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}/api/v1/write", self.port)
     }
 
     /// Its query API.

@@ -16,7 +16,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use wire::Timestamp;
 
-use super::Passed;
 use super::config::RemoteWrite;
 use super::cursor::Totals;
 use super::instruments::Instruments;
@@ -25,6 +24,7 @@ use super::part::Left;
 use super::sending::{Sending, run_lane};
 use super::series::Series;
 use super::status::{Destinations, Status};
+use super::{Passed, blocking};
 use gather::Batch;
 
 /// How often the budget is looked at while a round is under way.
@@ -67,7 +67,10 @@ struct Desk {
     patience: Patience,
     /// Nothing was sent since the last gap, so that what follows is part of it.
     gap_open: bool,
+    /// Since when the cursor is in memory only.
     noted: Option<Instant>,
+    /// Bytes of journal from the place on, as they were last measured.
+    pending: u64,
 }
 
 /// How a round ended.
@@ -80,10 +83,8 @@ enum Ended {
 
 impl Destination {
     /// Sends until `stop`.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(self, (place, totals): (Place, Totals), stop: CancellationToken) {
         let name = self.config.name.clone();
-        let found = self.store.cursors().into_iter().find(|(n, _)| *n == name);
-        let (place, totals) = found.map(|(_, cursor)| Totals::of(&cursor)).unwrap_or_default();
         self.status.put(
             &name,
             Status {
@@ -96,15 +97,18 @@ impl Destination {
                 error: None,
             },
         );
-        // Durable before the tail looks where the journal begins, so that nothing is freed from under it.
-        self.store.note_cursor(&name, Some(&totals.row(place)));
-        let store = self.store.clone();
+        let (store, row) = (self.store.clone(), totals.row(place));
         let work = async {
-            if let Err(error) = blocking(move || store.write_cursors()).await {
+            // Durable before the tail looks where the journal begins, so that nothing is freed from under it.
+            let written = blocking(move || {
+                store.note_cursor(&name, Some(&row));
+                store.write_cursors()
+            });
+            if let Err(error) = written.await {
                 self.complain(&error.to_string()).await;
             }
             let mut desk = self.desk(place, totals).await;
-            desk.note();
+            desk.pass(desk.place).await;
             desk.work(&stop).await;
             desk.write_cursor().await;
         };
@@ -133,6 +137,7 @@ impl Destination {
             patience: Patience::default(),
             gap_open: false,
             noted: None,
+            pending: 0,
             to: self,
         }
     }
@@ -146,20 +151,10 @@ impl Destination {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        // It is not aborted, so it panicked; its panic goes on here.
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => std::future::pending().await,
-        },
-    }
-}
-
 impl Desk {
     async fn work(&mut self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
+            self.measure().await;
             if self.is_over_budget(None) {
                 self.skip().await;
             }
@@ -232,7 +227,7 @@ impl Desk {
             // The cursor stays; what was written of the round is sent again.
             return;
         }
-        self.settle(ended, left, batch.place);
+        self.settle(ended, left, batch.place).await;
         self.adapt(samples);
         self.write_cursor_when_due().await;
     }
@@ -245,7 +240,7 @@ impl Desk {
         received: Option<Timestamp>,
         stop: &CancellationToken,
     ) -> Ended {
-        let mut look = tokio::time::interval(BUDGET_LOOK);
+        let mut look = tokio::time::interval_at(Instant::now() + BUDGET_LOOK, BUDGET_LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stopped = async {
             stop.cancelled().await;
@@ -259,7 +254,7 @@ impl Desk {
                     None => return Ended::Done,
                 },
                 _ = look.tick() => {
-                    self.publish();
+                    self.measure().await;
                     if self.is_over_budget(received) {
                         return Ended::OverBudget;
                     }
@@ -270,7 +265,7 @@ impl Desk {
     }
 
     /// Counts what became of a round.
-    fn settle(&mut self, lanes: Vec<Lane>, left: Left, place: Place) {
+    async fn settle(&mut self, lanes: Vec<Lane>, left: Left, place: Place) {
         let (mut given_up, mut times) = (0, Vec::new());
         for lane in lanes {
             let (done, rest, patience) = lane.end();
@@ -291,9 +286,8 @@ impl Desk {
         self.drop("histogram", left.histograms);
         let from = times.iter().map(|(from, _)| *from).min();
         let to = times.iter().map(|(_, to)| *to).max();
-        self.pass(place);
         self.declare(given_up, from.zip(to), 0);
-        self.publish();
+        self.pass(place).await;
     }
 
     fn drop(&mut self, reason: &str, samples: u64) {
@@ -317,29 +311,36 @@ impl Desk {
         (self.to.clock)()
     }
 
-    /// Everything before a place is done with.
-    fn pass(&mut self, place: Place) {
+    /// Everything before a place is done with, and the counters say how.
+    async fn pass(&mut self, place: Place) {
         self.place = place;
-        self.note();
+        let (store, name) = (self.to.store.clone(), self.to.config.name.clone());
+        let row = self.totals.row(place);
+        self.pending = blocking(move || {
+            store.note_cursor(&name, Some(&row));
+            store.journal_bytes_from(row.number)
+        })
+        .await;
+        self.noted.get_or_insert_with(Instant::now);
         if let Some(passed) = &self.to.passed {
             passed(place.number);
         }
+        self.publish();
     }
 
-    fn note(&mut self) {
-        let row = self.totals.row(self.place);
-        self.to.store.note_cursor(&self.to.config.name, Some(&row));
-        self.noted.get_or_insert_with(Instant::now);
+    async fn measure(&mut self) {
+        let (store, number) = (self.to.store.clone(), self.place.number);
+        self.pending = blocking(move || store.journal_bytes_from(number)).await;
+        self.publish();
     }
 
     fn publish(&self) {
-        let pending = self.to.store.journal_bytes_from(self.place.number);
-        self.to.instruments.pending(pending);
+        self.to.instruments.pending(self.pending);
         let speaks = self.sending.as_ref().map(|sending| sending.manners().protocol);
         self.to.status.change(&self.to.config.name, |status| {
             status.number = self.place.number;
             status.protocol = speaks.unwrap_or(status.protocol);
-            status.pending_bytes = pending;
+            status.pending_bytes = self.pending;
             status.totals = self.totals.clone();
         });
     }
@@ -357,6 +358,5 @@ impl Desk {
             tracing::debug!(%error, "a cursor is not written; after a crash more would be sent again");
         }
         self.noted = None;
-        self.publish();
     }
 }

@@ -325,3 +325,58 @@ fn acks_wait_for_the_destination_that_is_named() {
     check::delivered(&site, &plan);
     assert_eq!(difference(&site, &remote, &plan), Vec::<String>::new());
 }
+
+#[test]
+fn a_destination_behind_mutual_tls_is_verified_and_gets_everything() {
+    let Some(remote) = Remote::prometheus() else {
+        return;
+    };
+    let remote = remote.behind_tls();
+    let site = Site::new(programs!());
+    let to = |name: &str, tls: serde_json::Value| json!({"name": name, "url": remote.url(), "queue_config": queue(), "tls_config": tls});
+    let with = |server_name: &str| {
+        json!({
+            "ca_file": "certs/ca.crt", "cert_file": "certs/bridge.crt", "key_file": "certs/bridge.key",
+            "server_name": server_name,
+        })
+    };
+    let settings = BridgePlan {
+        remote_write: json!([
+            to("right", with("localhost")),
+            to("wrong name", with("other.example")),
+            to(
+                "no certificate",
+                json!({"ca_file": "certs/ca.crt", "server_name": "localhost"})
+            ),
+            to("no CA", json!({})),
+        ]),
+        ..BridgePlan::default()
+    };
+    let plan = AgentPlan::new("tls");
+    site.issue(&plan);
+    let _running = remote.start(&site);
+    let _parts = (
+        site.start_broker(),
+        site.start_bridge_as(&settings),
+        site.start_agent(&plan),
+    );
+    let destination = |name: &str| site.api().destination(name);
+    site.wait_until("samples are sent", Duration::from_secs(60), || {
+        destination("right").is_ok_and(|d| d.samples.sent > 100)
+    });
+    check::drained(&site, &[&plan], Duration::from_secs(60));
+    let samples = passed_all(&site, "right", &[&plan], Duration::from_secs(60));
+    assert!(samples.dropped.is_empty(), "{samples:?}");
+    for name in ["wrong name", "no certificate", "no CA"] {
+        site.wait_until("it says why", Duration::from_secs(30), || {
+            destination(name).is_ok_and(|d| d.error.is_some())
+        });
+        let other = destination(name).unwrap();
+        println!("{name}: {:?}", other.error);
+        assert_eq!(
+            (other.samples.sent, other.samples.dropped.len()),
+            (0, 0),
+            "{name}"
+        );
+    }
+}

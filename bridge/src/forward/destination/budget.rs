@@ -3,6 +3,7 @@
 use wire::Timestamp;
 
 use super::Desk;
+use crate::forward::blocking;
 
 /// Samples that are passed over in one go.
 const SKIP: u64 = 1_000_000;
@@ -12,20 +13,22 @@ impl Desk {
         let config = &self.to.config;
         let late = config.max_backlog_age.zip(oldest);
         late.is_some_and(|(age, oldest)| oldest < self.now().minus(age))
-            || self.to.store.journal_bytes_from(self.place.number) > config.max_backlog_bytes
+            || self.pending > config.max_backlog_bytes
     }
 
     /// Passes over what is beyond the budget, an eighth of it more, so that there is some room again.
     pub(super) async fn skip(&mut self) {
         let config = self.to.config.clone();
         let budget = config.max_backlog_bytes;
-        let below = match self.to.store.journal_bytes_from(self.place.number) > budget {
-            true => self.to.store.journal_last_bytes(budget - budget / 8),
-            false => 0,
-        };
+        let is_long = self.pending > budget;
         let before = config
             .max_backlog_age
             .map_or(Timestamp::from_ms(i64::MIN), |age| self.now().minus(age));
+        let store = self.to.store.clone();
+        let below = match is_long {
+            true => blocking(move || store.journal_last_bytes(budget - budget / 8)).await,
+            false => 0,
+        };
         loop {
             let passed = self.with_tail(move |tail| {
                 let skipped = tail.skip(below, before, SKIP)?;
@@ -34,13 +37,10 @@ impl Desk {
             let Some((skipped, place)) = passed.await else {
                 return;
             };
-            let store = &self.to.store;
-            let bytes = store
-                .journal_bytes_from(self.place.number)
-                .saturating_sub(store.journal_bytes_from(place.number));
-            self.pass(place);
-            self.declare(skipped.samples, skipped.times, bytes);
-            self.publish();
+            let (pending, store, number) = (self.pending, self.to.store.clone(), place.number);
+            let after = blocking(move || store.journal_bytes_from(number)).await;
+            self.declare(skipped.samples, skipped.times, pending.saturating_sub(after));
+            self.pass(place).await;
             if skipped.done {
                 return;
             }
@@ -64,6 +64,5 @@ impl Desk {
         self.to.instruments.gap(samples, self.gap_open);
         self.totals.gap(samples, times, bytes, now, self.gap_open);
         self.gap_open = true;
-        self.note();
     }
 }

@@ -63,7 +63,7 @@ impl Desk {
             }
             if batch.read == 0 && batch.place != self.place {
                 // Nothing for the destination in it.
-                self.pass(batch.place);
+                self.pass(batch.place).await;
             }
             if batch.read > 0 {
                 let due = *due.get_or_insert_with(|| Instant::now() + queue.batch_send_deadline);

@@ -48,7 +48,10 @@ pub(super) struct State {
     pub(super) keys: PairKeys,
 }
 
-/// Rows of a transaction, with their sums; `None` takes a row out.
+/// A row with its sum; `None` takes it out.
+type Row<K> = (K, Option<Vec<u8>>);
+
+/// Rows of a transaction.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     /// The small tables are emptied first, and pages beyond `page_counts` go.
@@ -58,9 +61,9 @@ pub(super) struct Writes {
     pub(super) pairs: Vec<((u16, u32), Vec<u8>)>,
     pub(super) series: Vec<((u16, u32), Vec<u8>)>,
     pub(super) dropped: Vec<(u16, Vec<u8>)>,
-    pub(super) blocks: Vec<(u64, Option<Vec<u8>>)>,
-    pub(super) sealed: Vec<((u16, i64), Option<Vec<u8>>)>,
-    pub(super) totals: Vec<(DeviceRef, Option<Vec<u8>>)>,
+    pub(super) blocks: Vec<Row<u64>>,
+    pub(super) sealed: Vec<Row<(u16, i64)>>,
+    pub(super) totals: Vec<Row<DeviceRef>>,
 }
 
 /// A change that is not durable yet.

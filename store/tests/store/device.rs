@@ -138,7 +138,7 @@ impl Device {
     }
 
     pub(crate) fn put_dictionary(&self, store: &Store) {
-        store.put_dictionary(&self.name, self.dict.clone()).unwrap();
+        store.put_dictionary(&self.name, self.dictionary()).unwrap();
     }
 
     pub(crate) fn batch(&self, records: &[Record]) -> Batch {

@@ -111,7 +111,7 @@ pub(crate) fn mantissa(value: f64, mode: u8) -> Option<i64> {
 #[inline]
 pub fn nearest(value: f64, mode: u8) -> Option<i64> {
     let scaled = value * MODES[mode as usize & 31].scale;
-    (scaled.abs() < MAX_MANTISSA).then(|| (scaled + ROUND - ROUND) as i64)
+    (scaled.abs() < MAX_MANTISSA).then_some((scaled + ROUND - ROUND) as i64)
 }
 
 /// The value that an integer stands for in a mode.
@@ -154,7 +154,8 @@ fn fits_with(values: &[f64], scale: f64, back: impl Fn(f64) -> f64, out: &mut Ve
             let rounded = scaled + ROUND;
             let again = back(rounded - ROUND);
             // A NaN is not below it either.
-            wrong |= u64::from(!(scaled.abs() < MAX_MANTISSA)) | (again.to_bits() ^ value.to_bits());
+            let fits = scaled.abs() < MAX_MANTISSA;
+            wrong |= u64::from(!fits) | (again.to_bits() ^ value.to_bits());
             // Between 2^52 and 2^53 the bits of neighbours differ by 1.
             *out = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i64;
         }

@@ -7,8 +7,8 @@ use std::path::Path;
 use fault_disk::{Fault, FaultDisk, Operation};
 
 fn disk(seed: u64) -> (tempfile::TempDir, FaultDisk) {
-    let dir = tempfile::tempdir().unwrap();
-    let disk = FaultDisk::new(&dir.path().join("d"), seed).unwrap();
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = FaultDisk::new(&dir.path().join("d"), seed).expect("a disk in it");
     (dir, disk)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use prost::Message;
@@ -288,14 +289,24 @@ pub(super) struct Column {
 /// Times columns as a read comes upon them; some are kept.
 pub(super) struct Columns {
     table: ReadOnlyTable<u32, &'static [u8]>,
+    page: Option<TimesPage>,
     known: HashMap<u32, Column>,
     kept: usize,
+}
+
+/// The page that the last column was in; neighbours mostly come next.
+struct TimesPage {
+    first: u32,
+    bytes: AccessGuard<'static, &'static [u8]>,
+    /// Owner, count and place of each column.
+    columns: Vec<(DeviceRef, u32, Range<usize>)>,
 }
 
 impl Columns {
     pub(super) fn open(read: &ReadTransaction) -> Result<Self, FileError> {
         Ok(Columns {
             table: read.open_table(TIMES).map_err(FileError::of)?,
+            page: None,
             known: HashMap::new(),
             kept: 0,
         })
@@ -311,29 +322,50 @@ impl Columns {
             }
             self.known.insert(number, column);
         }
-        self.known
-            .get(&number)
-            .ok_or_else(|| damaged("a times column is missing"))
+        self.known.get(&number).ok_or_else(missing)
     }
 
-    fn read(&self, number: u32) -> Result<Column, FileError> {
-        let missing = || damaged("a times column is missing");
-        let mut before = self.table.range(..=number).map_err(FileError::of)?;
-        let row = before.next_back().transpose().map_err(FileError::of)?;
-        let row = row.ok_or_else(missing)?;
-        let mut page = Page::open(row.1.value())?;
-        if page.first() != row.0.value() {
+    fn read(&mut self, number: u32) -> Result<Column, FileError> {
+        let page = match self.page.take().filter(|page| page.column(number).is_some()) {
+            Some(page) => page,
+            None => TimesPage::open(&self.table, number)?,
+        };
+        let page = self.page.insert(page);
+        let (owner, count, at) = page.column(number).ok_or_else(missing)?;
+        let body = page.bytes.value().get(at.clone()).ok_or_else(missing)?;
+        let mut times = Vec::new();
+        times::decode(body, *count as usize, &mut times)?;
+        Ok(Column { owner: *owner, times })
+    }
+}
+
+impl TimesPage {
+    /// Reads the directory of the page that a column should be in.
+    fn open(table: &ReadOnlyTable<u32, &'static [u8]>, number: u32) -> Result<Self, FileError> {
+        let before = table.range(..=number).map_err(FileError::of)?.next_back();
+        let (key, bytes) = before.transpose().map_err(FileError::of)?.ok_or_else(missing)?;
+        let mut columns = Vec::new();
+        let mut page = Page::open(bytes.value())?;
+        if page.first() != key.value() {
             return Err(damaged("a page stands under another's key"));
         }
-        let mut at = page.first();
+        let mut from = bytes.value().len() - page.bodies_len();
         while let Some((owner, count, body)) = page.next()? {
-            if at == number {
-                let mut times = Vec::new();
-                times::decode(body, count as usize, &mut times)?;
-                return Ok(Column { owner, times });
-            }
-            at = at.checked_add(1).ok_or_else(missing)?;
+            columns.push((owner, count, from..from + body.len()));
+            from += body.len();
         }
-        Err(missing())
+        Ok(TimesPage {
+            first: key.value(),
+            bytes,
+            columns,
+        })
     }
+
+    fn column(&self, number: u32) -> Option<&(DeviceRef, u32, Range<usize>)> {
+        self.columns.get(number.checked_sub(self.first)? as usize)
+    }
+}
+
+fn missing() -> FileError {
+    damaged("a times column is missing")
 }

@@ -40,3 +40,8 @@ soak rounds="1000" sites="6" cuts="20000":
 # Fuzz one decoder for a minute (needs cargo-fuzz).
 fuzz target="batch" seconds="60":
     cd tests/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} --fuzz-dir . -- -max_total_time={{seconds}}
+
+# CPU, memory and disk of serve under a simulated fleet, and of installed peers; see the script's head.
+bench-serve pages *shape:
+    cargo build --release
+    tests/bench/serve.sh {{pages}} {{shape}}

@@ -2,7 +2,7 @@
 
 mod life;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -75,6 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Kept {
     series: BTreeMap<u32, Labels>,
+    dropped: BTreeSet<u32>,
     blocks: Vec<BlockMeta>,
     sealed: BTreeMap<Window, u64>,
     totals: BTreeMap<DeviceRef, Tally>,
@@ -165,7 +166,6 @@ impl World {
             }
             let contents = Contents {
                 series: vec![(tenant(), series)],
-                above_dropped: Vec::new(),
                 blocks: kept.blocks.clone(),
                 sealed: kept
                     .sealed
@@ -176,6 +176,12 @@ impl World {
                     .totals
                     .iter()
                     .map(|(device, tally)| (*device, *tally))
+                    .collect(),
+                above_dropped: kept
+                    .dropped
+                    .last()
+                    .map(|id| (tenant(), id + 1))
+                    .into_iter()
                     .collect(),
                 next_gen: self.next_generation,
             };
@@ -295,6 +301,7 @@ impl World {
             let totals = self.heads.totals_with(target.partition, &input.tallies);
             kept.totals.extend(totals);
             for (id, labels) in input.new_series.iter() {
+                assert!(!kept.dropped.contains(&id), "the index has dropped {id}");
                 kept.series.insert(id, Labels::new(labels).unwrap());
             }
             kept.sealed.insert(target.window, input.s);
@@ -391,6 +398,7 @@ impl World {
         for partition in 0..PARTITIONS {
             for (_, series) in self.heads.take_unused(partition) {
                 self.kept[partition].series.remove(&series);
+                self.kept[partition].dropped.insert(series);
             }
         }
     }

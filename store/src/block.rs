@@ -70,7 +70,7 @@ pub(crate) struct BlockMeta {
     pub(crate) series: u32,
     /// Samples in the file, histograms included.
     pub(crate) samples: u64,
-    /// Length of the file.
+    /// Bytes that the file takes on disk; its end is sparse.
     pub(crate) bytes: u64,
     /// Samples of each device in the file, in order of their numbers.
     pub(crate) owners: Vec<(DeviceRef, u64)>,

@@ -17,7 +17,7 @@ use super::{
     WITH_HISTOGRAMS, damaged, page, summed, times,
 };
 use crate::disk::{Access, Boxed, Disk};
-use crate::journal::{FileError, begin, guard};
+use crate::journal::{FileError, begin, disk_bytes, guard};
 use crate::ledger::DeviceRef;
 
 /// redb writes pages out early, and twice, when a transaction outgrows its cache.
@@ -310,14 +310,14 @@ impl Writer {
         self.flush_histograms()?;
         self.with_chunks.optimize();
         self.with_histograms.optimize();
-        let (txn, mut db) = self
+        let (txn, db) = self
             .open
             .take()
             .ok_or_else(|| damaged("a block that failed is finished"))?;
         let written = guard(|| {
             self.write_tables(&txn)?;
             txn.commit().map_err(FileError::of)?;
-            db.compact().map_err(FileError::of)?;
+            // Not compacted: that writes a tenth more, and frees nothing but the sparse end of the file.
             db.close().map_err(FileError::of)
         });
         let written = written.and_then(|()| self.publish());
@@ -387,7 +387,7 @@ impl Writer {
         let path = self.dir.join(&self.file);
         self.disk.rename(&self.new_path(), &path)?;
         self.disk.sync_dir(&self.dir)?;
-        let bytes = self.disk.backend(&path, Access::Read)?.len()?;
+        let bytes = disk_bytes(&path);
         let owners = self.owners.iter().map(|(owner, held)| (*owner, held.samples));
         Ok(BlockMeta {
             tenant: self.tenant.clone(),

@@ -192,12 +192,17 @@ fn run(pages: &[Page], devices: usize, k: usize, scrapes: usize) {
     println!(
         "  written {:.3} B/sample, at rest {:.3}; heads {:.3} B/sample ({} B/series), process +{:.0} B/series",
         each(written() - start),
-        each(store.bytes()),
+        each(at_rest(&store)),
         each(head as u64),
         head / series,
         (resident() - memory.min(resident())) as f64 / series as f64,
     );
     reopen(store, dir.path(), spent.samples);
+}
+
+fn at_rest(store: &Store) -> u64 {
+    let usage = store.usage();
+    usage.block_bytes + usage.journal_bytes + usage.dictionary_bytes
 }
 
 fn flush(store: &Store, group: &mut Vec<Entry>, spent: &mut Spent) {

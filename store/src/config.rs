@@ -29,6 +29,8 @@ pub struct Config {
     pub max_series_per_tenant: usize,
     /// Bytes of a journal file at which the next one is begun.
     pub journal_file_bytes: u64,
+    /// Bytes of journal files at which windows are sealed for their sake. At twice as many nothing is granted.
+    pub journal_bytes: u64,
     /// Bytes of redb's cache for the journal's newest file, and again for the dictionaries.
     pub cache_bytes: usize,
     /// The longest time a device keeps a record; a session let go is remembered for this and one day.
@@ -45,7 +47,8 @@ pub struct Config {
     pub dead_letters: usize,
     /// Label sets of dictionaries kept in memory over all devices; others are read from disk again when needed.
     pub cached_sets: usize,
-    /// Bytes of rows in memory at which windows are sealed before they are over.
+    /// Bytes of rows in memory at which windows are sealed before they are over. At an eighth more no backlog is granted, at
+    /// a quarter more nothing.
     pub head_bytes: usize,
     /// The same of rows that came when their window was long over.
     pub late_bytes: usize,
@@ -91,6 +94,7 @@ impl Default for Config {
             max_series_per_device: 100_000,
             max_series_per_tenant: 0,
             journal_file_bytes: 256 << 20,
+            journal_bytes: 2 << 30,
             cache_bytes: 8 << 20,
             max_age: Duration::from_secs(7 * 86_400),
             future_limit: Duration::from_secs(600),

@@ -33,7 +33,6 @@ impl Cursor {
 }
 
 /// The first value that any destination needs; `None`: there is none, or it needs none.
-#[allow(dead_code, reason = "maintenance asks next")]
 pub(crate) fn oldest(rows: &Rows<String>) -> Option<u64> {
     // A row that is no cursor holds everything: its owner has to put it right.
     rows.values()

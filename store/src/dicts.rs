@@ -4,12 +4,15 @@
 //! channel `dict`, each after its length (u32, little-endian). A file that saw a failed commit is copied into a new
 //! one before the next, so that nothing relies on pages whose write failed.
 
-use std::collections::HashMap;
+mod uses;
+
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use uses::Uses;
 use wire::DeviceName;
 use wire::dict::{self, DictHash, Dictionary};
 
@@ -48,6 +51,7 @@ struct Inner {
     sets: usize,
     max_sets: usize,
     clock: u64,
+    uses: Uses,
 }
 
 impl Dicts {
@@ -74,6 +78,7 @@ impl Dicts {
             sets: 0,
             max_sets,
             clock: 0,
+            uses: Uses::default(),
         };
         Ok(Dicts {
             disk: disk.clone(),
@@ -115,7 +120,7 @@ impl Dicts {
             let hash = dict.dictionary.hash();
             let at_hand = self.get(&dict.device, hash);
             if at_hand.is_none() {
-                new.push((key_of(&dict.device, hash), dict.encode()));
+                new.push((key_of(&dict.device, hash), Some(dict.encode())));
             }
             known.push((dict.device, hash, at_hand.unwrap_or(dict.dictionary)));
         }
@@ -131,9 +136,69 @@ impl Dicts {
         }
         inner.clock += 1;
         for (device, hash, dict) in &known {
+            inner.uses.note_latest(device, *hash);
             inner.keep(device, *hash, dict.clone());
         }
         Ok(())
+    }
+
+    /// Notes that a record of the next commit names a dictionary, so that it stays; false if it is not there.
+    pub(crate) fn claim(&self, device: &DeviceName, hash: DictHash) -> bool {
+        if self.lock().uses.claim(device, hash) {
+            return true;
+        }
+        // It may be on disk from before.
+        let there = self.get(device, hash).is_some();
+        if there {
+            self.lock().uses.note_latest(device, hash);
+        }
+        there
+    }
+
+    /// Notes that a record of a number names a dictionary.
+    pub(crate) fn note_use(&self, device: &DeviceName, hash: DictHash, number: u64) {
+        self.lock().uses.note(device, hash, number);
+    }
+
+    /// Says which number a commit has had.
+    pub(crate) fn committed(&self, number: u64) {
+        self.lock().uses.latest = number;
+    }
+
+    /// Removes dictionaries that no record from `oldest` on names, but not those of the quarantine, and of a device that
+    /// is `known` not the one that was used last. Says how many.
+    pub(crate) fn sweep(
+        &self,
+        oldest: u64,
+        known: impl Fn(&DeviceName) -> bool,
+        quarantined: &HashSet<(DeviceName, DictHash)>,
+    ) -> Result<usize, FileError> {
+        let mut inner = self.lock();
+        if inner.db.is_none() {
+            inner.db = Some(self.copy()?);
+        }
+        if !inner.uses.scanned {
+            let all = guard(|| keys(inner.db.as_ref()))?;
+            inner.uses.scan(all);
+        }
+        let mut gone = inner.uses.unused(oldest, known);
+        gone.retain(|dict| !quarantined.contains(dict));
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        let rows: Vec<_> = gone
+            .iter()
+            .map(|(device, hash)| (key_of(device, *hash), None))
+            .collect();
+        // On an error the file is dropped here and copied before it is written again.
+        if let Some(db) = inner.db.take() {
+            guard(|| write(&db, &rows))?;
+            inner.db = Some(db);
+        }
+        for (device, hash) in &gone {
+            inner.forget(device, *hash);
+        }
+        Ok(gone.len())
     }
 
     /// Bytes on disk.
@@ -177,6 +242,13 @@ impl Inner {
         }
         if self.sets > self.max_sets && self.cache.len() > 1 {
             self.evict();
+        }
+    }
+
+    fn forget(&mut self, device: &DeviceName, hash: DictHash) {
+        self.uses.forget(device, hash);
+        if let Some((dict, _)) = self.cache.remove(&(device.clone(), hash)) {
+            self.sets -= dict.len();
         }
     }
 
@@ -243,17 +315,40 @@ fn read(db: Option<&Database>, key: &[u8]) -> Result<Option<Vec<u8>>, FileError>
     Ok(value.map(|v| v.value().to_vec()))
 }
 
-fn write(db: &Database, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<(), FileError> {
+/// Writes rows; `None` removes.
+fn write(db: &Database, rows: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), FileError> {
     let txn = begin(db)?;
     {
         let mut table = txn.open_table(DICTS).map_err(FileError::of)?;
         for (key, value) in rows {
-            table
-                .insert(key.as_slice(), value.as_slice())
-                .map_err(FileError::of)?;
+            match value {
+                Some(value) => table.insert(key.as_slice(), value.as_slice()).map(drop),
+                None => table.remove(key.as_slice()).map(drop),
+            }
+            .map_err(FileError::of)?;
         }
     }
     txn.commit().map_err(FileError::of)
+}
+
+/// All dictionaries there are.
+fn keys(db: Option<&Database>) -> Result<Vec<(DeviceName, DictHash)>, FileError> {
+    let Some(db) = db else { return Ok(Vec::new()) };
+    let read = db.begin_read().map_err(FileError::of)?;
+    let table = read.open_table(DICTS).map_err(FileError::of)?;
+    let mut all = Vec::new();
+    for row in table.iter().map_err(FileError::of)? {
+        let (key, _) = row.map_err(FileError::of)?;
+        all.extend(of_key(key.value()));
+    }
+    Ok(all)
+}
+
+/// What a key stands for; `None` if it is none.
+fn of_key(key: &[u8]) -> Option<(DeviceName, DictHash)> {
+    let at = key.iter().position(|byte| *byte == 0)?;
+    let name = std::str::from_utf8(&key[..at]).ok()?;
+    Some((name.parse().ok()?, DictHash::from_slice(&key[at + 1..])?))
 }
 
 /// `<tenant>.<device>`, NUL, hash.

@@ -39,7 +39,6 @@ pub(crate) struct Journal {
     limits: Limits,
 }
 
-#[allow(dead_code, reason = "maintenance frees files next")]
 impl Journal {
     /// A journal that goes on after `newest`, whose values end before `next`; without one it begins a file at the first
     /// commit.
@@ -163,6 +162,17 @@ impl Journal {
             bytes: disk_bytes(file.path()),
         }));
         extents
+    }
+
+    /// Where the values of the files end that must go so that the rest takes no more bytes than `most`; 0: none must.
+    pub(crate) fn excess(&self, most: u64) -> u64 {
+        let mut bytes = 0;
+        let beyond = self.extents().into_iter().rev().find(|extent| {
+            bytes += extent.bytes;
+            bytes > most
+        });
+        // The newest stays, however long it is.
+        beyond.map_or(0, |extent| extent.end.min(self.end_of_older()))
     }
 
     /// Bytes that the files take on disk.

@@ -57,5 +57,5 @@ pub use query::{ReadBack, SeriesSlice};
 pub use receipt::{Receipt, SessionReceipt};
 pub use rings::{Hashring, HashringError, Hashrings, MAX_FILE, MAX_PARTITIONS};
 pub use status::{ActiveSeries, HeadStatus};
-pub use store::{Progress, Room, Round, Store};
+pub use store::{Pressure, Progress, Room, Round, Store, Usage};
 pub use tail::{HistogramSample, Piece, Place, Resolve, Rows, Sample, Skipped, Tail, TailError, Unpassed};

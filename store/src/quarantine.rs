@@ -3,7 +3,7 @@
 //! A row of the table holds what one batch brought, self-contained. It is released as a whole when its latest row's time
 //! has come; what is still ahead after `quarantine_time` is removed then, and the rest of it released.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use prost::Message;
@@ -132,6 +132,13 @@ impl Quarantine {
             .filter(|(_, held)| held.rows.to <= due || held.rows.received < expired)
             .take(most)
             .map(|(number, held)| (number, held.clone()))
+            .collect()
+    }
+
+    /// The dictionaries of all rows.
+    pub(crate) fn dicts(&self) -> HashSet<(DeviceName, DictHash)> {
+        let held = self.held.values();
+        held.filter_map(|held| Some((held.rows.device.clone(), held.dict()?)))
             .collect()
     }
 

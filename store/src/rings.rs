@@ -17,7 +17,7 @@ use wire::{Labels, Tenant};
 
 pub use file::{Hashring, HashringError, Hashrings, MAX_FILE};
 pub use partition::MAX_PARTITIONS;
-pub(crate) use partition::on_disk;
+pub(crate) use partition::{folder_of, on_disk};
 
 use crate::error::HashringsError;
 use crate::ring::{Algorithm, Ring};
@@ -152,7 +152,6 @@ impl Rings {
     }
 
     /// Names of all partitions by number.
-    #[cfg(test)]
     pub(crate) fn partitions(&self) -> Vec<String> {
         self.read(|inner| inner.partitions.clone())
     }

@@ -3,6 +3,8 @@
 mod hashrings;
 mod maintain;
 mod open;
+mod partitions;
+mod pressure;
 mod quarantine;
 mod replay;
 mod status;
@@ -20,11 +22,14 @@ use wire::dict::{DictHash, Dictionary};
 use wire::{DeviceName, Labels, SeqSet, SessionId, Tenant, Timestamp};
 
 pub use self::maintain::Round;
+use self::maintain::Upkeep;
+use self::partitions::Shared;
+pub use self::pressure::{Pressure, Usage};
 use crate::config::Config;
 use crate::dicts::{Dicts, NewDictionary};
 use crate::entry::Entry;
 use crate::error::{CommitError, Damage, SelectError};
-use crate::heads::{Arrival, Heads};
+use crate::heads::{Arrival, Gate, Heads};
 use crate::journal::{Checkpoint, FileError, Journal, TableWrites, Tables};
 use crate::keys::Keys;
 use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons, encode_device};
@@ -65,6 +70,8 @@ pub struct Store {
     keys: RwLock<Keys>,
     quarantine: RwLock<Quarantine>,
     damage: Vec<Damage>,
+    partitions: RwLock<Vec<Shared>>,
+    upkeep: Mutex<Upkeep>,
     /// Number of the journal's next value.
     numbers: AtomicU64,
     /// Held while the store lives.
@@ -130,13 +137,14 @@ impl Store {
     pub fn commit(&self, entries: Vec<Entry>) -> Result<Receipt, CommitError> {
         let mut writer = self.writer();
         self.check_room()?;
+        let gate = self.heads.gate();
         let dicts = self.dictionaries_of(&entries)?;
         let mut plan = {
             let (ledger, keys) = (read(&self.ledger), read(&self.keys));
             let quarantine = read(&self.quarantine);
             Planner::new(&ledger, &keys, &self.config, &quarantine).plan(entries)
         };
-        plan.receipt.bytes = self.carry_out(&mut writer, &mut plan, &dicts)?;
+        plan.receipt.bytes = self.carry_out(&mut writer, &mut plan, &dicts, gate)?;
         plan.receipt.number = writer.journal.last();
         Ok(plan.receipt)
     }
@@ -147,6 +155,7 @@ impl Store {
         writer: &mut Writer,
         plan: &mut Plan,
         dicts: &Dictionaries,
+        gate: Gate<'_>,
     ) -> Result<u64, CommitError> {
         if plan.records.is_empty() {
             return Ok(0);
@@ -174,6 +183,8 @@ impl Store {
         let number = writer.journal.last();
         writer.routed.insert(ring, number);
         self.take_effect(std::mem::take(&mut plan.effects), dicts, (number, ring));
+        gate.applied(number);
+        self.dicts.committed(number);
         Ok(written)
     }
 
@@ -212,16 +223,19 @@ impl Store {
         for entry in entries {
             let Entry::Batch(entry) = entry else { continue };
             let hash = entry.batch.header.dict;
+            let unknown = || CommitError::UnknownDictionary {
+                device: entry.device.clone(),
+                hash,
+            };
+            if !self.dicts.claim(&entry.device, hash) {
+                return Err(unknown());
+            }
             if self.heads.knows(&entry.device, &entry.batch, ring)
                 || dicts.contains_key(&(entry.device.clone(), hash))
             {
                 continue;
             }
-            let dict = self.dicts.get(&entry.device, hash);
-            let dict = dict.ok_or_else(|| CommitError::UnknownDictionary {
-                device: entry.device.clone(),
-                hash,
-            })?;
+            let dict = self.dicts.get(&entry.device, hash).ok_or_else(unknown)?;
             dicts.insert((entry.device.clone(), hash), dict);
         }
         Ok(dicts)
@@ -285,10 +299,13 @@ impl Store {
 
     fn removed(&self, device: u32) -> Reasons {
         let tally = self.heads.tally(device);
-        [("same_timestamp", tally.same), ("conflict", tally.conflict)]
-            .into_iter()
-            .filter(|(_, samples)| *samples > 0)
-            .collect()
+        let reasons = [
+            ("same_timestamp", tally.same),
+            ("conflict", tally.conflict),
+            ("retention", tally.retention),
+            ("damaged", tally.damaged),
+        ];
+        reasons.into_iter().filter(|(_, samples)| *samples > 0).collect()
     }
 
     /// Refused payloads, oldest first.
@@ -300,17 +317,6 @@ impl Store {
     pub fn quarantined(&self) -> Vec<Quarantined> {
         let quarantine = read(&self.quarantine);
         quarantine.rows().map(|(_, held)| held.rows.clone()).collect()
-    }
-
-    /// Bytes of journal and dictionaries on disk.
-    pub fn bytes(&self) -> u64 {
-        self.writer().journal.bytes() + self.dicts.bytes()
-    }
-
-    /// Whether `retention_size` is reached: grant nothing more.
-    pub fn full(&self) -> bool {
-        let size = self.config.retention_size;
-        size > 0 && self.bytes() >= size
     }
 
     /// Series that satisfy every matcher, with their samples from start to end (ms since the epoch, both included), sorted

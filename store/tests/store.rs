@@ -9,6 +9,8 @@ mod delivery;
 mod device;
 #[path = "store/ledger.rs"]
 mod ledger;
+#[path = "store/maintain.rs"]
+mod maintain;
 #[path = "store/model.rs"]
 mod model;
 #[path = "store/quarantine.rs"]

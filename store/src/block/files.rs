@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Block, BlockMeta};
-use crate::disk::Disk;
+use crate::disk::{Disk, remove_if_there};
 use crate::journal::FileError;
 
 /// The folder of a partition; clones share the open files.
@@ -27,6 +27,7 @@ pub(crate) struct BlockFile {
     meta: BlockMeta,
     shared: Arc<Shared>,
     removed: AtomicBool,
+    doubted: AtomicBool,
 }
 
 impl Blocks {
@@ -46,6 +47,7 @@ impl Blocks {
             meta,
             shared: self.0.clone(),
             removed: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
         })
     }
 
@@ -94,6 +96,27 @@ impl BlockFile {
         Ok(block)
     }
 
+    /// Somebody found it missing or damaged: maintenance is to look.
+    pub(crate) fn doubt(&self) {
+        self.doubted.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody did.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Acquire)
+    }
+
+    /// It was looked at and is whole.
+    pub(crate) fn clear(&self) {
+        self.doubted.store(false, Ordering::Release);
+    }
+
+    /// Opens it anew, so that nothing of an earlier look counts, and reads all of it.
+    pub(crate) fn verify(&self) -> Result<(), FileError> {
+        drop(self.shared.take(self.meta.generation));
+        self.open()?.verify(&mut |_| {}).map(drop)
+    }
+
     /// Lets the file go when its last reader does: after the catalog has let it go, durably.
     pub(crate) fn remove(&self) {
         self.removed.store(true, Ordering::Release);
@@ -104,7 +127,7 @@ impl Drop for BlockFile {
     fn drop(&mut self) {
         if self.removed.load(Ordering::Acquire) {
             self.shared.take(self.meta.generation);
-            if let Err(error) = self.shared.disk.remove(&self.path()) {
+            if let Err(error) = remove_if_there(&*self.shared.disk, &self.path()) {
                 // No catalog names it, so the next start tries again.
                 tracing::warn!(file = %self.path().display(), %error, "a block is not removed");
             }

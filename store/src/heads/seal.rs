@@ -174,17 +174,32 @@ impl Heads {
         (0..self.rings.count()).filter_map(oldest).min()
     }
 
+    /// Bytes of rows, and those of them that came late.
+    pub(crate) fn row_bytes(&self) -> (usize, usize) {
+        let (mut all, mut late) = (0, 0);
+        for partition in 0..self.rings.count() {
+            for head in self.read(partition).tenants.values() {
+                all += head.sealing_bytes();
+                for (window, rows) in head.windows() {
+                    all += rows.bytes;
+                    late += if rows.is_late(*window) { rows.bytes } else { 0 };
+                }
+            }
+        }
+        (all, late)
+    }
+
     pub(crate) fn usage(&self) -> Usage {
-        let mut usage = Usage::default();
+        let (head_bytes, late_bytes) = self.row_bytes();
+        let mut usage = Usage {
+            head_bytes,
+            late_bytes,
+            ..Usage::default()
+        };
         for partition in 0..self.rings.count() {
             for head in self.read(partition).tenants.values() {
                 usage.series += head.registry().len();
                 usage.registry_bytes += head.registry().bytes();
-                usage.head_bytes += head.sealing_bytes();
-                for (window, rows) in head.windows() {
-                    usage.head_bytes += rows.bytes;
-                    usage.late_bytes += if rows.is_late(*window) { rows.bytes } else { 0 };
-                }
             }
         }
         usage

@@ -370,6 +370,7 @@ impl Heads {
                 None => continue,
             };
             let columns = found.read(wanted, usize::MAX, |file, error| {
+                file.doubt();
                 let path = file.path();
                 tracing::warn!(file = %path.display(), %error, "a block cannot be read; its samples are not counted");
                 Ok(())
@@ -435,6 +436,7 @@ fn joined(all: Vec<SeriesSlice>) -> Vec<SeriesSlice> {
 }
 
 fn unreadable(file: &BlockFile, error: FileError) -> Result<(), SelectError> {
+    file.doubt();
     Err(SelectError::Unreadable(format!(
         "{}: {error}",
         file.path().display()

@@ -74,6 +74,7 @@ impl Stored {
         let wanted = delivery.times();
         for file in &behind.blocks {
             if let Err(error) = stored.add(file, partition, (&ids, &wanted), delivery, cache) {
+                file.doubt();
                 let path = file.path();
                 tracing::warn!(file = %path.display(), %error, "a block cannot be read; late rows are not compared with it");
             }

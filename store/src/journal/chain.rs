@@ -22,7 +22,6 @@ struct Older {
     open: Weak<JournalFile>,
 }
 
-#[allow(dead_code, reason = "maintenance frees files next")]
 impl Chain {
     /// The files of a folder but the newest.
     pub(super) fn new(dir: &Path, newest: Option<u64>) -> Self {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
+use super::partitions;
 use super::replay::{Rebuild, replay};
 use super::{Progress, Store, Writer};
 use crate::config::Config;
@@ -38,6 +39,7 @@ impl Store {
 
         let rings = open_rings(dir, &config.hashrings, &chain, &mut damage)?;
         let heads = Heads::new(rings.clone(), head_limits(&config));
+        let (partitions, sealed) = partitions::open(dir, &config, &rings.partitions(), &heads, &mut damage)?;
         let rebuilt = replay(chain, &config, (&dicts, &heads), &mut damage, progress)?;
         let Rebuild {
             keys,
@@ -46,6 +48,10 @@ impl Store {
             newest,
             next,
         } = rebuilt;
+        // Numbers of a file that was set aside may be sealed.
+        let next = next.max(sealed + 1);
+        heads.gate().applied(next - 1);
+        dicts.committed(next - 1);
         ledger.note_damage(|number| heads.tally(number).taken);
         let (newest, tables) = match newest {
             None => (None, Tables::default()),
@@ -73,6 +79,8 @@ impl Store {
             ledger: RwLock::new(ledger),
             keys: RwLock::new(keys),
             damage,
+            partitions: RwLock::new(partitions),
+            upkeep: Mutex::default(),
             _lock: lock,
         })
     }

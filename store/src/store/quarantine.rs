@@ -6,6 +6,7 @@ use wire::{DeviceName, Timestamp};
 
 use super::{Dictionaries, Store, Writer, read};
 use crate::error::CommitError;
+use crate::heads::Gate;
 use crate::plan::{Plan, Removal, release, remove};
 use crate::quarantine::Held;
 
@@ -21,8 +22,9 @@ impl Store {
         let mut all = 0;
         loop {
             let mut writer = self.writer();
+            let gate = self.heads.gate();
             let held = read(&self.quarantine).due(due, expired, AT_ONCE);
-            let out = self.release(&mut writer, &held, due, now)?;
+            let out = self.release((&mut writer, gate), &held, due, now)?;
             all += out;
             if out < AT_ONCE {
                 return Ok(all);
@@ -33,8 +35,9 @@ impl Store {
     /// Puts a device's quarantined rows into the heads, whatever their times. Says how many batches' there were.
     pub fn release_quarantined(&self, device: &DeviceName, now: Timestamp) -> Result<usize, CommitError> {
         let mut writer = self.writer();
+        let gate = self.heads.gate();
         let held = read(&self.quarantine).of(device);
-        self.release(&mut writer, &held, Timestamp::from_ms(i64::MAX), now)
+        self.release((&mut writer, gate), &held, Timestamp::from_ms(i64::MAX), now)
     }
 
     /// Drops a device's quarantined rows; they count as removed, `deleted`. Says how many batches' there were.
@@ -45,13 +48,13 @@ impl Store {
         for (number, held) in &held {
             remove(&mut plan, *number, held, Removal::Deleted, now);
         }
-        self.carry_out(&mut writer, &mut plan, &HashMap::new())?;
+        self.carry_out(&mut writer, &mut plan, &HashMap::new(), self.heads.gate())?;
         Ok(held.len())
     }
 
     fn release(
         &self,
-        writer: &mut Writer,
+        (writer, gate): (&mut Writer, Gate<'_>),
         held: &[(u64, Held)],
         due: Timestamp,
         now: Timestamp,
@@ -77,7 +80,7 @@ impl Store {
             }
         }
         let out = plan.quarantine.len();
-        self.carry_out(writer, &mut plan, &dicts)?;
+        self.carry_out(writer, &mut plan, &dicts, gate)?;
         Ok(out)
     }
 }

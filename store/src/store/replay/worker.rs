@@ -59,8 +59,9 @@ pub(super) struct Worker<'a> {
     samples: &'a AtomicU64,
     path: PathBuf,
     names: HashMap<DeviceRef, DeviceName>,
-    /// Lengths of dictionaries: decoding needs no more of those whose series have their places.
-    lengths: HashMap<(DeviceRef, DictHash), usize>,
+    /// Lengths of dictionaries, as decoding needs no more of those whose series have their places, and the last number
+    /// that named each.
+    known: HashMap<(DeviceRef, DictHash), (usize, u64)>,
     /// The ledger is folded.
     folding: bool,
     rebuilt: Rebuilt,
@@ -74,7 +75,7 @@ impl<'a> Worker<'a> {
             samples,
             path: PathBuf::new(),
             names: HashMap::new(),
-            lengths: HashMap::new(),
+            known: HashMap::new(),
             folding: false,
             rebuilt: Rebuilt::default(),
         }
@@ -92,6 +93,11 @@ impl<'a> Worker<'a> {
                         }
                     }
                 }
+            }
+        }
+        for ((device, hash), (_, number)) in self.known {
+            if let Some(name) = self.names.get(&device) {
+                self.dicts.note_use(name, hash, number);
             }
         }
         self.rebuilt
@@ -124,8 +130,8 @@ impl<'a> Worker<'a> {
         let (received, ring) = (Timestamp::from_ms(record.received_ms), record.ring);
         let what = record.what.ok_or("a record says nothing")?;
         let (effect, dict) = match what {
-            What::Batch(batch) => self.batch(device, name, (received, ring), &batch)?,
-            What::Released(record) => self.released(device, name, (received, ring), &record),
+            What::Batch(batch) => self.batch((device, number), name, (received, ring), &batch)?,
+            What::Released(record) => self.released((device, number), name, (received, ring), &record),
             other => (plain(device, name, received, fact(other)?), None),
         };
         if self.folding {
@@ -144,42 +150,42 @@ impl<'a> Worker<'a> {
     /// Rows that cannot be read are released all the same, as the ledger has it, and count as damaged.
     fn released(
         &mut self,
-        number: DeviceRef,
+        (device, number): (DeviceRef, u64),
         name: DeviceName,
         (received, ring): (Timestamp, u32),
         record: &ReleasedRecord,
     ) -> (Effect, Option<Arc<Dictionary>>) {
-        let read = self.read(number, &name, ring, &record.payload);
+        let read = self.read((device, number), &name, ring, &record.payload);
         match read {
             Ok((_, decoded, dict)) => {
                 self.count(decoded.batch.samples());
-                (released(number, name, received, decoded.batch), dict)
+                (released(device, name, received, decoded.batch), dict)
             }
             Err(_) => {
                 let fact = Fact::Released {
                     samples: record.samples,
                     newest: Timestamp::default(),
                 };
-                (plain(number, name, received, fact), None)
+                (plain(device, name, received, fact), None)
             }
         }
     }
 
     fn batch(
         &mut self,
-        number: DeviceRef,
+        (device, number): (DeviceRef, u64),
         name: DeviceName,
         (received, ring): (Timestamp, u32),
         record: &BatchRecord,
     ) -> Result<(Effect, Option<Arc<Dictionary>>), String> {
-        let (raw, decoded, dict) = self.read(number, &name, ring, &record.payload)?;
+        let (raw, decoded, dict) = self.read((device, number), &name, ring, &record.payload)?;
         let mut rows = row_facts(&decoded.batch, |_| Class::Stored);
         Class::decode(&record.classes, &mut rows).ok_or("a row mask is malformed")?;
         if self.folding
-            && let Some(device) = self.rebuilt.ledger.get(number)
+            && let Some(ledger) = self.rebuilt.ledger.get(device)
         {
             for row in &mut rows {
-                if device.is_settled(raw.session(), Seq::new(row.seq)) {
+                if ledger.is_settled(raw.session(), Seq::new(row.seq)) {
                     row.class = Class::Redelivered;
                 }
             }
@@ -198,19 +204,19 @@ impl<'a> Worker<'a> {
             defines: decoded.key.map(Arc::new),
         };
         let key = entry.defines.clone();
-        Ok((batch_effect(number, entry, rows, key), dict))
+        Ok((batch_effect(device, entry, rows, key), dict))
     }
 
     /// Decodes a payload. The dictionary comes with it if the heads need it.
     fn read(
         &mut self,
-        number: DeviceRef,
+        (device, number): (DeviceRef, u64),
         name: &DeviceName,
         ring: u32,
         payload: &Bytes,
     ) -> Result<(Raw, Decoded, Option<Arc<Dictionary>>), String> {
         let raw = wire::batch::peek(payload).map_err(|error| error.to_string())?;
-        let keys = self.rebuilt.keys.of(number);
+        let keys = self.rebuilt.keys.of(device);
         let key = raw.key().and_then(|id| keys?.get(raw.session(), id).cloned());
         let hash = raw.dict().or(key.as_ref().map(|key| key.dict()));
         let hash = hash.ok_or_else(|| format!("a batch of {name} lacks its key"))?;
@@ -218,11 +224,14 @@ impl<'a> Worker<'a> {
             let dict = self.dicts.get(name, hash);
             dict.ok_or_else(|| format!("a batch of {name} lacks its dictionary {hash}"))
         };
-        let len = match self.lengths.get(&(number, hash)) {
-            Some(len) => *len,
+        let len = match self.known.get_mut(&(device, hash)) {
+            Some((len, last)) => {
+                *last = number;
+                *len
+            }
             None => {
                 let len = fetch()?.len();
-                self.lengths.insert((number, hash), len);
+                self.known.insert((device, hash), (len, number));
                 len
             }
         };

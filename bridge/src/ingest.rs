@@ -24,7 +24,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use store::{CommitError, Entry, NewDictionary, Receipt, SessionReceipt, Store};
+use store::{CommitError, Entry, NewDictionary, Pressure, Receipt, SessionReceipt, Store};
 use wire::limits::MAX_MESSAGE;
 use wire::topic::Up;
 use wire::{BridgeEpoch, DeviceName, Timestamp};
@@ -106,8 +106,8 @@ pub(crate) struct Core {
     last_commit_ms: u64,
     /// The disk refused a commit: nothing is granted until one succeeds.
     failing: bool,
-    /// The store is at its size limit: the same.
-    full: bool,
+    /// What the store cannot take just now.
+    pressure: Pressure,
     /// The destination that acks wait for.
     gate: Option<Gate>,
 }
@@ -131,7 +131,7 @@ impl Core {
             complained_ms: None,
             last_commit_ms: 0,
             failing: false,
-            full: false,
+            pressure: Pressure::None,
             gate: None,
         }
     }
@@ -227,10 +227,13 @@ impl Core {
         self.step(now);
     }
 
-    /// The store is at its size limit, or is not any more.
-    pub(crate) fn set_full(&mut self, full: bool) {
-        self.full = full;
-        self.metrics.store_full.set(i64::from(full));
+    /// What must not be granted now.
+    pub(crate) fn set_pressure(&mut self, pressure: Pressure) {
+        if pressure < Pressure::Backlog {
+            self.pool.unpark();
+        }
+        self.pressure = pressure;
+        self.metrics.store.pressure.set(pressure as i64);
     }
 
     /// Time passed.

@@ -10,6 +10,7 @@ mod forward;
 mod hashrings;
 mod http;
 mod ingest;
+mod maintain;
 mod memory;
 mod metrics;
 mod mqtt;
@@ -26,6 +27,7 @@ use wire::BridgeEpoch;
 use self::forward::{Destinations, Forward, Passed};
 use self::http::App;
 use self::ingest::{Core, Fleet, Gate, Input, Limits, Worker};
+use self::maintain::Maintenance;
 use self::metrics::Metrics;
 use self::mqtt::Link;
 
@@ -70,6 +72,8 @@ pub async fn run(
     let (acks, outgoing) = mpsc::channel(ACKS);
     let worker = Worker::start(core, Arc::clone(&store), acks, metrics.clone(), config.clock)
         .map_err(io("threads of the ingest"))?;
+    let maintenance = Maintenance::start(Arc::clone(&store), metrics.clone(), worker.inputs.clone())
+        .map_err(io("thread of the maintenance"))?;
     let (subscribed, watched) = watch::channel(false);
     let link = Link {
         endpoint: mqtt,
@@ -136,6 +140,7 @@ pub async fn run(
         rings,
     );
     drop(guard);
+    maintenance.end().await;
     ingest.and(http)
 }
 

@@ -32,13 +32,33 @@ pub(crate) struct Metrics {
     pub(crate) credit_outstanding: IntGauge,
     pub(crate) credit_waiting: IntGauge,
     pub(crate) devices_connected: IntGauge,
-    pub(crate) store_full: IntGauge,
+    pub(crate) store: StoreMetrics,
     pub(crate) mqtt_connected: IntGauge,
     pub(crate) mqtt_connections: IntCounter,
     pub(crate) queries: IntCounterVec,
     pub(crate) queries_running: IntGauge,
     pub(crate) query_seconds: Histogram,
     pub(crate) rings: RingMetrics,
+}
+
+/// Those of the store.
+#[derive(Clone)]
+pub(crate) struct StoreMetrics {
+    pub(crate) pressure: IntGauge,
+    pub(crate) seals: IntCounter,
+    pub(crate) merged: IntCounter,
+    pub(crate) expired: IntCounter,
+    pub(crate) damaged: IntCounter,
+    pub(crate) failures: IntCounter,
+    pub(crate) blocks: IntGauge,
+    pub(crate) block_bytes: IntGauge,
+    pub(crate) journal_files: IntGauge,
+    pub(crate) journal_bytes: IntGauge,
+    pub(crate) dictionary_bytes: IntGauge,
+    pub(crate) series: IntGauge,
+    pub(crate) head_bytes: IntGauge,
+    pub(crate) late_bytes: IntGauge,
+    pub(crate) label_bytes: IntGauge,
 }
 
 /// Registers as it makes, so that none is forgotten.
@@ -114,10 +134,7 @@ impl Metrics {
             )?,
             credit_waiting: make.gauge("credit_waiting_lanes", "Lanes of devices that wait for credit.")?,
             devices_connected: make.gauge("devices_connected", "Devices connected to the broker.")?,
-            store_full: make.gauge(
-                "store_full",
-                "1 while the store is at its size limit and nothing is granted.",
-            )?,
+            store: StoreMetrics::register(&make)?,
             mqtt_connected: make.gauge(
                 "mqtt_connected",
                 "1 while the bridge is subscribed at the broker.",
@@ -127,6 +144,40 @@ impl Metrics {
             queries_running: make.gauge("queries_running", "Queries being evaluated.")?,
             query_seconds: make.seconds("query_duration_seconds", "Duration of an evaluation.", 0.001)?,
             rings: RingMetrics::register(&make)?,
+        })
+    }
+}
+
+impl StoreMetrics {
+    fn register(make: &Maker<'_>) -> prometheus::Result<Self> {
+        Ok(StoreMetrics {
+            pressure: make.gauge(
+                "store_pressure",
+                "1 while the store takes no backlog, 2 while nothing is granted.",
+            )?,
+            seals: make.counter("store_windows_sealed_total", "Windows written into blocks.")?,
+            merged: make.counter("store_blocks_merged_total", "Blocks written into larger ones.")?,
+            expired: make.counter("store_blocks_expired_total", "Blocks removed by the retention.")?,
+            damaged: make.counter("store_blocks_damaged_total", "Blocks set aside.")?,
+            failures: make.counter(
+                "store_maintenance_failures_total",
+                "Steps of the store's maintenance that the disk refused.",
+            )?,
+            blocks: make.gauge("store_blocks", "Blocks on disk.")?,
+            block_bytes: make.gauge("store_block_bytes", "Bytes of blocks.")?,
+            journal_files: make.gauge("store_journal_files", "Files of the journal.")?,
+            journal_bytes: make.gauge("store_journal_bytes", "Bytes of the journal's files on disk.")?,
+            dictionary_bytes: make.gauge("store_dictionary_bytes", "Bytes of the dictionaries' file.")?,
+            series: make.gauge("store_series", "Series in memory or in blocks.")?,
+            head_bytes: make.gauge("store_head_bytes", "Bytes of rows in memory, roughly.")?,
+            late_bytes: make.gauge(
+                "store_late_bytes",
+                "Bytes of rows in memory that came when their hour was long over, roughly.",
+            )?,
+            label_bytes: make.gauge(
+                "store_label_bytes",
+                "Bytes of labels in memory and what finds them, roughly.",
+            )?,
         })
     }
 }

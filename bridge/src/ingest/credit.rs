@@ -26,6 +26,8 @@ pub(crate) struct Pool {
     /// Lanes whose window has grown.
     busy: u64,
     queue: VecDeque<(DeviceName, LaneKind)>,
+    /// Lanes that wait apart, in order of asking.
+    parked: VecDeque<(DeviceName, LaneKind)>,
 }
 
 impl Pool {
@@ -36,6 +38,7 @@ impl Pool {
             outstanding: 0,
             busy: 0,
             queue: VecDeque::new(),
+            parked: VecDeque::new(),
         }
     }
 
@@ -100,6 +103,17 @@ impl Pool {
     /// The lane that has waited longest.
     pub(crate) fn head(&self) -> Option<&(DeviceName, LaneKind)> {
         self.queue.front()
+    }
+
+    /// Has the head wait apart, until `unpark`.
+    pub(crate) fn park(&mut self) {
+        self.parked.extend(self.queue.pop_front());
+    }
+
+    /// Puts those that waited apart before all others.
+    pub(crate) fn unpark(&mut self) {
+        self.parked.append(&mut self.queue);
+        std::mem::swap(&mut self.parked, &mut self.queue);
     }
 
     /// Takes the head out of the queue.

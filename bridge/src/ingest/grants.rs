@@ -1,5 +1,6 @@
 //! Who is granted how much: first come, first served, while the budget lasts.
 
+use store::Pressure;
 use wire::DeviceName;
 
 use super::credit::LEAST_AHEAD;
@@ -9,7 +10,7 @@ use super::{Core, Now};
 /// The least backlog rate that is announced, bytes per second: 0 would mean no limit.
 const LEAST_RATE: u64 = 4096;
 
-/// Milliseconds between two log lines on a full store.
+/// Milliseconds between two log lines on a store that takes nothing.
 const COMPLAIN_MS: u64 = 60_000;
 
 impl Core {
@@ -28,15 +29,20 @@ impl Core {
         self.pool.enqueue(name.clone(), kind);
     }
 
-    /// Serves the queue from its head until the budget is used up. A full or failing store grants nothing.
+    /// Serves the queue from its head until the budget is used up. Nothing is granted while commits fail or the store says
+    /// so; backlog waits apart while the store takes none.
     pub(super) fn grant(&mut self, now: Now) {
-        if self.full {
-            self.complain_of_full_store(now);
+        if self.pressure > Pressure::None {
+            self.complain_of_pressure(now);
         }
-        if self.full || self.failing {
+        if self.pressure == Pressure::All || self.failing {
             return;
         }
         while let Some((name, kind)) = self.pool.head().cloned() {
+            if kind == LaneKind::Backlog && self.pressure == Pressure::Backlog {
+                self.pool.park();
+                continue;
+            }
             if !self.grant_one(&name, kind, now) {
                 return;
             }
@@ -45,11 +51,17 @@ impl Core {
         }
     }
 
-    fn complain_of_full_store(&mut self, now: Now) {
+    fn complain_of_pressure(&mut self, now: Now) {
         let again_ms = self.complained_ms.map_or(0, |at| at + COMPLAIN_MS);
-        if now.mono_ms >= again_ms {
-            self.complained_ms = Some(now.mono_ms);
-            tracing::warn!("the store is at its size limit: devices are granted nothing and keep their data");
+        if now.mono_ms < again_ms {
+            return;
+        }
+        self.complained_ms = Some(now.mono_ms);
+        match self.pressure {
+            Pressure::All => tracing::warn!(
+                "the store is short of disk or memory: devices are granted nothing and keep their data"
+            ),
+            _ => tracing::warn!("the store is short of memory: devices are granted no backlog for now"),
         }
     }
 

@@ -332,11 +332,11 @@ fn a_state_gives_back_credit_for_what_was_lost_under_way() {
 #[test]
 fn a_full_store_grants_nothing_and_still_answers() {
     let mut bench = Bench::new();
-    bench.core.set_full(true);
+    bench.core.set_pressure(store::Pressure::All);
     let rig = Rig::connect(&mut bench, "gw-1");
     assert_eq!(bench.last_credit(&rig), 0);
     assert_eq!(bench.core.pool.outstanding(), 0);
-    bench.core.set_full(false);
+    bench.core.set_pressure(store::Pressure::None);
     assert!(bench.last_credit(&rig) >= 65_536);
 }
 

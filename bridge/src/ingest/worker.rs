@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use store::{CommitError, Entry, NewDictionary, Receipt, Store};
+use store::{CommitError, Entry, NewDictionary, Pressure, Receipt, Store};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use wire::{DeviceName, Timestamp};
 
@@ -35,9 +35,11 @@ pub(crate) enum Input {
     Committed {
         /// How.
         outcome: Result<Receipt, CommitError>,
-        /// The store is at its size limit.
-        full: bool,
+        /// What must not be granted now.
+        pressure: Pressure,
     },
+    /// What must not be granted now.
+    Pressure(Pressure),
     /// The destination that acks wait for has passed everything below a number of the journal.
     Passed(u64),
     /// Commit what is here, ack it, and end.
@@ -100,7 +102,7 @@ impl Worker {
                 }
             })?;
         // Asking a store takes its writer's lock, so it is asked only here and after each commit.
-        core.set_full(store.full());
+        core.set_pressure(store.pressure());
         let desk = Desk {
             core,
             store,
@@ -137,7 +139,7 @@ fn run_job(store: &Store, job: Job, committed: &Sender<Input>, seconds: &prometh
             // The other end is gone only when the ingest thread is, and then nobody is owed an ack.
             let _ = committed.send(Input::Committed {
                 outcome,
-                full: store.full(),
+                pressure: store.pressure(),
             });
         }
         Job::Forget { device, done } => {
@@ -175,8 +177,12 @@ impl Desk {
             match received.recv_timeout(self.patience()) {
                 Ok(Input::Message(message, permit)) => deferred.push_back((message, permit)),
                 Ok(Input::Offline) => self.core.offline(),
-                Ok(Input::Committed { outcome, full }) => {
-                    self.core.set_full(full);
+                Ok(Input::Pressure(pressure)) => {
+                    self.core.set_pressure(pressure);
+                    self.core.tick(self.now());
+                }
+                Ok(Input::Committed { outcome, pressure }) => {
+                    self.core.set_pressure(pressure);
                     if let Err(error) = &outcome {
                         self.complain(error);
                     }

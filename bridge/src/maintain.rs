@@ -1,0 +1,109 @@
+//! The thread that lets the store do what time brings, about each second.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use store::{Round, Store};
+
+use crate::ingest::{Input, wall_clock};
+use crate::metrics::Metrics;
+
+/// Time between two rounds.
+const EVERY: Duration = Duration::from_secs(1);
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The running thread.
+pub(crate) struct Maintenance {
+    /// Closed to end it.
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Maintenance {
+    /// Starts the thread; the ingest thread is told the store's pressure after each round.
+    pub(crate) fn start(store: Arc<Store>, metrics: Metrics, inputs: Sender<Input>) -> io::Result<Self> {
+        let (stop, stopped) = channel();
+        let mut caretaker = Caretaker {
+            store,
+            metrics,
+            inputs,
+            complained: None,
+        };
+        let thread = thread::Builder::new()
+            .name("bridge-maintain".to_owned())
+            .spawn(move || {
+                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(EVERY) {
+                    caretaker.round();
+                }
+            })?;
+        Ok(Maintenance { stop, thread })
+    }
+
+    /// Ends it, once its round is done.
+    pub(crate) async fn end(self) {
+        let Maintenance { stop, thread } = self;
+        drop(stop);
+        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+        if !matches!(ended, Ok(Ok(()))) {
+            tracing::error!("the maintenance of the store panicked");
+        }
+    }
+}
+
+struct Caretaker {
+    store: Arc<Store>,
+    metrics: Metrics,
+    inputs: Sender<Input>,
+    complained: Option<Instant>,
+}
+
+impl Caretaker {
+    fn round(&mut self) {
+        let round = self.store.maintain(wall_clock());
+        for damage in &round.damage {
+            tracing::error!(file = %damage.path.display(), what = %damage.what, "the store set something aside");
+        }
+        self.complain(&round);
+        self.count(&round);
+        let pressure = self.store.pressure();
+        // The ingest thread is gone only at the end, and then nobody is granted anything.
+        let _ = self.inputs.send(Input::Pressure(pressure));
+    }
+
+    /// Once a minute, however often it fails.
+    fn complain(&mut self, round: &Round) {
+        let Some(first) = round.failed.first() else { return };
+        if self.complained.is_none_or(|at| at.elapsed() >= MINUTE) {
+            self.complained = Some(Instant::now());
+            let failures = round.failed.len();
+            tracing::error!(error = %first, failures, "maintenance of the store fails and is tried again");
+        }
+    }
+
+    fn count(&self, round: &Round) {
+        let usage = self.store.usage();
+        let metrics = &self.metrics.store;
+        metrics.seals.inc_by(round.sealed as u64);
+        metrics.merged.inc_by(round.merged as u64);
+        metrics.expired.inc_by(round.expired as u64);
+        metrics.damaged.inc_by(round.damage.len() as u64);
+        metrics.failures.inc_by(round.failed.len() as u64);
+        for (gauge, value) in [
+            (&metrics.blocks, usage.blocks as u64),
+            (&metrics.block_bytes, usage.block_bytes),
+            (&metrics.journal_files, usage.journal_files as u64),
+            (&metrics.journal_bytes, usage.journal_bytes),
+            (&metrics.dictionary_bytes, usage.dictionary_bytes),
+            (&metrics.series, usage.series as u64),
+            (&metrics.head_bytes, usage.head_bytes as u64),
+            (&metrics.late_bytes, usage.late_bytes as u64),
+            (&metrics.label_bytes, usage.label_bytes as u64),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+}

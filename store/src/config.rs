@@ -23,7 +23,8 @@ pub struct Config {
     pub retention_size: u64,
     /// What is different for a tenant.
     pub tenants: HashMap<Tenant, TenantConfig>,
-    /// Series of one device that are in memory or in blocks; a list of series that would exceed it is dropped. 0: no limit.
+    /// Series of one device that have rows in memory, or had lately; a list of series that would exceed it is dropped. 0: no
+    /// limit.
     pub max_series_per_device: usize,
     /// The same for all series of a tenant.
     pub max_series_per_tenant: usize,
@@ -75,7 +76,6 @@ impl Config {
     }
 
     /// Series that a tenant may have; 0: no limit.
-    #[allow(dead_code, reason = "the heads count series next")]
     pub(crate) fn max_series_of(&self, tenant: &Tenant) -> usize {
         let own = self.tenants.get(tenant).and_then(|tenant| tenant.max_series);
         own.unwrap_or(self.max_series_per_tenant)

@@ -5,9 +5,12 @@
 //! are applied only after the records are on disk.
 
 mod batch;
+mod caps;
 mod release;
 
 pub(crate) use batch::{batch_effect, row_facts};
+use caps::Caps;
+pub(crate) use caps::Dictionaries;
 pub(crate) use release::{Removal, release, released, remove};
 
 use std::collections::{HashMap, HashSet};
@@ -20,6 +23,7 @@ use wire::{DeviceName, Seq, SeqSet, SessionId, Timestamp};
 
 use crate::config::Config;
 use crate::entry::{Entry, RefusedReason};
+use crate::heads::Heads;
 use crate::keys::{DeviceKeys, Keys};
 use crate::ledger::{DeviceRef, Fact, Ledger, lost_edge};
 use crate::quarantine::Quarantine;
@@ -72,6 +76,7 @@ pub(crate) struct Planner<'a> {
     let_go: HashSet<(DeviceName, SessionId)>,
     group_keys: HashMap<DeviceName, DeviceKeys>,
     places: HashMap<(DeviceName, SessionId), usize>,
+    caps: Caps<'a>,
     plan: Plan,
 }
 
@@ -81,6 +86,7 @@ impl<'a> Planner<'a> {
         keys: &'a Keys,
         config: &'a Config,
         quarantine: &'a Quarantine,
+        (heads, dicts): (&'a Heads, &'a Dictionaries),
     ) -> Self {
         Planner {
             ledger,
@@ -94,6 +100,7 @@ impl<'a> Planner<'a> {
             let_go: HashSet::new(),
             group_keys: HashMap::new(),
             places: HashMap::new(),
+            caps: Caps::new(heads, dicts, config),
             plan: Plan::default(),
         }
     }

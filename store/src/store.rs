@@ -10,11 +10,13 @@ mod replay;
 mod status;
 mod tables;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
 
 use bytes::Bytes;
 use wire::batch::{Key, KeyId};
@@ -35,13 +37,16 @@ use crate::keys::Keys;
 use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons, encode_device};
 use crate::letters::{self, DeadLetter};
 use crate::matcher::Matcher;
-use crate::plan::{Effect, Plan, Planner};
+use crate::plan::{Dictionaries, Effect, Plan, Planner};
 use crate::quarantine::{Quarantine, Quarantined};
 use crate::query::{ReadBack, SeriesSlice};
 use crate::receipt::Receipt;
 use crate::record::Record;
 use crate::rings::Rings;
 pub use status::Room;
+
+/// Rows of a checkpoint that are worth a thread.
+const FEW: usize = 500;
 
 /// How far a start has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -142,7 +147,7 @@ impl Store {
         let mut plan = {
             let (ledger, keys) = (read(&self.ledger), read(&self.keys));
             let quarantine = read(&self.quarantine);
-            Planner::new(&ledger, &keys, &self.config, &quarantine).plan(entries)
+            Planner::new(&ledger, &keys, &self.config, &quarantine, (&self.heads, &dicts)).plan(entries)
         };
         plan.receipt.bytes = self.carry_out(&mut writer, &mut plan, &dicts, gate)?;
         plan.receipt.number = writer.journal.last();
@@ -264,17 +269,14 @@ impl Store {
     }
 
     fn checkpoint(&self, tables: &Tables) -> Checkpoint {
-        let ledger = read(&self.ledger);
+        let (ledger, keys) = (read(&self.ledger), read(&self.keys));
+        let devices: Vec<_> = ledger.devices().collect();
+        let mut all_keys: Vec<_> = keys.all().collect();
+        all_keys.sort_unstable_by_key(|(number, _)| *number);
         Checkpoint {
             next_device: ledger.next_ref(),
-            devices: ledger
-                .devices()
-                .map(|(number, device)| (number, encode_device(device)))
-                .collect(),
-            keys: read(&self.keys)
-                .all()
-                .map(|(number, keys)| (number, keys.encode()))
-                .collect(),
+            devices: encode_all(&devices, |device| encode_device(device)),
+            keys: encode_all(&all_keys, |keys| keys.encode()),
             tables: tables.clone(),
         }
     }
@@ -371,7 +373,24 @@ impl Store {
     }
 }
 
-type Dictionaries = HashMap<(DeviceName, DictHash), Arc<Dictionary>>;
+/// Encodes rows of a checkpoint, on all cores, as a commit waits for it.
+fn encode_all<T: Sync>(rows: &[(u32, T)], encode: impl Fn(&T) -> Vec<u8> + Sync) -> Vec<(u32, Vec<u8>)> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let part = |rows: &[(u32, T)]| -> Vec<(u32, Vec<u8>)> {
+        let encoded = rows.iter().map(|(number, row)| (*number, encode(row)));
+        encoded.collect()
+    };
+    thread::scope(|scope| {
+        let chunks = rows.chunks(rows.len().div_ceil(cores).max(FEW));
+        let threads: Vec<_> = chunks.map(|chunk| scope.spawn(|| part(chunk))).collect();
+        let parts = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        parts.flatten().collect()
+    })
+}
 
 /// The ledger's part of an effect.
 fn apply_fact(ledger: &mut Ledger, effect: &Effect) {

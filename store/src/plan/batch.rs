@@ -72,6 +72,10 @@ impl Planner<'_> {
                 special.remove(&row.seq);
             }
         }
+        let over = self.caps.over(self.find(&entry.device), entry);
+        for (group, _) in entry.batch.groups.iter().zip(over).filter(|(_, over)| *over) {
+            special.extend(group.rows.iter().map(|row| (row.seq.get(), Class::Limit)));
+        }
         if !special.is_empty() {
             set_classes(&mut rows, &special);
             self.quarantine(entry, &mut rows);

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use wire::{DeviceName, Timestamp};
 
-use super::{Dictionaries, Store, Writer, read};
+use super::{Store, Writer, read};
 use crate::error::CommitError;
 use crate::heads::Gate;
-use crate::plan::{Plan, Removal, release, remove};
+use crate::plan::{Dictionaries, Plan, Removal, release, remove};
 use crate::quarantine::Held;
 
 /// Rows of the table that one transaction takes out at most.

@@ -206,3 +206,42 @@ fn rows_older_than_the_retention_are_acked_and_dropped() {
     assert_eq!(times(&store), [START, START + 1]);
     assert_equation(&store, &device.name);
 }
+
+#[test]
+fn lists_of_series_beyond_a_cap_are_acked_and_dropped_whole() {
+    for of_tenant in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let capped = Config {
+            max_series_per_device: if of_tenant { 0 } else { 10 },
+            max_series_per_tenant: if of_tenant { 10 } else { 0 },
+            ..config()
+        };
+        let store = open_with(dir.path(), capped.clone());
+        let mut device = Device::new("gw-1", 1, 8);
+        device.put_dictionary(&store);
+        let first = device.record(START, |i| i as f64);
+        // Twice in one commit: it counts once.
+        let second = device.record(START + 1, |i| i as f64);
+        let both = vec![device.deliver(&[first]), device.deliver(&[second])];
+        assert_eq!(store.commit(both).unwrap().sessions[0].stored_rows, 2);
+        for i in 0..3 {
+            device.add_series(super::device::labels(&[
+                ("__name__", "more"),
+                ("i", &i.to_string()),
+            ]));
+        }
+        device.put_dictionary(&store);
+        let more = device.record(START + 2, |i| i as f64);
+        let receipt = store.commit(vec![device.deliver(&[more])]).unwrap();
+        assert_eq!(receipt.sessions[0].refused, [("limit", seqs(&[3]))]);
+        drop(store);
+        let store = open_with(dir.path(), capped);
+        let ledger = store.device(&device.name).unwrap();
+        assert_eq!(
+            (ledger.stored, ledger.dropped["limit"], ledger.gaps.len()),
+            (16, 11, 1)
+        );
+        assert_eq!(times(&store), [START, START + 1]);
+        assert_equation(&store, &device.name);
+    }
+}

@@ -165,12 +165,16 @@ impl Dicts {
         self.lock().uses.latest = number;
     }
 
+    /// A device's dictionaries need not be kept for it any more; the journal may name them.
+    pub(crate) fn forget_device(&self, device: &DeviceName) {
+        self.lock().uses.forget_device(device);
+    }
+
     /// Removes dictionaries that no record from `oldest` on names, but not those of the quarantine, and of a device that
-    /// is `known` not the one that was used last. Says how many.
+    /// is not forgotten not the one that was used last. Says how many.
     pub(crate) fn sweep(
         &self,
         oldest: u64,
-        known: impl Fn(&DeviceName) -> bool,
         quarantined: &HashSet<(DeviceName, DictHash)>,
     ) -> Result<usize, FileError> {
         let mut inner = self.lock();
@@ -181,7 +185,7 @@ impl Dicts {
             let all = guard(|| keys(inner.db.as_ref()))?;
             inner.uses.scan(all);
         }
-        let mut gone = inner.uses.unused(oldest, known);
+        let mut gone = inner.uses.unused(oldest);
         gone.retain(|dict| !quarantined.contains(dict));
         if gone.is_empty() {
             return Ok(0);

@@ -254,6 +254,9 @@ impl Store {
             }
         }
         for effect in effects {
+            if matches!(effect.fact, Fact::Forget) {
+                self.dicts.forget_device(&effect.name);
+            }
             let dict = effect.rows.as_ref().and_then(|(batch, _)| {
                 let key = (effect.name.clone(), batch.header.dict);
                 dicts.get(&key).map(|dict| &**dict)

@@ -1,6 +1,6 @@
 //! Which record named each dictionary last, so that those that none names any more can go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wire::DeviceName;
 use wire::dict::DictHash;
@@ -10,6 +10,8 @@ use wire::dict::DictHash;
 pub(super) struct Uses {
     /// The number of the last record that named it; 0: none since the start.
     last: HashMap<DeviceName, Vec<(DictHash, u64)>>,
+    /// Devices that an operator forgot and that named none since.
+    forgotten: HashSet<DeviceName>,
     /// The number of the last commit.
     pub(super) latest: u64,
     /// All dictionaries there are have been entered.
@@ -18,6 +20,7 @@ pub(super) struct Uses {
 
 impl Uses {
     pub(super) fn note(&mut self, device: &DeviceName, hash: DictHash, number: u64) {
+        self.forgotten.remove(device);
         let known = match self.last.get_mut(device) {
             Some(known) => known,
             None => self.last.entry(device.clone()).or_default(),
@@ -36,6 +39,7 @@ impl Uses {
     /// Notes a use by the next commit, if the dictionary is known.
     pub(super) fn claim(&mut self, device: &DeviceName, hash: DictHash) -> bool {
         let latest = self.latest;
+        self.forgotten.remove(device);
         let known = self.last.get_mut(device);
         let known = known.and_then(|known| known.iter_mut().find(|(other, _)| *other == hash));
         known.is_some_and(|(_, last)| {
@@ -52,19 +56,21 @@ impl Uses {
         self.scanned = true;
     }
 
-    /// Those that no record from `oldest` on names, but of a known device the one used last stays, or all if none was.
-    pub(super) fn unused(
-        &self,
-        oldest: u64,
-        known: impl Fn(&DeviceName) -> bool,
-    ) -> Vec<(DeviceName, DictHash)> {
+    /// A device's dictionaries need not be kept for it any more.
+    pub(super) fn forget_device(&mut self, device: &DeviceName) {
+        self.forgotten.insert(device.clone());
+    }
+
+    /// Those that no record from `oldest` on names, but of a device that is not forgotten the one used last stays, or all
+    /// if none was.
+    pub(super) fn unused(&self, oldest: u64) -> Vec<(DeviceName, DictHash)> {
         let mut unused = Vec::new();
         for (device, all) in &self.last {
             let newest = all.iter().map(|(_, last)| *last).max().unwrap_or(0);
             if all.iter().all(|(_, last)| *last >= oldest) {
                 continue;
             }
-            let kept = known(device).then_some(newest);
+            let kept = (!self.forgotten.contains(device)).then_some(newest);
             let gone = all
                 .iter()
                 .filter(|(_, last)| *last < oldest && Some(*last) != kept);
@@ -103,24 +109,24 @@ mod tests {
             (b.clone(), hash(1)),
             (b.clone(), hash(2)),
         ]);
-        let unused = |uses: &Uses, oldest, known: bool| {
-            let mut found = uses.unused(oldest, |_| known);
+        let unused = |uses: &Uses, oldest| {
+            let mut found = uses.unused(oldest);
             found.sort_by_key(|(device, hash)| (device.to_string(), *hash.as_bytes()));
             found
         };
-        assert_eq!(unused(&uses, 5, true), [(a.clone(), hash(3))]);
-        assert_eq!(
-            unused(&uses, 9, true),
-            [(a.clone(), hash(1)), (a.clone(), hash(3))]
-        );
-        assert_eq!(unused(&uses, 9, false).len(), 5);
+        assert_eq!(unused(&uses, 5), [(a.clone(), hash(3))]);
+        assert_eq!(unused(&uses, 9), [(a.clone(), hash(1)), (a.clone(), hash(3))]);
+        uses.forget_device(&a);
+        assert_eq!(unused(&uses, 9).len(), 3);
+        uses.forget_device(&b);
+        assert_eq!(unused(&uses, 9).len(), 5);
         uses.latest = 8;
-        assert!(uses.claim(&a, hash(1)) && !uses.claim(&a, hash(9)));
+        assert!(uses.claim(&a, hash(1)) && !uses.claim(&a, hash(9)) && uses.claim(&b, hash(1)));
         assert_eq!(
-            unused(&uses, 9, true),
-            [(a.clone(), hash(2)), (a.clone(), hash(3))]
+            unused(&uses, 9),
+            [(a.clone(), hash(2)), (a.clone(), hash(3)), (b, hash(2))]
         );
         uses.forget(&a, hash(3));
-        assert_eq!(unused(&uses, 9, true), [(a, hash(2))]);
+        assert_eq!(unused(&uses, 9)[0], (a, hash(2)));
     }
 }

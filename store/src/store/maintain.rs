@@ -138,8 +138,7 @@ impl Store {
             }
         }
         let quarantined = read(&self.quarantine).dicts();
-        let known = |device: &wire::DeviceName| read(&self.ledger).find(device).is_some();
-        let swept = self.dicts.sweep(oldest, known, &quarantined);
+        let swept = self.dicts.sweep(oldest, &quarantined);
         round.dictionaries = round.note("dictionaries", swept);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use store::{Config, Matcher, Round, Store};
+use store::{Config, Hashrings, Matcher, Round, Store};
 use wire::Timestamp;
 
 use super::device::{Device, Record, START, assert_equation, config, open_with, tenant};
@@ -32,9 +32,13 @@ fn files(dir: &Path, folder: &str, with: &str) -> Vec<PathBuf> {
     found
 }
 
+fn partitions(config: &Config) -> impl Iterator<Item = &str> {
+    config.hashrings.rings().iter().flat_map(|ring| ring.endpoints())
+}
+
 fn blocks(dir: &Path, config: &Config) -> Vec<PathBuf> {
-    (0..config.partitions)
-        .flat_map(|n| files(dir, &format!("p{n:03}"), "acme-"))
+    partitions(config)
+        .flat_map(|name| files(dir, name, "acme-"))
         .collect()
 }
 
@@ -146,7 +150,7 @@ fn late_rows_replace_and_collapse_against_blocks_and_count_once() {
     }
     assert_eq!(check(&store), before);
     let merged = blocks(dir.path(), &config());
-    assert!(merged.len() <= config().partitions as usize, "{merged:?}");
+    assert!(merged.len() <= partitions(&config()).count(), "{merged:?}");
     drop(store);
     let store = open_with(dir.path(), config());
     assert_eq!(check(&store), before);
@@ -200,7 +204,7 @@ fn a_damaged_block_is_set_aside_and_the_rest_serves() {
     for gone in [false, true] {
         let dir = tempfile::tempdir().unwrap();
         let one = Config {
-            partitions: 1,
+            hashrings: Hashrings::of_partitions(1),
             ..config()
         };
         let store = open_with(dir.path(), one.clone());

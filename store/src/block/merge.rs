@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use redb::ReadableTable;
 
+use super::columns::Columns;
 use super::page::Page;
-use super::reader::{Columns, check_key, out_of_order};
+use super::reader::{check_key, out_of_order};
 use super::{Block, BlockMeta, CHUNKS, HISTOGRAMS, TimesId, Writer, damaged, owner_of_histogram};
 use crate::chunk;
 use crate::journal::{FileError, guard};

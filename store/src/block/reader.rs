@@ -1,8 +1,6 @@
 //! Reads a block file, only the pages that are asked for, out of redb's cache.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::ops::Range;
 use std::path::Path;
 
 use prost::Message;
@@ -11,6 +9,7 @@ use roaring::RoaringBitmap;
 use wire::Tenant;
 use wire::varint::Reader;
 
+use super::columns::Columns;
 use super::page::Page;
 use super::{
     BLOCK, CHUNKS, HISTOGRAMS, Head, META, OWNERS, SERIES, TIMES, VERSION, WITH_CHUNKS, WITH_HISTOGRAMS,
@@ -23,9 +22,6 @@ use crate::ledger::DeviceRef;
 
 /// redb's cache of an open block.
 const CACHE: usize = 1 << 20;
-
-/// Times that a read keeps decoded.
-const KEPT_TIMES: usize = 1 << 18;
 
 /// An open block file.
 pub(crate) struct Block {
@@ -114,8 +110,7 @@ impl Block {
             let mut values = Vec::new();
             self.each_chunk(&chunks, ids, |id, column, chunk| {
                 let column = columns.get(column)?;
-                let from = column.times.partition_point(|time| *time < range.0);
-                let to = column.times.partition_point(|time| *time <= range.1);
+                let (from, to) = column.within(range);
                 if from >= to {
                     return Ok(());
                 }
@@ -277,95 +272,4 @@ pub(super) fn held(row: &[u8]) -> Result<Held, FileError> {
         columns.push(u32::try_from(last).map_err(|_| damaged("a device's row is malformed"))?);
     }
     Ok(Held { samples, columns })
-}
-
-/// A decoded times column.
-#[derive(Debug)]
-pub(super) struct Column {
-    pub(super) owner: DeviceRef,
-    pub(super) times: Vec<i64>,
-}
-
-/// Times columns as a read comes upon them; some are kept.
-pub(super) struct Columns {
-    table: ReadOnlyTable<u32, &'static [u8]>,
-    page: Option<TimesPage>,
-    known: HashMap<u32, Column>,
-    kept: usize,
-}
-
-/// The page that the last column was in; neighbours mostly come next.
-struct TimesPage {
-    first: u32,
-    bytes: AccessGuard<'static, &'static [u8]>,
-    /// Owner, count and place of each column.
-    columns: Vec<(DeviceRef, u32, Range<usize>)>,
-}
-
-impl Columns {
-    pub(super) fn open(read: &ReadTransaction) -> Result<Self, FileError> {
-        Ok(Columns {
-            table: read.open_table(TIMES).map_err(FileError::of)?,
-            page: None,
-            known: HashMap::new(),
-            kept: 0,
-        })
-    }
-
-    pub(super) fn get(&mut self, number: u32) -> Result<&Column, FileError> {
-        if !self.known.contains_key(&number) {
-            let column = self.read(number)?;
-            self.kept += column.times.len();
-            if self.kept > KEPT_TIMES {
-                self.known.clear();
-                self.kept = column.times.len();
-            }
-            self.known.insert(number, column);
-        }
-        self.known.get(&number).ok_or_else(missing)
-    }
-
-    fn read(&mut self, number: u32) -> Result<Column, FileError> {
-        let page = match self.page.take().filter(|page| page.column(number).is_some()) {
-            Some(page) => page,
-            None => TimesPage::open(&self.table, number)?,
-        };
-        let page = self.page.insert(page);
-        let (owner, count, at) = page.column(number).ok_or_else(missing)?;
-        let body = page.bytes.value().get(at.clone()).ok_or_else(missing)?;
-        let mut times = Vec::new();
-        times::decode(body, *count as usize, &mut times)?;
-        Ok(Column { owner: *owner, times })
-    }
-}
-
-impl TimesPage {
-    /// Reads the directory of the page that a column should be in.
-    fn open(table: &ReadOnlyTable<u32, &'static [u8]>, number: u32) -> Result<Self, FileError> {
-        let before = table.range(..=number).map_err(FileError::of)?.next_back();
-        let (key, bytes) = before.transpose().map_err(FileError::of)?.ok_or_else(missing)?;
-        let mut columns = Vec::new();
-        let mut page = Page::open(bytes.value())?;
-        if page.first() != key.value() {
-            return Err(damaged("a page stands under another's key"));
-        }
-        let mut from = bytes.value().len() - page.bodies_len();
-        while let Some((owner, count, body)) = page.next()? {
-            columns.push((owner, count, from..from + body.len()));
-            from += body.len();
-        }
-        Ok(TimesPage {
-            first: key.value(),
-            bytes,
-            columns,
-        })
-    }
-
-    fn column(&self, number: u32) -> Option<&(DeviceRef, u32, Range<usize>)> {
-        self.columns.get(number.checked_sub(self.first)? as usize)
-    }
-}
-
-fn missing() -> FileError {
-    damaged("a times column is missing")
 }

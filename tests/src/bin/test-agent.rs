@@ -181,7 +181,7 @@ impl Feeder {
             let now = Moment::now();
             let ago = Duration::from_secs(3600) * (turn % self.plan.hours.max(1));
             let wall = Timestamp::from_ms(now.wall.minus(ago).ms() + skew::ahead_ms(&self.clock));
-            if !paused && self.send(now.at_wall(wall), &mut first).await.is_none() {
+            if !paused && self.send(Moment { wall, ..now }, &mut first).await.is_none() {
                 return;
             }
         }

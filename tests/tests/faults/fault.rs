@@ -116,6 +116,8 @@ impl World {
                 self.kill(Victim::Bridge);
                 fs::remove_dir_all(&self.data).expect("a folder of a dead process");
                 self.costs.store = true;
+                // The sessions that are no longer in a device's log are unknown from now on.
+                self.agents.iter_mut().for_each(|agent| agent.forgot = true);
             }
             Fault::DeviceClock(agent) => {
                 let ahead = self.random.i64(-90_000_000..1_500_000);

@@ -21,7 +21,7 @@ pub(crate) struct Agent {
     pub(crate) link: Link,
     /// Something happened that may cost samples of its log.
     pub(crate) may_drop: bool,
-    /// Its counters began anew.
+    /// The device and the bridge no longer count from the same beginning.
     pub(crate) forgot: bool,
 }
 

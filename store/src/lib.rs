@@ -1,9 +1,9 @@
-//! The journal, the ledger of what was delivered, and the head.
+//! The journal, the ledger of what was delivered, heads and blocks.
 //!
 //! A [`Store`] owns one folder. [`Store::commit`] makes a group of deliveries durable in one transaction of the
 //! journal, drops rows that are settled already one by one, and then puts the new rows into the heads, where queries
-//! find them. The journal is the only truth: at start the ledger and the heads are rebuilt from it.
-//! docs/store.md has the format and why a crash at any point loses nothing and doubles nothing.
+//! find them. [`Store::maintain`] writes what is over into blocks and frees the journal. At start the ledger and what is in
+//! no block yet are rebuilt from the journal. docs/store.md has the format and why a crash at any point loses nothing and doubles nothing.
 
 #[allow(dead_code, unused_imports, reason = "the heads seal into it next")]
 mod block;

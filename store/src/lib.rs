@@ -3,7 +3,8 @@
 //! A [`Store`] owns one folder. [`Store::commit`] makes a group of deliveries durable in one transaction of the
 //! journal, drops rows that are settled already one by one, and then puts the new rows into the heads, where queries
 //! find them. [`Store::maintain`] writes what is over into blocks and frees the journal. At start the ledger and what is in
-//! no block yet are rebuilt from the journal. docs/store.md has the format and why a crash at any point loses nothing and doubles nothing.
+//! no block yet are rebuilt from the journal. docs/store.md has the format and why a crash at any point loses nothing and
+//! doubles nothing.
 
 #[allow(dead_code, unused_imports, reason = "the heads seal into it next")]
 mod block;

@@ -83,6 +83,14 @@ pub(crate) struct Change {
     pub(crate) next_gen: u64,
 }
 
+/// Whether the two files of a partition's index hold the same, if they say that they do: after a crash the copy may be a
+/// commit behind.
+pub(crate) fn are_alike(disk: &dyn Disk, dir: &Path, cache: usize) -> Result<bool, FileError> {
+    let load = |name| IndexFile::open(disk, &dir.join(name), cache)?.load(true);
+    let (first, copy) = (load(FIRST)?, load(COPY)?);
+    Ok(first.commits() != copy.commits() || first.is_like(&copy))
+}
+
 impl Index {
     /// Opens a partition's index, or makes one in a folder that has none. Damaged files are set aside; if both are, the
     /// index starts empty. redb's caches take `cache` bytes.
@@ -208,6 +216,13 @@ impl Index {
         self.ahead = false;
         self.state.apply(prepared);
         Ok(())
+    }
+
+    /// Copies it into another folder, as it is now; the copy's copy is made when it is opened.
+    pub(crate) fn copy_to(&self, dir: &Path) -> Result<(), FileError> {
+        let from = self.first.as_ref().or(self.copy.as_ref());
+        let from = from.ok_or_else(|| FileError::Damaged("neither file is sound just now".into()))?;
+        IndexFile::create(&*self.disk, &dir.join(FIRST), self.cache, Some(from)).map(drop)
     }
 
     /// Makes a file that is missing or failed anew from the other one, or both if there is none.

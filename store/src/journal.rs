@@ -6,6 +6,7 @@
 
 mod blob;
 mod chain;
+mod copy;
 mod file;
 mod tables;
 #[cfg(test)]
@@ -15,9 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use blob::Reader;
+pub(crate) use copy::copy;
 use chain::Chain;
 
-pub(crate) use file::{Checkpoint, FileError, JournalFile, begin, guard, open_database};
+pub(crate) use file::{Checkpoint, FileError, JournalFile, begin, guard, open_database, path_of};
 pub(crate) use tables::{Rows, TableWrites, Tables};
 
 use crate::disk::Disk;

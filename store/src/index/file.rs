@@ -347,6 +347,17 @@ impl Loaded {
         self.head.commits
     }
 
+    /// Whether it says the same.
+    pub(super) fn is_like(&self, other: &Loaded) -> bool {
+        let same_series = |(a, b): (&SeriesList, &SeriesList)| {
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.0 == b.0 && a.1.eq(b.1))
+        };
+        self.head == other.head
+            && self.small == other.small
+            && self.series.len() == other.series.len()
+            && self.series.iter().zip(&other.series).all(same_series)
+    }
+
     /// Whether more of the series in the pages were dropped than are there.
     pub(super) fn is_wasteful(&self) -> bool {
         let dropped: u64 = self.small.tenants.iter().map(|(_, dropped)| dropped.len()).sum();

@@ -18,7 +18,7 @@ use crate::ledger::DeviceRef;
 use crate::tally::Tally;
 
 /// The tables that fit in memory.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Small {
     pub(super) commits: u64,
     pub(super) next_gen: u64,

@@ -18,10 +18,10 @@ use crate::disk::{Access, Boxed, Disk, remove_if_there};
 /// Format version of journal files.
 pub(crate) const VERSION: u64 = 1;
 
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const BLOBS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blobs");
-const DEVICES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("devices");
-const KEYS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("keys");
+pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
+pub(super) const BLOBS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("blobs");
+pub(super) const DEVICES: TableDefinition<'static, u32, &[u8]> = TableDefinition::new("devices");
+pub(super) const KEYS: TableDefinition<'static, u32, &[u8]> = TableDefinition::new("keys");
 
 /// Cache bytes for each byte of a checkpoint: the first transaction of a file is to be written once.
 const CHECKPOINT_CACHE: usize = 3;
@@ -187,6 +187,11 @@ impl JournalFile {
                 tables: Tables::read(&read)?,
             })
         })
+    }
+
+    /// The file as it is now, whatever is written from here on.
+    pub(crate) fn freeze(&self) -> Result<ReadTransaction, FileError> {
+        guard(|| self.db.begin_read().map_err(FileError::of))
     }
 
     /// Hands over the values from `from` to before `end` in order, until `see` says false; stops at the first error of

@@ -38,10 +38,10 @@ pub(crate) struct TableWrites {
     pub(crate) rings: Changes<u32>,
 }
 
-const LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead_letters");
-const QUARANTINE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("quarantine");
-const CURSORS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cursors");
-const RINGS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("rings");
+pub(super) const LETTERS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("dead_letters");
+pub(super) const QUARANTINE: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("quarantine");
+pub(super) const CURSORS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("cursors");
+pub(super) const RINGS: TableDefinition<'static, u32, &[u8]> = TableDefinition::new("rings");
 
 impl TableWrites {
     pub(super) fn write(&self, txn: &WriteTransaction) -> Result<(), FileError> {

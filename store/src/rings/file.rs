@@ -108,6 +108,20 @@ impl Hashrings {
         Ok(Hashrings(rings))
     }
 
+    /// One ketama ring of some members; `None` if there is none.
+    pub(crate) fn of_names(names: Vec<String>) -> Option<Self> {
+        (!names.is_empty()).then(|| {
+            Hashrings(vec![Hashring {
+                name: "default".to_owned(),
+                tenants: Vec::new(),
+                globs: None,
+                endpoints: names,
+                algorithm: Algorithm::Ketama,
+                external: Labels::default(),
+            }])
+        })
+    }
+
     /// What holds without a file: one ketama ring of `p000`, `p001`, …; between 1 and [`MAX_PARTITIONS`] of them.
     pub fn of_partitions(count: u32) -> Self {
         let count = count.clamp(1, MAX_PARTITIONS as u32);

@@ -39,6 +39,8 @@ pub struct Config {
     pub remote_write: watch::Receiver<Vec<RemoteWrite>>,
     /// The name of the destination that acks wait for; `None`: they wait for the journal alone.
     pub ack_after: Option<String>,
+    /// Whether snapshots may be asked for (`--web.enable-admin-api`).
+    pub admin_api: bool,
     /// The hashring file that the store was opened with, to be followed; `None`: its rings stay.
     pub hashrings: Option<HashringFile>,
 }
@@ -59,6 +61,7 @@ impl Config {
             query_max_samples: budgets.query_samples,
             remote_write: watch::channel(Vec::new()).1,
             ack_after: None,
+            admin_api: false,
             hashrings: None,
         }
     }

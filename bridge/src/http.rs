@@ -34,6 +34,8 @@ use crate::forward::Destinations;
 use crate::ingest::{Fleet, Orders};
 use crate::metrics::Metrics;
 
+pub use time::parse_time;
+
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
@@ -79,6 +81,7 @@ fn router(app: App) -> Router {
         .route("/metadata", get(metadata::metadata))
         .route("/status/buildinfo", get(admin::build_info))
         .route("/status/tsdb", get(status::tsdb))
+        .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
         .route("/fleet/devices", get(fleet::devices))
         .route("/fleet/destinations", get(destinations::destinations))
         .route("/fleet/equation", get(fleet::equation))

@@ -15,6 +15,7 @@ mod memory;
 mod metrics;
 mod mqtt;
 pub mod relabel;
+mod selector;
 
 use std::sync::Arc;
 
@@ -34,7 +35,9 @@ use self::mqtt::Link;
 pub use config::{BridgeError, Config, Listeners, MqttEndpoint};
 pub use forward::{RemoteWrite, RemoteWriteError, RemoteWriteFile, check as check_remote_write};
 pub use hashrings::{HashringFile, HashringFileError};
+pub use http::parse_time;
 pub use memory::Budgets;
+pub use selector::parse_selector;
 
 /// Acks that may wait for the broker's connection.
 const ACKS: usize = 16_384;

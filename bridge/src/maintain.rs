@@ -32,6 +32,7 @@ impl Maintenance {
             metrics,
             inputs,
             complained: None,
+            warned: None,
         };
         let thread = thread::Builder::new()
             .name("bridge-maintain".to_owned())
@@ -59,6 +60,8 @@ struct Caretaker {
     metrics: Metrics,
     inputs: Sender<Input>,
     complained: Option<Instant>,
+    /// When the disk was last said to be full.
+    warned: Option<Instant>,
 }
 
 impl Caretaker {
@@ -68,6 +71,7 @@ impl Caretaker {
             tracing::error!(file = %damage.path.display(), what = %damage.what, "the store set something aside");
         }
         self.complain(&round);
+        self.look_for_room();
         self.count(&round);
         let pressure = self.store.pressure();
         // The ingest thread is gone only at the end, and then nobody is granted anything.
@@ -81,6 +85,22 @@ impl Caretaker {
             self.complained = Some(Instant::now());
             let failures = round.failed.len();
             tracing::error!(error = %first, failures, "maintenance of the store fails and is tried again");
+        }
+    }
+
+    /// Says once a minute that the disk is too full to take anything in.
+    fn look_for_room(&mut self) {
+        let Ok(room) = self.store.room() else { return };
+        let bytes = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.metrics.store.free_bytes.set(bytes(room.free));
+        self.metrics.store.min_free_bytes.set(bytes(room.needed));
+        if room.free < room.needed && self.warned.is_none_or(|at| at.elapsed() >= MINUTE) {
+            self.warned = Some(Instant::now());
+            tracing::warn!(
+                free = room.free,
+                needed = room.needed,
+                "the store's disk is nearly full and nothing is taken in: make room, or change --storage.min-free-disk"
+            );
         }
     }
 

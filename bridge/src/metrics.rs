@@ -50,6 +50,8 @@ pub(crate) struct StoreMetrics {
     pub(crate) expired: IntCounter,
     pub(crate) damaged: IntCounter,
     pub(crate) failures: IntCounter,
+    pub(crate) free_bytes: IntGauge,
+    pub(crate) min_free_bytes: IntGauge,
     pub(crate) blocks: IntGauge,
     pub(crate) block_bytes: IntGauge,
     pub(crate) journal_files: IntGauge,
@@ -162,6 +164,11 @@ impl StoreMetrics {
             failures: make.counter(
                 "store_maintenance_failures_total",
                 "Steps of the store's maintenance that the disk refused.",
+            )?,
+            free_bytes: make.gauge("store_free_bytes", "Free bytes of the store's file system.")?,
+            min_free_bytes: make.gauge(
+                "store_min_free_bytes",
+                "Free bytes below which nothing is taken in.",
             )?,
             blocks: make.gauge("store_blocks", "Blocks on disk.")?,
             block_bytes: make.gauge("store_block_bytes", "Bytes of blocks.")?,

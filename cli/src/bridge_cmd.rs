@@ -42,7 +42,10 @@ pub(crate) async fn run(args: BridgeArgs, out: &mut Output) -> Result<()> {
     let shutdown = CancellationToken::new();
     let rings = storage.hashrings.as_ref().map(|file| Arc::clone(&file.reload));
     let destinations = args.site.destinations(&settings);
-    let config = destinations.configure(storage.configure(bridge::Config::new(bridge_name()?)));
+    let config = destinations.configure(storage.configure(bridge::Config {
+        admin_api: args.site.admin_api(),
+        ..bridge::Config::new(bridge_name()?)
+    }));
     let stop = signals::until_stop(move || {
         destinations.reload();
         if let Some(rings) = &rings {

@@ -102,6 +102,7 @@ fn server_config(args: &DemoArgs, folder: &Folder) -> ServerConfig {
         storage: Storage::of_folder(folder.data()),
         http: args.http,
         mqtt: args.mqtt,
+        admin_api: false,
         destinations: Destinations::none(),
         folder: folder.clone(),
     }

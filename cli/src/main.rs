@@ -17,6 +17,7 @@ mod settings;
 mod signals;
 mod simulate;
 mod storage;
+mod store_cmd;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ enum Command {
     Query(query::QueryArgs),
     /// List devices, or forget one
     Fleet(fleet::FleetArgs),
+    /// Look a store's folder over, or write out what it holds, while nobody serves it
+    Store(store_cmd::StoreArgs),
     /// Run many real agents on recorded or generated data against a running broker
     Simulate(simulate::SimulateArgs),
 }
@@ -83,6 +86,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Certs(args) => certs::run(args),
         Command::Query(args) => query::run(args, &mut out).await,
         Command::Fleet(args) => fleet::run(args, &mut out).await,
+        Command::Store(args) => store_cmd::run(args, &mut out),
         Command::Simulate(args) => simulate::run(args, &mut out).await,
     }
 }

@@ -31,6 +31,7 @@ pub(crate) async fn run(args: ServeArgs, out: &mut Output) -> Result<()> {
         http: args.site.http(&settings, HTTP)?,
         mqtt: settings.mqtt(args.mqtt),
         storage: args.storage.resolve(&settings.storage, &folder),
+        admin_api: args.site.admin_api(),
         destinations: args.site.destinations(&settings),
         folder,
     };

@@ -32,6 +32,8 @@ pub(crate) struct ServerConfig {
     pub(crate) http: SocketAddr,
     /// Address for devices.
     pub(crate) mqtt: SocketAddr,
+    /// Whether administration by HTTP is asked for.
+    pub(crate) admin_api: bool,
     /// Where everything is sent on to.
     pub(crate) destinations: Destinations,
 }
@@ -111,7 +113,10 @@ impl Server {
             .hashrings
             .as_ref()
             .map(|file| Arc::clone(&file.reload));
-        let bridge_config = config.storage.configure(bridge::Config::new(bridge_name()?));
+        let bridge_config = config.storage.configure(bridge::Config {
+            admin_api: config.admin_api,
+            ..bridge::Config::new(bridge_name()?)
+        });
         let bridge_config = config.destinations.configure(bridge_config);
         let bridge = bridge::run(
             bridge_config,

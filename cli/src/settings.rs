@@ -18,6 +18,9 @@ struct WebArgs {
     /// Address for queries, /metrics and health [default: 127.0.0.1:7490; a separate broker: 127.0.0.1:7492]
     #[arg(long = "web.listen-address", visible_alias = "http")]
     http: Option<SocketAddr>,
+    /// Let POST /api/v1/admin/tsdb/snapshot copy the store
+    #[arg(long = "web.enable-admin-api")]
+    admin_api: bool,
     /// Serve HTTP without TLS or authentication on an address that is not loopback
     #[arg(long = "web.insecure")]
     insecure: bool,
@@ -58,6 +61,11 @@ impl SiteArgs {
     /// The destinations of the file.
     pub(crate) fn destinations(&self, settings: &Settings) -> Destinations {
         Destinations::new(self.config.clone(), settings)
+    }
+
+    /// Whether administration by HTTP is asked for.
+    pub(crate) fn admin_api(&self) -> bool {
+        self.web.admin_api
     }
 
     /// Address of the HTTP listener.
@@ -180,6 +188,7 @@ mod tests {
     fn web(http: &str, insecure: bool) -> WebArgs {
         WebArgs {
             http: Some(http.parse().unwrap()),
+            admin_api: false,
             insecure,
         }
     }

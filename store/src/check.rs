@@ -139,11 +139,11 @@ impl Look<'_> {
         self.leftovers().map_err(io)?;
         let store = Store::open(self.dir, config, &mut |step| see(Step::Journal(step)))?;
         self.report.damage.extend(store.damage().iter().cloned());
-        if let Some((number, partition)) = store.sealed_beyond_journal() {
+        if let Some(number) = store.sealed_beyond_journal() {
             let what = format!(
-                "a window is sealed up to number {number}, and the journal ends before it: its newest files are missing"
+                "a window is sealed up to number {number}, and the journal ends before it: its newest file is missing"
             );
-            self.damaged(self.dir.join(partition), what);
+            self.damaged(self.dir.join("journal"), what);
         }
         Ok(store)
     }

@@ -210,6 +210,49 @@ impl Dicts {
         disk_bytes(&self.path)
     }
 
+    /// Copies all rows into a new file.
+    pub(crate) fn copy_to(&self, to: &Path) -> Result<(), FileError> {
+        let read = {
+            let inner = self.lock();
+            match &inner.db {
+                Some(db) => guard(|| db.begin_read().map_err(FileError::of))?,
+                None => guard(|| {
+                    let db = open_db(&self.disk, &self.path, self.cache_bytes)?;
+                    db.begin_read().map_err(FileError::of)
+                })?,
+            }
+        };
+        guard(|| copy(&read, &open_db(&self.disk, to, self.cache_bytes)?))
+    }
+
+    /// How many dictionaries can be read, and which cannot.
+    pub(crate) fn check(&self) -> Result<(usize, Vec<String>), FileError> {
+        let read = {
+            let inner = self.lock();
+            let Some(db) = &inner.db else {
+                return Err(FileError::Damaged("it could not be written".into()));
+            };
+            guard(|| db.begin_read().map_err(FileError::of))?
+        };
+        guard(|| {
+            let table = read.open_table(DICTS).map_err(FileError::of)?;
+            let (mut sound, mut bad) = (0, Vec::new());
+            for row in table.iter().map_err(FileError::of)? {
+                let (key, value) = row.map_err(FileError::of)?;
+                let named = of_key(key.value());
+                let dict = decode(value.value());
+                match (named, dict) {
+                    (Some((_, hash)), Some(dict)) if dict.hash() == hash => sound += 1,
+                    (Some((device, hash)), _) => {
+                        bad.push(format!("the dictionary {hash} of {device} is malformed"));
+                    }
+                    (None, _) => bad.push("a row's key is malformed".to_owned()),
+                }
+            }
+            Ok((sound, bad))
+        })
+    }
+
     fn copy(&self) -> Result<Database, FileError> {
         let new = self.path.with_extension("redb.new");
         remove_if_there(&*self.disk, &new)?;
@@ -217,21 +260,26 @@ impl Dicts {
             let old = open_db(&self.disk, &self.path, self.cache_bytes)?;
             let db = open_db(&self.disk, &new, self.cache_bytes)?;
             let read = old.begin_read().map_err(FileError::of)?;
-            let rows = read.open_table(DICTS).map_err(FileError::of)?;
-            let txn = begin(&db)?;
-            {
-                let mut table = txn.open_table(DICTS).map_err(FileError::of)?;
-                for row in rows.iter().map_err(FileError::of)? {
-                    let (key, value) = row.map_err(FileError::of)?;
-                    table.insert(key.value(), value.value()).map_err(FileError::of)?;
-                }
-            }
-            txn.commit().map_err(FileError::of)?;
+            copy(&read, &db)?;
             Ok(db)
         })?;
         put_in_place(&*self.disk, &new, &self.path)?;
         Ok(db)
     }
+}
+
+/// Writes all rows in one transaction.
+fn copy(read: &redb::ReadTransaction, to: &Database) -> Result<(), FileError> {
+    let rows = read.open_table(DICTS).map_err(FileError::of)?;
+    let txn = begin(to)?;
+    {
+        let mut table = txn.open_table(DICTS).map_err(FileError::of)?;
+        for row in rows.iter().map_err(FileError::of)? {
+            let (key, value) = row.map_err(FileError::of)?;
+            table.insert(key.value(), value.value()).map_err(FileError::of)?;
+        }
+    }
+    txn.commit().map_err(FileError::of)
 }
 
 impl Inner {

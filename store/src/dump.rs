@@ -148,7 +148,10 @@ fn write_series(
 /// `name{label="value",…}`; a name that the classic format does not know stands in the braces, quoted.
 fn put_labels(line: &mut String, labels: &Labels) {
     let name = labels.metric_name();
-    let mut others = labels.iter().filter(|(label, _)| *label != METRIC_NAME).peekable();
+    let mut others = labels
+        .iter()
+        .filter(|(label, _)| *label != METRIC_NAME)
+        .peekable();
     let plain = is_plain(name, true);
     if plain {
         line.push_str(name);
@@ -231,7 +234,10 @@ mod tests {
         let (found, _) = text(&[("__name__", "a.b"), ("x.y", "z")], &[(0, -2.0)]);
         assert_eq!(found, "{\"a.b\",\"x.y\"=\"z\"} -2.0 0.000\n");
         let (found, dumped) = text(&[("__name__", "m")], &[(0, f64::from_bits(STALE)), (1, 5.0)]);
-        assert_eq!((found.as_str(), dumped.samples, dumped.stale), ("m 5.0 0.001\n", 1, 1));
+        assert_eq!(
+            (found.as_str(), dumped.samples, dumped.stale),
+            ("m 5.0 0.001\n", 1, 1)
+        );
         assert_eq!(text(&[("a", "b")], &[(0, 1.0)]).1.nameless, 1);
     }
 }

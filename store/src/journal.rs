@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use blob::Reader;
-pub(crate) use copy::copy;
 use chain::Chain;
+pub(crate) use copy::copy;
 
 pub(crate) use file::{Checkpoint, FileError, JournalFile, begin, guard, open_database, path_of};
 pub(crate) use tables::{Rows, TableWrites, Tables};
@@ -150,6 +150,27 @@ impl Journal {
         Ok(found.or_else(newest))
     }
 
+    /// The journal as it is now.
+    pub(crate) fn cut(&self) -> Result<JournalCut, FileError> {
+        let Some(newest) = &self.newest else {
+            return match self.older.len() {
+                0 => Ok(JournalCut::default()),
+                _ => Err(FileError::Damaged(
+                    "the last commit failed; try again after the next".into(),
+                )),
+            };
+        };
+        Ok(JournalCut {
+            older: self
+                .older
+                .extents(newest.first())
+                .iter()
+                .map(|extent| (extent.first, extent.end))
+                .collect(),
+            newest: Some((newest.first(), newest.freeze()?, self.next)),
+        })
+    }
+
     /// How many files there are.
     pub(crate) fn files(&self) -> usize {
         self.older.len() + usize::from(self.newest.is_some())
@@ -211,6 +232,15 @@ impl Extent {
 fn part(whole: u64, a: u64, b: u64) -> u64 {
     let part = u128::from(whole) * u128::from(a) / u128::from(b);
     u64::try_from(part).unwrap_or(whole)
+}
+
+/// The journal at one moment.
+#[derive(Default)]
+pub(crate) struct JournalCut {
+    /// The files before the newest: number of the first value, and where values end.
+    pub(crate) older: Vec<(u64, u64)>,
+    /// The same of the newest, and what it holds.
+    pub(crate) newest: Option<(u64, redb::ReadTransaction, u64)>,
 }
 
 /// Sizes of a journal.

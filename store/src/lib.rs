@@ -8,11 +8,13 @@
 
 #[allow(dead_code, unused_imports, reason = "the heads seal into it next")]
 mod block;
+mod check;
 mod chunk;
 mod config;
 mod cursors;
 mod dicts;
 mod disk;
+mod dump;
 mod entry;
 mod error;
 #[allow(dead_code, reason = "seals come next")]
@@ -24,6 +26,7 @@ mod keys;
 mod ledger;
 mod letters;
 mod matcher;
+mod overlay;
 mod plan;
 mod quarantine;
 mod query;
@@ -35,6 +38,7 @@ mod rings;
 mod seal;
 #[doc(hidden)]
 pub mod seam;
+mod snapshot;
 mod status;
 mod store;
 mod subset;
@@ -44,10 +48,12 @@ mod tally;
 #[allow(dead_code, reason = "blocks come next")]
 mod window;
 
+pub use check::{Report, Step, check};
 pub use config::{Config, TenantConfig};
 pub use cursors::Cursor;
 pub use dicts::NewDictionary;
 pub use disk::{Access, Disk, SystemDisk};
+pub use dump::{DumpError, Dumped, Wanted, dump};
 pub use entry::{BatchEntry, Entry, Lane, RefusedReason, Seen};
 pub use error::{CommitError, Damage, HashringsError, OpenError, SelectError};
 pub use ledger::{DeviceLedger, GapView, Reasons, SessionLedger};
@@ -57,6 +63,7 @@ pub use quarantine::Quarantined;
 pub use query::{ReadBack, SeriesSlice};
 pub use receipt::{Receipt, SessionReceipt};
 pub use rings::{Hashring, HashringError, Hashrings, MAX_FILE, MAX_PARTITIONS};
+pub use snapshot::{SNAPSHOTS, SnapshotError};
 pub use status::{ActiveSeries, HeadStatus};
 pub use store::{Pressure, Progress, Room, Round, Store, Usage};
 pub use tail::{HistogramSample, Piece, Place, Resolve, Rows, Sample, Skipped, Tail, TailError, Unpassed};

@@ -67,7 +67,8 @@ impl Store {
             let folder = from.file_name().ok_or_else(|| failed(&from, "it has no name"))?;
             let dir = to.join(folder);
             fs::create_dir_all(&dir).map_err(|error| failed(&dir, error))?;
-            self.copy_index(number, &dir).map_err(|error| failed(&dir, error))?;
+            self.copy_index(number, &dir)
+                .map_err(|error| failed(&dir, error))?;
             for file in self.blocks_of(number) {
                 let path = dir.join(&file.meta().file);
                 fs::hard_link(file.path(), &path).map_err(|error| failed(&path, error))?;

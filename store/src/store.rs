@@ -1,5 +1,6 @@
 //! The store: one folder, one writer, many readers.
 
+mod copies;
 mod hashrings;
 mod maintain;
 mod open;
@@ -75,6 +76,8 @@ pub struct Store {
     keys: RwLock<Keys>,
     quarantine: RwLock<Quarantine>,
     damage: Vec<Damage>,
+    /// The highest number that was sealed, if the journal ended before it at the start.
+    sealed_beyond: Option<u64>,
     partitions: RwLock<Vec<Shared>>,
     upkeep: Mutex<Upkeep>,
     /// Number of the journal's next value.

@@ -3,6 +3,8 @@
 
 #[path = "store/busy.rs"]
 mod busy;
+#[path = "store/copies.rs"]
+mod copies;
 #[path = "store/crash.rs"]
 mod crash;
 #[path = "store/delivery.rs"]

@@ -6,8 +6,10 @@ use axum::response::{IntoResponse, Response};
 use prometheus::{Encoder, TextEncoder};
 
 use super::App;
-use super::envelope::Success;
-use super::json;
+use super::envelope::{ApiError, ErrorKind, Success};
+use super::evaluate::blocking;
+use super::params::Params;
+use super::{json, time};
 
 /// `/-/healthy`: the process answers.
 pub(crate) async fn healthy() -> &'static str {
@@ -33,6 +35,28 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
         Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+/// POST `/api/v1/admin/tsdb/snapshot`: a copy of the store in a folder of its own, while everything goes on.
+pub(crate) async fn snapshot(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    if !app.config.admin_api {
+        return Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled"));
+    }
+    if params.get("skip_head") == "true" {
+        let reason =
+            "what is in memory is part of every snapshot: the devices' ledger would not fit without it";
+        return Err(ApiError::parameter("skip_head", reason));
+    }
+    let random = getrandom::u64().map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?;
+    let name = format!("{}-{random:016x}", time::compact((app.config.clock)()));
+    let taken = name.clone();
+    let outcome = blocking(move || app.store.snapshot(&taken)).await?;
+    outcome.map_err(|error| ApiError::new(ErrorKind::Internal, format!("create snapshot: {error}")))?;
+    Ok(Success::new(
+        |out| json::labels(out, std::iter::once(("name", name.as_str()))),
+        &[],
+        &[],
+    ))
 }
 
 /// `/api/v1/status/buildinfo`. It has no `features`: Grafana would take them for another product's ruler.

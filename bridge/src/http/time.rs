@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wire::Timestamp;
+
 /// The texts that stand for the least and the greatest time Prometheus can hold.
 const LEAST: &str = "-292273086-05-16T16:47:06Z";
 const GREATEST: &str = "292277025-08-18T07:12:54.999999999Z";
@@ -12,7 +14,10 @@ pub(crate) const MIN_MS: i64 = i64::MIN / 2;
 pub(crate) const MAX_MS: i64 = i64::MAX / 2;
 
 /// Unix ms of float seconds or an RFC 3339 text.
-pub(crate) fn parse_time(text: &str) -> Result<i64, String> {
+///
+/// # Errors
+/// It is neither; why, in Prometheus's words.
+pub fn parse_time(text: &str) -> Result<i64, String> {
     let unreadable = || format!("cannot parse {text:?} to a valid timestamp");
     if let Ok(seconds) = text.parse::<f64>() {
         if !seconds.is_finite() {
@@ -45,6 +50,23 @@ pub(crate) fn parse_duration_ms(text: &str) -> Result<i64, String> {
 /// As [`parse_duration_ms`], for what cannot be negative.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     parse_duration_ms(text).map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+}
+
+/// A time as Prometheus names snapshots, `20171210T211224Z`: UTC, whole seconds.
+pub(crate) fn compact(time: Timestamp) -> String {
+    let seconds = time.ms().div_euclid(1000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Days since 1 March 0000, in eras of 400 years, so that the leap day is the last of its year.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{of_month:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
 fn digits(text: &str, count: usize) -> Option<(i64, &str)> {
@@ -125,6 +147,20 @@ fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn snapshots_are_named_by_the_time_in_utc() {
+        for (text, name) in [
+            ("2017-12-10T21:12:24Z", "20171210T211224Z"),
+            ("2000-02-29T00:00:00Z", "20000229T000000Z"),
+            ("2100-03-01T23:59:59Z", "21000301T235959Z"),
+            ("1970-01-01T00:00:00Z", "19700101T000000Z"),
+            ("2026-12-31T12:00:01Z", "20261231T120001Z"),
+        ] {
+            let ms = parse_time(text).unwrap();
+            assert_eq!(compact(Timestamp::from_ms(ms)), name);
+        }
+    }
 
     #[test]
     fn times_read_as_prometheus_reads_them() {

@@ -344,7 +344,13 @@ impl Heads {
         let names: Vec<Labels> = names.into_iter().collect();
         let mut count = ReadBack::default();
         for names in names.chunks(COUNTED_AT_ONCE) {
-            let (columns, joined) = self.columns_of(device.tenant(), names, wanted);
+            let read = self.columns_of(device.tenant(), names, wanted, |file, error| {
+                file.doubt();
+                let path = file.path();
+                tracing::warn!(file = %path.display(), %error, "a block cannot be read; its samples are not counted");
+                Ok(())
+            });
+            let (columns, joined) = read.unwrap_or_default();
             count.joined += joined;
             for column in columns {
                 count.series += u64::from(column.len() > 0);
@@ -356,9 +362,32 @@ impl Heads {
         count
     }
 
-    /// The samples of some series, of all partitions that have them, and how many gave way to those of another partition.
-    /// What cannot be read is left out.
-    fn columns_of(&self, tenant: &Tenant, names: &[Labels], wanted: Wanted) -> (Vec<Column>, u64) {
+    /// Samples of series by their labels, sorted, of a range of time, both ends included; sorted by labels.
+    pub(crate) fn select_series(
+        &self,
+        tenant: &Tenant,
+        names: &[Labels],
+        (start, end): (i64, i64),
+    ) -> Result<Vec<SeriesSlice>, SelectError> {
+        let wanted = Wanted {
+            start,
+            end,
+            only: None,
+        };
+        let (columns, _) = self.columns_of(tenant, names, wanted, unreadable)?;
+        let found = names.iter().zip(columns).filter(|(_, column)| column.len() > 0);
+        Ok(found.map(|(set, column)| column.slice(set.clone())).collect())
+    }
+
+    /// The samples of some series, sorted by labels, of all partitions that have them, and how many gave way to those of
+    /// another partition. `fails` is told of a block that cannot be read.
+    fn columns_of(
+        &self,
+        tenant: &Tenant,
+        names: &[Labels],
+        wanted: Wanted,
+        fails: impl Fn(&BlockFile, FileError) -> Result<(), SelectError>,
+    ) -> Result<(Vec<Column>, u64), SelectError> {
         let mut joined = 0;
         let mut all: Vec<Column> = names.iter().map(|_| Column::default()).collect();
         for partition in 0..self.rings.count() {
@@ -369,13 +398,8 @@ impl Heads {
                 }
                 None => continue,
             };
-            let columns = found.read(wanted, usize::MAX, |file, error| {
-                file.doubt();
-                let path = file.path();
-                tracing::warn!(file = %path.display(), %error, "a block cannot be read; its samples are not counted");
-                Ok(())
-            });
-            for (labels, column) in found.labels.iter().zip(columns.into_iter().flatten()) {
+            let columns = found.read(wanted, usize::MAX, &fails)?;
+            for (labels, column) in found.labels.iter().zip(columns) {
                 if let Ok(at) = names.binary_search(labels) {
                     let count = all[at].len() + column.len();
                     all[at].add(column);
@@ -383,7 +407,7 @@ impl Heads {
                 }
             }
         }
-        (all, joined)
+        Ok((all, joined))
     }
 
     /// Bytes of memory that samples take, roughly, and how many series there are.

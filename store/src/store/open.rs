@@ -48,6 +48,7 @@ impl Store {
             newest,
             next,
         } = rebuilt;
+        let sealed_beyond = Some(sealed).filter(|sealed| *sealed >= next);
         // Numbers of a file that was set aside may be sealed.
         let next = next.max(sealed + 1);
         heads.gate().applied(next - 1);
@@ -78,6 +79,7 @@ impl Store {
             dir: dir.to_owned(),
             ledger: RwLock::new(ledger),
             keys: RwLock::new(keys),
+            sealed_beyond,
             damage,
             partitions: RwLock::new(partitions),
             upkeep: Mutex::default(),

@@ -50,6 +50,11 @@ impl PartitionDisk {
         !self.dropped.is_empty()
     }
 
+    /// Copies the index into a folder.
+    pub(super) fn copy_index(&self, to: &Path) -> Result<(), FileError> {
+        self.index.copy_to(to)
+    }
+
     /// Makes a change durable. If that fails the blocks that it adds are removed after a later one.
     pub(super) fn commit(&mut self, config: &Config, mut change: Change) -> Result<(), FileError> {
         change.next_gen = self.next_gen;

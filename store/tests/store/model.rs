@@ -1,7 +1,8 @@
-//! Random deliveries, copies, late and future rows, histograms, seals, ring changes, restarts and gaps against a plain
-//! reference.
+//! Random deliveries, copies, late and future rows, histograms, seals, merges, retention, ring changes, restarts and gaps
+//! against a plain reference.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use store::{Hashrings, Store};
@@ -68,6 +69,8 @@ fn hours() -> impl Strategy<Value = i64> {
 const RECEIVED: i64 = START + HOUR;
 const HOUR: i64 = 3_600_000;
 const FUTURE: i64 = 600_000;
+/// How long samples are kept.
+const RETENTION: i64 = 39 * HOUR + HOUR / 2;
 
 /// Of one series and time there may be a float, by its bits, and a native histogram, by its count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,6 +128,8 @@ struct World {
     partitions: u32,
     /// The ring was changed.
     moved: bool,
+    /// The latest time of a round of maintenance.
+    latest: i64,
 }
 
 impl World {
@@ -147,6 +152,7 @@ impl World {
             clock: 0,
             partitions: 2,
             moved: false,
+            latest: i64::MIN / 2,
         }
     }
 
@@ -206,6 +212,7 @@ impl World {
             }
             Step::Maintain { minutes } => {
                 let now = RECEIVED + minutes * 60_000;
+                self.latest = self.latest.max(now);
                 let round = self.store().maintain(Timestamp::from_ms(now));
                 assert_eq!(round.failed, Vec::<String>::new());
                 self.devices
@@ -276,6 +283,10 @@ impl World {
             if !reference.settled.insert(record.seq) {
                 continue;
             }
+            if record.time < RECEIVED - RETENTION {
+                reference.dropped += record.samples();
+                continue;
+            }
             reference.stored += record.samples();
             match record.time > RECEIVED + FUTURE {
                 true => ahead.push(record.clone()),
@@ -322,9 +333,11 @@ impl World {
                     samples.insert((series, *time, Kind::Histogram), histogram.count);
                 }
             }
-            assert!(samples.keys().eq(reference.samples.keys()));
+            let kept = |(_, time, _): &&(usize, i64, Kind)| *time >= self.latest - RETENTION;
+            let missing = |sample: &&(usize, i64, Kind)| !samples.contains_key(*sample);
+            assert_eq!(reference.samples.keys().filter(kept).find(missing), None);
             for (sample, value) in samples {
-                let all = &reference.samples[&sample];
+                let all = reference.samples.get(&sample).map_or(&[][..], Vec::as_slice);
                 // Of samples in two partitions, any is found.
                 let right = all.last() == Some(&value) || self.moved && all.contains(&value);
                 assert!(right, "{sample:?}: {value} of {all:?}");
@@ -357,6 +370,7 @@ fn small(partitions: u32) -> store::Config {
         hashrings: Hashrings::of_partitions(partitions),
         head_bytes: 20_000,
         late_bytes: 5000,
+        retention_time: Duration::from_millis(RETENTION as u64),
         ..store::Config::default()
     }
 }

@@ -6,7 +6,6 @@
 //! no block yet are rebuilt from the journal. docs/store.md has the format and why a crash at any point loses nothing and
 //! doubles nothing.
 
-#[allow(dead_code, unused_imports, reason = "the heads seal into it next")]
 mod block;
 mod check;
 mod chunk;
@@ -19,7 +18,6 @@ mod entry;
 mod error;
 #[allow(dead_code, reason = "seals come next")]
 mod heads;
-#[allow(dead_code, reason = "the store commits to it next")]
 mod index;
 mod journal;
 mod keys;
@@ -34,7 +32,6 @@ mod receipt;
 mod record;
 pub mod ring;
 mod rings;
-#[allow(dead_code, reason = "maintenance comes next")]
 mod seal;
 #[doc(hidden)]
 pub mod seam;
@@ -43,9 +40,7 @@ mod status;
 mod store;
 mod subset;
 mod tail;
-#[allow(dead_code, reason = "seals come next")]
 mod tally;
-#[allow(dead_code, reason = "blocks come next")]
 mod window;
 
 pub use check::{Report, Step, check};

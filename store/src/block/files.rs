@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Block, BlockMeta};
+use super::{Block, BlockMeta, damaged};
 use crate::disk::{Disk, remove_if_there};
 use crate::journal::FileError;
 
@@ -50,11 +50,6 @@ impl Blocks {
             doubted: AtomicBool::new(false),
         })
     }
-
-    /// The folder.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.0.dir
-    }
 }
 
 impl Shared {
@@ -90,10 +85,18 @@ impl BlockFile {
     pub(crate) fn open(&self) -> Result<Arc<Block>, FileError> {
         let block = match self.shared.take(self.meta.generation) {
             Some(block) => block,
-            None => Arc::new(Block::open(&*self.shared.disk, &self.path())?),
+            None => self.open_anew()?,
         };
         self.shared.keep(self.meta.generation, block.clone());
         Ok(block)
+    }
+
+    fn open_anew(&self) -> Result<Arc<Block>, FileError> {
+        let block = Block::open(&*self.shared.disk, &self.path())?;
+        match block.is(&self.meta) {
+            true => Ok(Arc::new(block)),
+            false => Err(damaged("it is not the block that the index means")),
+        }
     }
 
     /// Somebody found it missing or damaged: maintenance is to look.

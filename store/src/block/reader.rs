@@ -6,14 +6,13 @@ use std::path::Path;
 use prost::Message;
 use redb::{AccessGuard, Builder, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase};
 use roaring::RoaringBitmap;
-use wire::Tenant;
 use wire::varint::Reader;
 
 use super::columns::Columns;
 use super::page::Page;
 use super::{
-    BLOCK, CHUNKS, HISTOGRAMS, Head, META, OWNERS, SERIES, TIMES, VERSION, WITH_CHUNKS, WITH_HISTOGRAMS,
-    damaged, owner_of_histogram, times, unsummed,
+    BLOCK, BlockMeta, CHUNKS, HISTOGRAMS, Head, META, OWNERS, SERIES, VERSION, WITH_CHUNKS, WITH_HISTOGRAMS,
+    damaged, owner_of_histogram, unsummed,
 };
 use crate::chunk;
 use crate::disk::{Access, Boxed, Disk};
@@ -27,7 +26,6 @@ const CACHE: usize = 1 << 20;
 pub(crate) struct Block {
     db: ReadOnlyDatabase,
     head: Head,
-    tenant: Tenant,
     with_chunks: RoaringBitmap,
     with_histograms: RoaringBitmap,
 }
@@ -60,13 +58,11 @@ impl Block {
                 .map_err(FileError::of)?;
             let read = db.begin_read().map_err(FileError::of)?;
             let head = read_head(&read)?;
-            let tenant = Tenant::new(head.tenant.as_str()).map_err(|error| damaged(error.to_string()))?;
             let with_chunks = read_ids(&read, WITH_CHUNKS)?;
             let with_histograms = read_ids(&read, WITH_HISTOGRAMS)?;
             Ok(Block {
                 db,
                 head,
-                tenant,
                 with_chunks,
                 with_histograms,
             })
@@ -77,9 +73,12 @@ impl Block {
         &self.head
     }
 
-    /// Whose samples it holds.
-    pub(crate) fn tenant(&self) -> &Tenant {
-        &self.tenant
+    /// Whether it is the block that the catalog means.
+    pub(super) fn is(&self, meta: &BlockMeta) -> bool {
+        let head = &self.head;
+        head.tenant == meta.tenant.as_str()
+            && (head.start_ms, head.end_ms, head.generation) == (meta.start_ms, meta.end_ms, meta.generation)
+            && (head.series, head.samples) == (meta.series, meta.samples)
     }
 
     /// The series in it, those that have histograms only too.

@@ -1,6 +1,5 @@
 //! Series with their labels, each pair of name and value once.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 /// Two keyed hashes of a pair: nobody can make two pairs that have the same.
@@ -22,8 +21,6 @@ pub(crate) struct SeriesList {
     texts: String,
     /// Where each pair's name and value end in the texts; a pair begins where the one before ends.
     ends: Vec<(u32, u32)>,
-    known: HashMap<PairHash, u32>,
-    keys: PairKeys,
     ids: Vec<u32>,
     /// Where the pairs of each series end in `pairs`.
     series_ends: Vec<u32>,
@@ -33,21 +30,11 @@ pub(crate) struct SeriesList {
 }
 
 impl SeriesList {
-    /// Adds a series; its pairs are in order of names.
+    /// Adds a series with pairs of its own.
+    #[cfg(test)]
     pub(crate) fn push<'a>(&mut self, id: u32, labels: impl Iterator<Item = (&'a str, &'a str)>) {
-        for (name, value) in labels {
-            let hash = self.keys.hash(name, value);
-            let pair = match self.known.get(&hash) {
-                Some(pair) => *pair,
-                None => {
-                    let pair = self.push_pair(name, value);
-                    self.known.insert(hash, pair);
-                    pair
-                }
-            };
-            self.pairs.push(pair);
-        }
-        self.close(id);
+        let pairs: Vec<u32> = labels.map(|(name, value)| self.push_pair(name, value)).collect();
+        self.push_numbers(id, &pairs);
     }
 
     /// Adds a pair that series may have, and numbers it.
@@ -117,6 +104,7 @@ impl SeriesList {
     }
 
     /// The series with names and values.
+    #[cfg(test)]
     pub(crate) fn iter(
         &self,
     ) -> impl Iterator<Item = (u32, impl ExactSizeIterator<Item = (&str, &str)> + Clone)> {

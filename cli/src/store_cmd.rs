@@ -191,3 +191,30 @@ impl Drop for Bar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_ends_well_exactly_if_nothing_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = CheckArgs {
+            dir: dir.path().to_owned(),
+        };
+        let mut out = Output::new();
+        let error = check(&args, &mut out).unwrap_err().to_string();
+        assert!(error.contains("no journal"), "{error}");
+        let data = dir.path().join("data");
+        drop(store::Store::open(&data, store::Config::default(), &mut |_| {}).unwrap());
+        check(&args, &mut out).unwrap();
+        assert_eq!(folder(&data), data);
+        std::fs::write(data.join("dict.redb"), [7; 10_000]).unwrap();
+        let error = check(&args, &mut out).unwrap_err().to_string();
+        assert!(error.contains("damaged"), "{error}");
+        let report = store::check(&data, &mut |_| {}).unwrap();
+        let lines = lines(&report);
+        let damaged = lines.iter().find(|line| line.starts_with("damaged: ")).unwrap();
+        assert!(damaged.contains("dict.redb"), "{damaged}");
+    }
+}

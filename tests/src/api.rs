@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::{Client, Method, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -149,6 +149,18 @@ impl Api {
     /// # Errors
     /// The client's, as text.
     pub fn get(&self, path: &str, params: &[(&str, &str)]) -> Result<(u16, String), String> {
+        self.ask(Method::GET, path, params)
+    }
+
+    /// The same with POST, the parameters in the URL.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub fn post(&self, path: &str, params: &[(&str, &str)]) -> Result<(u16, String), String> {
+        self.ask(Method::POST, path, params)
+    }
+
+    fn ask(&self, method: Method, path: &str, params: &[(&str, &str)]) -> Result<(u16, String), String> {
         let (runtime, client) = client();
         let mut url = Url::parse(&self.base)
             .and_then(|base| base.join(path))
@@ -157,7 +169,11 @@ impl Api {
             url.query_pairs_mut().extend_pairs(params);
         }
         runtime.block_on(async {
-            let response = client.get(url).send().await.map_err(|e| e.to_string())?;
+            let response = client
+                .request(method, url)
+                .send()
+                .await
+                .map_err(|e| e.to_string())?;
             let status = response.status().as_u16();
             Ok((status, response.text().await.map_err(|e| e.to_string())?))
         })

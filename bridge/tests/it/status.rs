@@ -83,3 +83,16 @@ async fn quarantined_rows_are_listed_released_and_dropped_by_device() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_taken_only_if_the_admin_api_is_enabled() {
+    let api = Api::start().await;
+    assert_eq!(
+        api.post("/api/v1/admin/tsdb/snapshot", "").await,
+        (
+            503,
+            r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#.to_owned()
+        )
+    );
+    assert_eq!(api.get("/api/v1/admin/tsdb/snapshot").await.0, 405);
+}

@@ -75,6 +75,7 @@ async fn main() -> Result<()> {
     let (_sender, remote_write) = watch::channel(destinations);
     let config = bridge::Config {
         hashrings,
+        admin_api: true,
         clock,
         remote_write,
         ack_after: plan.ack_after,

@@ -12,4 +12,5 @@ mod mosquitto;
 mod page;
 mod promtool;
 mod slow_link;
+mod snapshot;
 mod wiped;

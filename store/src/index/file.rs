@@ -350,7 +350,11 @@ impl Loaded {
     /// Whether it says the same.
     pub(super) fn is_like(&self, other: &Loaded) -> bool {
         let same_series = |(a, b): (&SeriesList, &SeriesList)| {
-            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.0 == b.0 && a.1.eq(b.1))
+            let same = |((id, in_a), (other, in_b)): ((u32, &[u32]), (u32, &[u32]))| {
+                let pairs = in_a.iter().map(|pair| a.pair(*pair));
+                id == other && pairs.eq(in_b.iter().map(|pair| b.pair(*pair)))
+            };
+            a.len() == b.len() && a.numbered().zip(b.numbered()).all(same)
         };
         self.head == other.head
             && self.small == other.small

@@ -123,7 +123,7 @@ fn dump(args: DumpArgs, out: &mut Output) -> Result<()> {
         &wanted,
         &mut BufWriter::new(std::io::stdout().lock()),
         &mut |step| opening.show("journal files", step.files as u64, step.files_total as u64),
-        &mut |done, total| writing.show("series", done as u64, total as u64),
+        &mut |done, total| writing.show("metrics", done as u64, total as u64),
     )?;
     drop((opening, writing));
     out.note(&format!("{} samples of {} series", dumped.samples, dumped.series))?;

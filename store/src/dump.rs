@@ -64,7 +64,7 @@ pub enum DumpError {
     Write(#[from] io::Error),
 }
 
-/// Writes a tenant's samples; `opening` is told while the folder is opened, and `see` of series written, and all.
+/// Writes a tenant's samples; `opening` is told while the folder is opened, and `see` of metrics written, and all.
 ///
 /// # Errors
 /// The folder is no store's or cannot be read, or the text cannot be written.
@@ -86,45 +86,41 @@ impl Store {
         out: &mut dyn Write,
         see: &mut dyn FnMut(usize, usize),
     ) -> Result<Dumped, DumpError> {
-        let mut names = self.series(&wanted.tenant, &wanted.matchers, wanted.start_ms, wanted.end_ms);
-        // The samples of a metric stand together; other labels may sort before its name.
-        names.sort_by(|a, b| (a.metric_name(), a).cmp(&(b.metric_name(), b)));
-        let mut dumped = Dumped::default();
-        let mut line = String::new();
-        for (part, names_of) in names.chunks(AT_ONCE).enumerate() {
-            let mut sorted = names_of.to_vec();
-            sorted.sort_unstable();
-            let mut slices = self.select_series(&wanted.tenant, &sorted, (wanted.start_ms, wanted.end_ms))?;
-            slices.sort_by(|a, b| {
-                (a.labels.metric_name(), &a.labels).cmp(&(b.labels.metric_name(), &b.labels))
-            });
-            for slice in &slices {
-                write_series(slice, out, &mut line, &mut dumped)?;
+        let metrics = self.label_values(&wanted.tenant, METRIC_NAME, &wanted.matchers);
+        let mut dumped = Dumped {
+            nameless: self.of_metric(wanted, "").len() as u64,
+            ..Dumped::default()
+        };
+        // A metric at a time, as its series stand together and not all names need be in memory.
+        for (done, metric) in metrics.iter().enumerate() {
+            for names in self.of_metric(wanted, metric).chunks(AT_ONCE) {
+                let range = (wanted.start_ms, wanted.end_ms);
+                for slice in self.select_series(&wanted.tenant, names, range)? {
+                    write_series(&slice, out, &mut dumped)?;
+                }
             }
-            see((part * AT_ONCE + names_of.len()).min(names.len()), names.len());
+            see(done + 1, metrics.len());
         }
         out.write_all(b"# EOF\n")?;
         out.flush()?;
         Ok(dumped)
     }
+
+    /// The wanted series of a metric, sorted.
+    fn of_metric(&self, wanted: &Wanted, metric: &str) -> Vec<Labels> {
+        let mut matchers = wanted.matchers.clone();
+        matchers.push(Matcher::equal(METRIC_NAME, metric));
+        self.series(&wanted.tenant, &matchers, wanted.start_ms, wanted.end_ms)
+    }
 }
 
-fn write_series(
-    slice: &SeriesSlice,
-    out: &mut dyn Write,
-    line: &mut String,
-    dumped: &mut Dumped,
-) -> io::Result<()> {
+fn write_series(slice: &SeriesSlice, out: &mut dyn Write, dumped: &mut Dumped) -> io::Result<()> {
     dumped.histograms += slice.histograms.len() as u64;
     if slice.values.is_empty() {
         return Ok(());
     }
-    if slice.labels.metric_name().is_empty() {
-        dumped.nameless += 1;
-        return Ok(());
-    }
-    line.clear();
-    put_labels(line, &slice.labels);
+    let mut line = String::new();
+    put_labels(&mut line, &slice.labels);
     dumped.series += 1;
     for (time, value) in slice.times_ms.iter().zip(&slice.values) {
         if value.to_bits() == STALE {
@@ -209,7 +205,7 @@ mod tests {
             histograms: Vec::new(),
         };
         let (mut out, mut dumped) = (Vec::new(), Dumped::default());
-        write_series(&slice, &mut out, &mut String::new(), &mut dumped).unwrap();
+        write_series(&slice, &mut out, &mut dumped).unwrap();
         (String::from_utf8(out).unwrap(), dumped)
     }
 
@@ -238,6 +234,5 @@ mod tests {
             (found.as_str(), dumped.samples, dumped.stale),
             ("m 5.0 0.001\n", 1, 1)
         );
-        assert_eq!(text(&[("a", "b")], &[(0, 1.0)]).1.nameless, 1);
     }
 }

@@ -44,6 +44,8 @@ impl Store {
         if !is_name || place.exists() {
             return Err(SnapshotError::Name(name.to_owned()));
         }
+        let _round = self.pause();
+        self.make_room(&all)?;
         let made = self.copy_to(&new).and_then(|()| {
             let io = |path: &Path| {
                 let path = path.to_owned();
@@ -59,8 +61,31 @@ impl Store {
         made
     }
 
+    /// Removes what a crash left of others, and refuses if the copies would take the room that is to stay free.
+    fn make_room(&self, all: &Path) -> Result<(), SnapshotError> {
+        fs::create_dir_all(all).map_err(|error| failed(all, error))?;
+        for entry in fs::read_dir(all).map_err(|error| failed(all, error))? {
+            let path = entry.map_err(|error| failed(all, error))?.path();
+            if path.extension().is_some_and(|extension| extension == "new") {
+                fs::remove_dir_all(&path).map_err(|error| failed(&path, error))?;
+            }
+        }
+        let room = self.room().map_err(|error| failed(all, error))?;
+        let usage = self.usage();
+        let copies = usage.journal_bytes.saturating_add(usage.dictionary_bytes);
+        match room.free < room.needed.saturating_add(copies) {
+            true => Err(failed(
+                all,
+                format!(
+                    "{} bytes are free, {} are to stay free, and the copies take {copies}",
+                    room.free, room.needed
+                ),
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn copy_to(&self, to: &Path) -> Result<(), SnapshotError> {
-        let _round = self.pause();
         fs::create_dir_all(to).map_err(|error| failed(to, error))?;
         let mut dirs = vec![to.to_owned()];
         for (number, from) in self.partition_folders().into_iter().enumerate() {

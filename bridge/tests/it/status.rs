@@ -96,3 +96,24 @@ async fn a_snapshot_is_taken_only_if_the_admin_api_is_enabled() {
     );
     assert_eq!(api.get("/api/v1/admin/tsdb/snapshot").await.0, 405);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_room_on_the_store_s_disk_is_a_metric() {
+    let api = Api::start().await;
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let (_, body) = api.get("/metrics").await;
+        let value = |name: &str| {
+            let line = body.lines().find(|line| line.starts_with(name)).unwrap();
+            line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+        };
+        let needed = value("backhaul_bridge_store_min_free_bytes ");
+        if needed > 0.0 {
+            assert_eq!(needed, store::Config::default().min_free_disk as f64);
+            assert!(value("backhaul_bridge_store_free_bytes ") > 0.0);
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "{body}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}

@@ -274,6 +274,19 @@ fn a_snapshot_has_a_name_of_its_own() {
             "{name}"
         );
     }
+    // As a kill in the midst of one leaves it.
+    std::fs::create_dir_all(dir.path().join("snapshots/c.new/journal")).unwrap();
+    store.snapshot("d").unwrap();
+    drop(store);
+    let store = open_with(
+        dir.path(),
+        Config {
+            min_free_disk: u64::MAX / 2,
+            ..config()
+        },
+    );
+    let error = store.snapshot("e").unwrap_err().to_string();
+    assert!(error.contains("are to stay free"), "{error}");
     let left: Vec<_> = std::fs::read_dir(dir.path().join("snapshots")).unwrap().collect();
-    assert_eq!(left.len(), 1);
+    assert_eq!(left.len(), 2);
 }

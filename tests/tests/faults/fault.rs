@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tests::link::Quality;
 
-use crate::world::World;
+use crate::world::{Costs, World};
 
 /// One thing that goes wrong in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +115,10 @@ impl World {
             Fault::Wipe => {
                 self.kill(Victim::Bridge);
                 fs::remove_dir_all(&self.data).expect("a folder of a dead process");
-                self.costs.store = true;
+                self.costs = Costs {
+                    store: true,
+                    ever: true,
+                };
                 // The sessions that are no longer in a device's log are unknown from now on.
                 self.agents.iter_mut().for_each(|agent| agent.forgot = true);
             }
@@ -176,7 +179,10 @@ impl World {
         let files = files_of(&self.data, &["redb"]);
         if let Some(file) = pick(&files, &mut self.random) {
             self.flip(&file);
-            self.costs.store = true;
+            self.costs = Costs {
+                store: true,
+                ever: true,
+            };
         }
     }
 

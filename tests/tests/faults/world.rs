@@ -19,17 +19,21 @@ pub(crate) struct Agent {
     pub(crate) plan: AgentPlan,
     pub(crate) part: Part,
     pub(crate) link: Link,
-    /// Something happened that may cost samples of its log.
+    /// Something happened in this round that may cost samples of its log.
     pub(crate) may_drop: bool,
+    /// Samples lost up to the round before.
+    pub(crate) lost: u64,
     /// The device and the bridge no longer count from the same beginning.
     pub(crate) forgot: bool,
 }
 
-/// What the faults so far may have cost.
+/// What faults may have cost.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Costs {
-    /// Something that only the store had.
+    /// Something that only the store had, in this round.
     pub(crate) store: bool,
+    /// The same in any round so far; a damaged block may be found later.
+    pub(crate) ever: bool,
 }
 
 pub(crate) struct World {
@@ -203,6 +207,7 @@ impl Agent {
             plan,
             link,
             may_drop: false,
+            lost: 0,
             forgot: false,
         }
     }

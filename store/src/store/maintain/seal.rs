@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::partitions::{PartitionDisk, lock};
 use crate::tally::Tally;
 
-/// Windows that go into the index at once.
+/// Windows that go into the index at once, if their series are there.
 const AT_ONCE: usize = 32;
 
 impl Store {
@@ -31,22 +31,25 @@ impl Store {
             return;
         }
         let mut partition = lock(disk);
-        for some in targets.chunks(AT_ONCE) {
-            let mut done = Vec::with_capacity(some.len());
-            for target in some {
-                let Some(input) = self.heads.freeze(target) else {
-                    continue;
-                };
-                match self.write_block(&mut partition, &input) {
-                    Ok(meta) => done.push((input, meta)),
-                    Err(error) => {
-                        self.heads.unsealed(input);
-                        round.failed.push(format!("seal: {error}"));
-                    }
+        let mut done = Vec::new();
+        for target in targets {
+            let Some(input) = self.heads.freeze(target) else {
+                continue;
+            };
+            // The next window has mostly the same series, and is to find them in the index.
+            let at_once = !input.new_ids.is_empty() || done.len() + 1 >= AT_ONCE;
+            match self.write_block(&mut partition, &input) {
+                Ok(meta) => done.push((input, meta)),
+                Err(error) => {
+                    self.heads.unsealed(input);
+                    round.failed.push(format!("seal: {error}"));
                 }
             }
-            self.take_sealed(number, &mut partition, done, round);
+            if at_once {
+                self.take_sealed(number, &mut partition, std::mem::take(&mut done), round);
+            }
         }
+        self.take_sealed(number, &mut partition, done, round);
     }
 
     fn write_block(&self, partition: &mut PartitionDisk, input: &SealInput) -> Result<BlockMeta, FileError> {

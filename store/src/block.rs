@@ -73,7 +73,8 @@ pub(crate) struct BlockMeta {
     pub(crate) samples: u64,
     /// Bytes that the file takes on disk; its end is sparse.
     pub(crate) bytes: u64,
-    /// Samples of each device in the file, in order of their numbers.
+    /// Samples of each device in the file, in order of their numbers; in the catalog less those whose time and series an
+    /// older block of the window has, so that sums over blocks count none twice.
     pub(crate) owners: Vec<(DeviceRef, u64)>,
     /// The file's name in the partition's folder.
     pub(crate) file: String,

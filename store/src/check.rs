@@ -233,8 +233,14 @@ impl Look<'_> {
 fn verify(file: &BlockFile, progress: &mut dyn FnMut(u64)) -> Result<u64, FileError> {
     let found = file.open()?.verify(progress)?;
     let meta = file.meta();
-    let same = (found.series, found.samples, &found.owners) == (meta.series, meta.samples, &meta.owners);
-    match same {
+    // Samples that an older block of the window had are not the catalog's once more.
+    let owners = found.owners.len() == meta.owners.len()
+        && found
+            .owners
+            .iter()
+            .zip(&meta.owners)
+            .all(|(found, said)| found.0 == said.0 && found.1 >= said.1);
+    match owners && (found.series, found.samples) == (meta.series, meta.samples) {
         true => Ok(found.samples),
         false => Err(FileError::Damaged(format!(
             "it has {} samples of {} series, and the catalog says {} of {}",

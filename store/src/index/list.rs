@@ -104,6 +104,7 @@ impl SeriesList {
     }
 
     /// The series with names and values.
+    #[cfg(test)]
     pub(crate) fn iter(
         &self,
     ) -> impl Iterator<Item = (u32, impl ExactSizeIterator<Item = (&str, &str)> + Clone)> {

@@ -42,8 +42,7 @@ pub(crate) use delivery::Arrival;
 use delivery::{Delivery, Job};
 use layout::{Layouts, Part};
 use piece::Freezer;
-#[allow(unused_imports, reason = "maintenance comes next")]
-pub(crate) use seal::{Gate, SealGroup, SealInput, SealTarget, Usage};
+pub(crate) use seal::{Gate, SealGroup, SealInput, SealTarget};
 pub(crate) use segment::Rows;
 use stored::{Stored, TimesCache};
 use tenant::TenantHead;

@@ -16,7 +16,6 @@ mod disk;
 mod dump;
 mod entry;
 mod error;
-#[allow(dead_code, reason = "seals come next")]
 mod heads;
 mod index;
 mod journal;

@@ -78,14 +78,6 @@ impl Rows {
             Rows::Closed(rows) => rows.is_whole(),
         }
     }
-
-    /// Bytes of memory.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Rows::Frozen(piece) => piece.bytes(),
-            Rows::Closed(rows) => rows.bytes(),
-        }
-    }
 }
 
 /// The first and the last of some times.

@@ -85,8 +85,8 @@ pub enum RunError {
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Runs until `shutdown`, then logs what the channel still holds, waits up to `drain` for acks, says goodbye and
-/// returns the last status. Every change of the status is published on `status`. When all senders of `input` are gone,
-/// rows that wait for a whole batch are sent as they are.
+/// returns the last status. The first status and every change of it are published on `status`. When all senders of
+/// `input` are gone, rows that wait for a whole batch are sent as they are.
 ///
 /// # Errors
 /// Only at the start; a broken log, disk or link is counted and lived with.

@@ -16,7 +16,8 @@ use crate::wal::{Faults, Reason, Wal};
 pub(super) struct Books {
     metrics: Metrics,
     status: watch::Sender<Status>,
-    told: Status,
+    /// `None`: nothing yet, so that the first status is told even of an empty log.
+    told: Option<Status>,
     dropped: BTreeMap<Reason, u64>,
     wal_bytes: i64,
     faults: Faults,
@@ -31,7 +32,7 @@ impl Books {
         Books {
             metrics,
             status,
-            told: Status::default(),
+            told: None,
             dropped: BTreeMap::new(),
             wal_bytes: 0,
             faults: Faults::default(),
@@ -81,9 +82,9 @@ impl Books {
             published_bytes: self.published_bytes,
             records: self.records,
         };
-        if status != self.told {
+        if Some(status) != self.told {
             self.count(&status);
-            self.told = status;
+            self.told = Some(status);
             self.status.send_replace(status);
         }
         self.count_drops(dropped);
@@ -92,7 +93,7 @@ impl Books {
     }
 
     fn count(&self, status: &Status) {
-        let (metrics, told) = (&self.metrics, &self.told);
+        let (metrics, told) = (&self.metrics, self.told.unwrap_or_default());
         metrics
             .generated
             .inc_by(status.generated.saturating_sub(told.generated));

@@ -1,9 +1,10 @@
-//! Measures commit and heads: `cargo bench -p store --bench commit [-- FOLDER [DEVICES]]`, a folder of recorded pages
+//! Measures the store: `cargo bench -p store --bench commit [-- FOLDER [DEVICES [SCRAPES]]]`, a folder of recorded pages
 //! (`<unix ms>.gz`; without one the four committed pages, too few for figures).
 //!
 //! Each device replays the pages, keyed, a new key every 60 scrapes, k scrapes a batch, commits of 256 KB or more. CPU is
 //! that of the committing thread (planning, journal, heads, freezing), and of opening and decoding payloads apart, as
-//! the bridge does it. Bytes written are the process's (`/proc/self/io`), at rest those of the folder.
+//! the bridge does it. Then the store is opened anew, which replays all of it, and every window is sealed: that CPU is the
+//! whole process's. Bytes written are the process's (`/proc/self/io`), at rest those of the folder.
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
 #[path = "../../wire/tests/pages/page.rs"]
@@ -23,11 +24,20 @@ use wire::{BootId, DeviceName, Seq, SessionId};
 /// Bytes of payloads at which a commit is made.
 const COMMIT: usize = 256 << 10;
 
+/// Time between two scrapes, ms.
+const STEP_MS: i64 = 15_000;
+
 /// Scrapes that a key serves.
 const KEY_AGE: usize = 60;
 
 fn cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .expect("a clock")
+        .into()
+}
+
+fn process_cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
         .expect("a clock")
         .into()
 }
@@ -64,7 +74,7 @@ fn batch(
     let start = pages[0].time.ms();
     let rows = (0..k).map(|n| Row {
         seq: Seq::new((first + n + 1) as u64),
-        time: wire::Timestamp::from_ms(start + ((first + n) as i64) * 15_000),
+        time: wire::Timestamp::from_ms(start + ((first + n) as i64) * STEP_MS),
         mono_ms: ((first + n) * 15_000) as u64,
     });
     let columns: Vec<Vec<f64>> = (0..k).map(|n| at(n).values().collect()).collect();
@@ -190,14 +200,38 @@ fn run(pages: &[Page], devices: usize, k: usize, scrapes: usize) {
         spent.wall.as_secs_f64() * 1000.0 / spent.commits as f64,
     );
     println!(
-        "  written {:.3} B/sample, at rest {:.3}; heads {:.3} B/sample ({} B/series), process +{:.0} B/series",
+        "  written {:.3} B/sample; heads {:.3} B/sample ({} B/series), process +{:.0} B/series, {} MB",
         each(written() - start),
-        each(at_rest(&store)),
         each(head as u64),
         head / series,
         (resident() - memory.min(resident())) as f64 / series as f64,
+        resident() >> 20,
     );
-    reopen(store, dir.path(), spent.samples);
+    let store = reopen(store, dir.path(), spent.samples);
+    let before = process_cpu();
+    let mut now = pages[0].time.ms() + scrapes as i64 * STEP_MS;
+    let mut seals = 0;
+    while store.usage().head_bytes > 0 && seals < 100 {
+        now += 3_600_000;
+        let round = store.maintain(wire::Timestamp::from_ms(now));
+        assert!(round.failed.is_empty(), "{:?}", round.failed);
+        seals += 1;
+    }
+    println!(
+        "  sealed: {:.1} ns/sample CPU; written in all {:.3} B/sample, at rest {:.3}; {:?}; {} MB at the most",
+        per(process_cpu() - before),
+        each(written() - start),
+        each(at_rest(&store)),
+        store.usage(),
+        peak() >> 20,
+    );
+}
+
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc/self/status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: Option<u64> = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
+    kib.expect("VmHWM") * 1024
 }
 
 fn at_rest(store: &Store) -> u64 {
@@ -213,7 +247,7 @@ fn flush(store: &Store, group: &mut Vec<Entry>, spent: &mut Spent) {
     spent.commits += 1;
 }
 
-fn reopen(store: Store, dir: &Path, samples: u64) {
+fn reopen(store: Store, dir: &Path, samples: u64) -> Store {
     drop(store);
     let start = Instant::now();
     let store = Store::open(dir, Config::default(), &mut |_| {}).expect("a store");
@@ -233,6 +267,7 @@ fn reopen(store: Store, dir: &Path, samples: u64) {
         found.len(),
         start.elapsed().as_secs_f64() * 1000.0
     );
+    store
 }
 
 fn main() {
@@ -242,9 +277,10 @@ fn main() {
         PathBuf::from,
     );
     let devices = args.next().and_then(|n| n.parse().ok()).unwrap_or(1000);
+    let scrapes = args.next().and_then(|n| n.parse().ok()).unwrap_or(240);
     let pages = page::read_folder(&folder);
     println!("{} pages, {devices} devices", pages.len());
     for k in [1, 4] {
-        run(&pages, devices, k, 120);
+        run(&pages, devices, k, scrapes);
     }
 }

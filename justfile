@@ -45,3 +45,8 @@ fuzz target="batch" seconds="60":
 bench-serve pages *shape:
     cargo build --release
     tests/bench/serve.sh {{pages}} {{shape}}
+
+# The store alone: commit, replay, seal, chunks; pages are a folder of recorded ones.
+bench-store pages devices="1000" scrapes="240":
+    cargo bench -p store --bench commit -- {{pages}} {{devices}} {{scrapes}}
+    cargo bench -p store --bench chunk -- {{pages}} 3

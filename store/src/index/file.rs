@@ -350,11 +350,12 @@ impl Loaded {
     /// Whether it says the same.
     pub(super) fn is_like(&self, other: &Loaded) -> bool {
         let same_series = |(a, b): (&SeriesList, &SeriesList)| {
-            let same = |((id, in_a), (other, in_b)): ((u32, &[u32]), (u32, &[u32]))| {
-                let pairs = in_a.iter().map(|pair| a.pair(*pair));
-                id == other && pairs.eq(in_b.iter().map(|pair| b.pair(*pair)))
-            };
-            a.len() == b.len() && a.numbered().zip(b.numbered()).all(same)
+            let mut both = a.numbered().zip(b.numbered());
+            a.len() == b.len()
+                && both.all(|((id, in_a), (other, in_b))| {
+                    let pairs = in_a.iter().map(|pair| a.pair(*pair));
+                    id == other && pairs.eq(in_b.iter().map(|pair| b.pair(*pair)))
+                })
         };
         self.head == other.head
             && self.small == other.small

@@ -1,11 +1,13 @@
 //! Reads the journal at start: every file into the heads, the newest also into the ledger.
 //!
 //! The calling thread reads values and takes records out; workers, one per core, each rebuild the devices of a shard, so
-//! that the records of a device are applied in their order. What is under way to a worker is bounded.
+//! that the records of a device are applied in their order. Shards go by name, as a device that was forgotten and came
+//! back has another number and the same series. What is under way to a worker is bounded.
 
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +72,7 @@ pub(super) fn replay(
         let mut source = Source {
             config,
             shards: senders.into_iter().map(Shard::new).collect(),
+            shard_of: HashMap::new(),
             samples: &samples,
             state: Progress {
                 files_total,
@@ -120,6 +123,8 @@ pub(super) fn replay(
 struct Source<'a> {
     config: &'a Config,
     shards: Vec<Shard>,
+    /// Shards of the devices that were named.
+    shard_of: HashMap<DeviceRef, usize>,
     samples: &'a AtomicU64,
     state: Progress,
     damage: &'a mut Vec<Damage>,
@@ -210,20 +215,30 @@ impl Source<'_> {
         }
     }
 
+    /// The shard of a device that has this name; without one, it stays where it is.
+    fn shard(&mut self, number: DeviceRef, name: &str) -> usize {
+        let count = self.shards.len();
+        if !name.is_empty() {
+            let mut hasher = DefaultHasher::new();
+            name.hash(&mut hasher);
+            self.shard_of.insert(number, hasher.finish() as usize % count);
+        }
+        // One that was never named is refused by any worker.
+        self.shard_of.get(&number).copied().unwrap_or(0)
+    }
+
     /// Hands a checkpoint's devices to their workers.
     fn begin(&mut self, path: &Path, checkpoint: &Checkpoint, ledger: Option<Vec<(DeviceRef, Device)>>) {
         let mut begins: Vec<Begin> = self.shards.iter().map(|_| Begin::default()).collect();
-        let count = begins.len();
-        let mut of =
-            |number: DeviceRef, put: &mut dyn FnMut(&mut Begin)| put(&mut begins[number as usize % count]);
         for (number, bytes) in &checkpoint.devices {
             if let Some(device) = decode_device(bytes) {
                 let name = device.name().clone();
-                of(*number, &mut |begin| begin.names.push((*number, name.clone())));
+                let shard = self.shard(*number, &name.to_string());
+                begins[shard].names.push((*number, name));
             }
         }
         for (number, row) in &checkpoint.keys {
-            of(*number, &mut |begin| begin.keys.push((*number, row.clone())));
+            begins[self.shard(*number, "")].keys.push((*number, row.clone()));
         }
         let folding = ledger.is_some();
         for begin in &mut begins {
@@ -231,7 +246,7 @@ impl Source<'_> {
             begin.ledger = folding.then(Vec::new);
         }
         for (number, device) in ledger.into_iter().flatten() {
-            if let Some(ledger) = &mut begins[number as usize % count].ledger {
+            if let Some(ledger) = &mut begins[self.shard(number, "")].ledger {
                 ledger.push((number, device));
             }
         }
@@ -244,7 +259,6 @@ impl Source<'_> {
     /// Reads a file's values below `end`. Values and records that cannot be read are reported and left out.
     fn file(&mut self, file: &JournalFile, end: u64) -> Result<(), FileError> {
         let mut reader = Reader::default();
-        let count = self.shards.len();
         self.file_bytes = 0;
         let read = file.each_value(0, end, |number, value| {
             self.next = self.next.max(number + 1);
@@ -255,7 +269,8 @@ impl Source<'_> {
                     for record in records {
                         let last = self.routed.entry(record.ring).or_default();
                         *last = number.max(*last);
-                        self.shards[record.device as usize % count].push(number, record);
+                        let shard = self.shard(record.device, &record.name);
+                        self.shards[shard].push(number, record);
                     }
                 }
                 Err(error) => self

@@ -210,29 +210,36 @@ fn rows_of_a_session_that_was_let_go_are_acked_and_dropped() {
 }
 
 #[test]
-fn a_forgotten_device_begins_anew_and_its_samples_stay() {
+fn forgotten_devices_begin_anew_and_their_samples_stay() {
     let dir = tempfile::tempdir().unwrap();
-    let mut device = Device::new("gw-1", 1, 2);
     let store = open(dir.path());
-    device.put_dictionary(&store);
-    let first = device.record(START, |i| i as f64);
-    store.commit(vec![device.deliver(&[first])]).unwrap();
-    let forget = Entry::Forget {
-        device: device.name.clone(),
-        received: Timestamp::from_ms(START),
-    };
-    store.commit(vec![forget]).unwrap();
-    assert!(store.ledger().is_empty());
-    device.restart(2);
-    let second = device.record(START + 1000, |i| i as f64);
-    store.commit(vec![device.deliver(&[second])]).unwrap();
+    let names: Vec<String> = (1..=100).map(|n| format!("gw-{n}")).collect();
+    let mut devices: Vec<Device> = names.iter().map(|name| Device::new(name, 1, 2)).collect();
+    for device in &mut devices {
+        device.put_dictionary(&store);
+        let first = device.record(START, |i| i as f64);
+        store.commit(vec![device.deliver(&[first])]).unwrap();
+        let forget = Entry::Forget {
+            device: device.name.clone(),
+            received: Timestamp::from_ms(START),
+        };
+        store.commit(vec![forget]).unwrap();
+        device.restart(2);
+        let second = device.record(START + 1000, |i| i as f64);
+        store.commit(vec![device.deliver(&[second])]).unwrap();
+    }
     drop(store);
     let store = open(dir.path());
-    assert_eq!(store.device(&device.name).unwrap().stored, 2);
+    for device in &devices {
+        assert_eq!(store.device(&device.name).unwrap().stored, 2);
+    }
     let found = store
-        .select(&tenant(), &[Matcher::equal("i", "1")], i64::MIN, i64::MAX, 10)
+        .select(&tenant(), &[Matcher::equal("i", "1")], i64::MIN, i64::MAX, 100)
         .unwrap();
-    assert_eq!(found[0].times_ms, [START, START + 1000]);
+    assert_eq!(found.len(), devices.len());
+    for slice in found {
+        assert_eq!(slice.times_ms, [START, START + 1000], "{}", slice.labels);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod envelope;
 mod evaluate;
 mod fleet;
 mod fleet_store;
+mod histogram;
 mod json;
 mod metadata;
 mod notes;

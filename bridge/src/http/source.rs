@@ -1,13 +1,15 @@
 //! The store as the engine reads it, for one tenant and one query.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use promql::{Hints, Interrupt, Labels, MatchOp, Matcher, Samples, Series, SeriesSource, SourceError};
 use regex::RegexBuilder;
 use store::{SelectError, SeriesSlice, Store};
 use wire::Tenant;
 use wire::labels::DEVICE_ID;
+
+use super::histogram;
 
 /// Bytes that a list of values may take once compiled.
 const MAX_LIST_BYTES: usize = 64 << 20;
@@ -72,13 +74,28 @@ impl SeriesSource for TenantSource<'_> {
 
 fn series(slice: SeriesSlice) -> Result<Series, SourceError> {
     let labels = labels(&slice.labels);
-    match Samples::from_floats(slice.times_ms, slice.values) {
+    match samples(slice.times_ms, slice.values, &slice.histograms) {
         Some(samples) => Ok(Series { labels, samples }),
         None => Err(SourceError::Storage(format!(
             "samples of {} are out of order",
             slice.labels
         ))),
     }
+}
+
+/// Columns of the engine; where a series has a float and a histogram at one time, the float counts.
+fn samples(
+    times_ms: Vec<i64>,
+    values: Vec<f64>,
+    histograms: &[(i64, wire::message::Histogram)],
+) -> Option<Samples> {
+    let own_time = histograms
+        .iter()
+        .filter(|(time, _)| times_ms.binary_search(time).is_err());
+    let (histogram_times, histograms) = own_time
+        .map(|(time, histogram)| (*time, Arc::new(histogram::of_wire(histogram))))
+        .unzip();
+    Samples::from_floats(times_ms, values)?.with_histograms(histogram_times, histograms)
 }
 
 /// Labels of the store as the engine's.

@@ -6,6 +6,7 @@
 )]
 
 mod foreign_broker;
+mod histograms;
 mod http;
 mod server;
 mod status;

@@ -70,6 +70,19 @@ pub(crate) fn batch(dictionary: &Dictionary) -> Batch {
     }
 }
 
+fn entry(batch: Batch, received: Timestamp) -> Entry {
+    let payload = wire::batch::encode(&batch, Encoding::SelfContained).payload;
+    Entry::Batch(BatchEntry {
+        device: device(),
+        lane: Lane::Fresh,
+        received,
+        payload: payload.into(),
+        batch,
+        keyed: None,
+        defines: None,
+    })
+}
+
 /// This machine's time.
 fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -133,18 +146,8 @@ impl Api {
     fn fill(&self) {
         let dictionary = dictionary();
         let batch = batch(&dictionary);
-        let payload = wire::batch::encode(&batch, Encoding::SelfContained).payload;
         self.store.put_dictionary(&device(), dictionary).unwrap();
         let received = Timestamp::from_ms(START_MS);
-        let entry = BatchEntry {
-            device: device(),
-            lane: Lane::Fresh,
-            received,
-            payload: payload.into(),
-            batch,
-            keyed: None,
-            defines: None,
-        };
         let state = SessionState {
             session: SESSION.get(),
             oldest: 1,
@@ -153,7 +156,7 @@ impl Api {
             ..SessionState::default()
         };
         let entries = vec![
-            Entry::Batch(entry),
+            entry(batch, received),
             Entry::SessionSeen {
                 device: device(),
                 received,
@@ -168,6 +171,15 @@ impl Api {
         self.store.commit(entries).unwrap();
     }
 
+    /// The device delivers a group of its own series, received at `START_MS`.
+    pub(crate) fn deliver(&self, dictionary: Dictionary, group: Group) {
+        let mut batch = batch(&dictionary);
+        self.store.put_dictionary(&device(), dictionary).unwrap();
+        batch.groups = vec![group];
+        let received = Timestamp::from_ms(START_MS);
+        self.store.commit(vec![entry(batch, received)]).unwrap();
+    }
+
     /// The device delivers a record that is a day ahead of this machine's clock.
     pub(crate) fn ahead(&self, seq: u64) {
         let received = now();
@@ -180,17 +192,7 @@ impl Api {
         batch.header.total = 2 * seq;
         batch.groups[0].rows = vec![row];
         batch.groups[0].values = vec![1.5, 1.0];
-        let payload = wire::batch::encode(&batch, Encoding::SelfContained).payload;
-        let entry = BatchEntry {
-            device: device(),
-            lane: Lane::Fresh,
-            received,
-            payload: payload.into(),
-            batch,
-            keyed: None,
-            defines: None,
-        };
-        self.store.commit(vec![Entry::Batch(entry)]).unwrap();
+        self.store.commit(vec![entry(batch, received)]).unwrap();
     }
 
     /// The device declares that it dropped records 3 to 5.

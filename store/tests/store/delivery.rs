@@ -234,7 +234,7 @@ fn forgotten_devices_begin_anew_and_their_samples_stay() {
         assert_eq!(store.device(&device.name).unwrap().stored, 2);
     }
     let found = store
-        .select(&tenant(), &[Matcher::equal("i", "1")], i64::MIN, i64::MAX, 100)
+        .select(&tenant(), &[Matcher::equal("i", "1")], i64::MIN, i64::MAX, 1000)
         .unwrap();
     assert_eq!(found.len(), devices.len());
     for slice in found {

@@ -1,4 +1,4 @@
-//! dict.redb: devices' dictionaries by name and hash, and the ones in memory.
+//! dict.redb: devices' dictionaries by name and hash, and the ones in memory; also the rows of `metadata`.
 //!
 //! A dictionary is on disk before any batch that names it is journaled. It is stored as the payloads that carry it on
 //! channel `dict`, each after its length (u32, little-endian). A file that saw a failed commit is copied into a new
@@ -20,8 +20,13 @@ use crate::disk::{Disk, remove_if_there};
 use crate::journal::{FileError, begin, disk_bytes, guard, open_database};
 
 const VERSION: u64 = 1;
+
+type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const DICTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("dicts");
+const DICTS: Table = TableDefinition::new("dicts");
+/// Files of before it had metadata lack this one.
+const METADATA: Table = TableDefinition::new("metadata");
 
 /// A dictionary to be made durable.
 #[derive(Debug, Clone)]
@@ -131,7 +136,7 @@ impl Dicts {
                 None => self.copy()?,
             };
             // On an error the file is dropped here and copied before it is written again.
-            guard(|| write(&db, &new))?;
+            guard(|| write(&db, DICTS, &new))?;
             inner.db = Some(db);
         }
         inner.clock += 1;
@@ -139,6 +144,32 @@ impl Dicts {
             inner.uses.note_latest(device, *hash);
             inner.keep(device, *hash, dict.clone());
         }
+        Ok(())
+    }
+
+    /// All rows of the metadata, key and value.
+    pub(crate) fn metadata(&self) -> Result<Vec<KeyAndValue>, FileError> {
+        let inner = self.lock();
+        let Some(db) = &inner.db else {
+            return Ok(Vec::new());
+        };
+        guard(|| rows(&db.begin_read().map_err(FileError::of)?, METADATA))
+    }
+
+    /// Makes rows of the metadata durable in one transaction.
+    pub(crate) fn put_metadata(&self, rows: &[KeyAndValue]) -> Result<(), FileError> {
+        let mut inner = self.lock();
+        let db = match inner.db.take() {
+            Some(db) => db,
+            None => self.copy()?,
+        };
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(key, value)| (key.clone(), Some(value.clone())))
+            .collect();
+        // On an error the file is dropped here and copied before it is written again.
+        guard(|| write(&db, METADATA, &rows))?;
+        inner.db = Some(db);
         Ok(())
     }
 
@@ -196,7 +227,7 @@ impl Dicts {
             .collect();
         // On an error the file is dropped here and copied before it is written again.
         if let Some(db) = inner.db.take() {
-            guard(|| write(&db, &rows))?;
+            guard(|| write(&db, DICTS, &rows))?;
             inner.db = Some(db);
         }
         for (device, hash) in &gone {
@@ -268,15 +299,39 @@ impl Dicts {
     }
 }
 
+/// A row of a table.
+type KeyAndValue = (Vec<u8>, Vec<u8>);
+
+/// All rows of a table; none if it is not there.
+fn rows(read: &redb::ReadTransaction, table: Table) -> Result<Vec<KeyAndValue>, FileError> {
+    let table = match read.open_table(table) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(FileError::of(error)),
+    };
+    let mut all = Vec::new();
+    for row in table.iter().map_err(FileError::of)? {
+        let (key, value) = row.map_err(FileError::of)?;
+        all.push((key.value().to_vec(), value.value().to_vec()));
+    }
+    Ok(all)
+}
+
 /// Writes all rows in one transaction.
 fn copy(read: &redb::ReadTransaction, to: &Database) -> Result<(), FileError> {
-    let rows = read.open_table(DICTS).map_err(FileError::of)?;
+    let dicts = read.open_table(DICTS).map_err(FileError::of)?;
     let txn = begin(to)?;
     {
         let mut table = txn.open_table(DICTS).map_err(FileError::of)?;
-        for row in rows.iter().map_err(FileError::of)? {
+        for row in dicts.iter().map_err(FileError::of)? {
             let (key, value) = row.map_err(FileError::of)?;
             table.insert(key.value(), value.value()).map_err(FileError::of)?;
+        }
+        let mut table = txn.open_table(METADATA).map_err(FileError::of)?;
+        for (key, value) in rows(read, METADATA)? {
+            table
+                .insert(key.as_slice(), value.as_slice())
+                .map_err(FileError::of)?;
         }
     }
     txn.commit().map_err(FileError::of)
@@ -368,10 +423,10 @@ fn read(db: Option<&Database>, key: &[u8]) -> Result<Option<Vec<u8>>, FileError>
 }
 
 /// Writes rows; `None` removes.
-fn write(db: &Database, rows: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), FileError> {
+fn write(db: &Database, table: Table, rows: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), FileError> {
     let txn = begin(db)?;
     {
-        let mut table = txn.open_table(DICTS).map_err(FileError::of)?;
+        let mut table = txn.open_table(table).map_err(FileError::of)?;
         for (key, value) in rows {
             match value {
                 Some(value) => table.insert(key.as_slice(), value.as_slice()).map(drop),

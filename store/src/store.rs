@@ -38,6 +38,7 @@ use crate::keys::Keys;
 use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons, encode_device};
 use crate::letters::{self, DeadLetter};
 use crate::matcher::Matcher;
+use crate::metadata::{Metadata, MetadataTable};
 use crate::plan::{Dictionaries, Effect, Plan, Planner};
 use crate::quarantine::{Quarantine, Quarantined};
 use crate::query::{ReadBack, SeriesSlice};
@@ -69,6 +70,7 @@ pub struct Store {
     config: Config,
     dir: PathBuf,
     dicts: Dicts,
+    metadata: MetadataTable,
     rings: Arc<Rings>,
     heads: Heads,
     writer: Mutex<Writer>,
@@ -122,6 +124,21 @@ impl Store {
         self.dicts.put(dicts).map_err(disk)
     }
 
+    /// What devices told of a tenant's metric families, by name, of one if it is named; at most `most` families.
+    pub fn metadata(
+        &self,
+        tenant: &Tenant,
+        family: Option<&str>,
+        most: usize,
+    ) -> Vec<(String, Vec<Metadata>)> {
+        self.metadata.of(tenant, family, most)
+    }
+
+    /// How often metadata did not fit into its tenant's budget.
+    pub fn metadata_refused(&self) -> u64 {
+        self.metadata.refused()
+    }
+
     /// A key that a committed batch of the session defined. The last two of a session are kept, of the last four sessions
     /// of a device that defined one.
     pub fn key(&self, device: &DeviceName, session: SessionId, id: KeyId) -> Option<Arc<Key>> {
@@ -147,6 +164,7 @@ impl Store {
         self.check_room()?;
         let gate = self.heads.gate();
         let dicts = self.dictionaries_of(&entries)?;
+        self.metadata.learn(&entries, &self.dicts).map_err(disk)?;
         let mut plan = {
             let (ledger, keys) = (read(&self.ledger), read(&self.keys));
             let quarantine = read(&self.quarantine);

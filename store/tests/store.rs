@@ -15,6 +15,8 @@ mod device;
 mod ledger;
 #[path = "store/maintain.rs"]
 mod maintain;
+#[path = "store/metadata.rs"]
+mod metadata;
 #[path = "store/model.rs"]
 mod model;
 #[path = "store/quarantine.rs"]

@@ -14,6 +14,7 @@ use crate::dicts::Dicts;
 use crate::error::{Damage, OpenError};
 use crate::heads::{HeadLimits, Heads};
 use crate::journal::{self, Checkpoint, FileError, Journal, JournalFile, Limits, Tables};
+use crate::metadata::MetadataTable;
 use crate::quarantine::Quarantine;
 use crate::rings::{self, Hashrings, Rings};
 
@@ -33,7 +34,14 @@ impl Store {
         }
         let lock = lock(dir)?;
         let mut damage = Vec::new();
-        let dicts = open_dicts(&dir.join("dict.redb"), &config, &mut damage)?;
+        let dict = dir.join("dict.redb");
+        let dicts = open_dicts(&dict, &config, &mut damage)?;
+        let metadata = MetadataTable::load(&dicts).unwrap_or_else(|error| {
+            // Devices tell it again; the dictionaries beside it are worth more.
+            let what = format!("metadata: {error}");
+            damage.push(Damage { path: dict, what });
+            MetadataTable::default()
+        });
         remove_unfinished(&config, &journal_dir)?;
         let chain = open_chain(&config, &journal_dir, &mut damage)?;
 
@@ -66,6 +74,7 @@ impl Store {
         Ok(Store {
             config,
             dicts,
+            metadata,
             rings,
             heads,
             numbers: AtomicU64::new(journal.next()),

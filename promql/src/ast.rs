@@ -1,29 +1,56 @@
-//! A checked query: what `lower()` makes of the parser's tree, and all that the evaluator knows.
+//! A checked query: what the parser makes of a text, and all that the evaluator knows.
 //!
 //! Types are already checked: an argument has the type its function wants, set operators have vectors on both
-//! sides, comparisons of two scalars carry `bool`. Durations and offsets are ms; times are Unix ms.
+//! sides, comparisons of two scalars carry `bool`. Durations and offsets are ms; times are Unix ms. Every node knows
+//! where it stands in the text.
+
+use std::sync::Arc;
 
 use crate::matcher::Matcher;
 
 mod function;
+mod length;
 mod ops;
+mod pretty;
+mod print;
+mod signature;
+mod span;
+mod tree;
 
 pub use function::Function;
+pub use length::DurationExpr;
+pub(crate) use length::millis_of;
 pub use ops::{AggregateOp, BinaryOp};
+pub use pretty::format;
+pub use signature::ValueType;
+pub use span::{Position, Span};
+pub use tree::parse_tree_json;
 
 /// A parsed and checked query.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan(pub(crate) Expr);
+pub struct Plan {
+    pub(crate) expr: Expr,
+    pub(crate) query: Arc<str>,
+}
 
 impl Plan {
     /// The query's root.
     pub fn expr(&self) -> &Expr {
-        &self.0
+        &self.expr
     }
 
-    /// A plan from an expression changed after parsing, for example with other times on its selectors.
-    pub fn from_expr(expr: Expr) -> Self {
-        Self(expr)
+    /// The text that was parsed.
+    pub fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// The same query with an expression changed after parsing, for example with other times on its selectors.
+    #[must_use]
+    pub fn with_expr(&self, expr: Expr) -> Self {
+        Self {
+            expr,
+            query: self.query.clone(),
+        }
     }
 }
 
@@ -31,19 +58,19 @@ impl Plan {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expr {
     /// A number.
-    Number(f64),
+    Number(Number),
     /// A text.
-    Text(String),
+    Text(Text),
     /// An instant vector selector.
     Selector(Selector),
     /// A range vector selector.
     Matrix(Matrix),
     /// A range vector made by evaluating an instant expression on a grid.
     Subquery(Box<Subquery>),
-    /// A minus sign before a scalar or vector.
-    Negate(Box<Expr>),
+    /// A sign before a scalar or vector.
+    Unary(Box<Unary>),
     /// An expression in parentheses.
-    Paren(Box<Expr>),
+    Paren(Box<Paren>),
     /// An operator between two expressions.
     Binary(Box<Binary>),
     /// An aggregation over a vector.
@@ -56,11 +83,84 @@ impl Expr {
     /// The expression without parentheses around it.
     pub(crate) fn unwrapped(&self) -> &Self {
         let mut expr = self;
-        while let Self::Paren(inner) = expr {
-            expr = inner;
+        while let Self::Paren(paren) = expr {
+            expr = &paren.expr;
         }
         expr
     }
+
+    /// Where it stands.
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Number(number) => number.span,
+            Self::Text(text) => text.span,
+            Self::Selector(selector) => selector.span,
+            Self::Matrix(matrix) => matrix.span,
+            Self::Subquery(subquery) => subquery.span,
+            Self::Unary(unary) => unary.span,
+            Self::Paren(paren) => paren.span,
+            Self::Binary(binary) => binary.span,
+            Self::Aggregate(aggregate) => aggregate.span,
+            Self::Call(call) => call.span,
+        }
+    }
+
+    /// What it gives.
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            Self::Number(_) => ValueType::Scalar,
+            Self::Text(_) => ValueType::String,
+            Self::Selector(_) | Self::Aggregate(_) => ValueType::Vector,
+            Self::Matrix(_) | Self::Subquery(_) => ValueType::Matrix,
+            Self::Unary(unary) => unary.expr.value_type(),
+            Self::Paren(paren) => paren.expr.value_type(),
+            Self::Binary(binary) => match (binary.lhs.value_type(), binary.rhs.value_type()) {
+                (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
+                _ => ValueType::Vector,
+            },
+            Self::Call(call) => call.function.signature().returns,
+        }
+    }
+}
+
+/// A number, or a duration as seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Number {
+    /// Its value.
+    pub value: f64,
+    /// Whether it was written as a duration, such as `5m`.
+    pub is_duration: bool,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A text. PromQL's are bytes; where text is needed, others than UTF-8 are refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A sign.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unary {
+    /// Whether it is a minus.
+    pub negative: bool,
+    /// What it stands before.
+    pub expr: Expr,
+    /// Where both stand.
+    pub span: Span,
+}
+
+/// Parentheses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Paren {
+    /// What they hold.
+    pub expr: Expr,
+    /// Where they stand.
+    pub span: Span,
 }
 
 /// The time that `@` fixes.
@@ -77,12 +177,18 @@ pub enum At {
 /// Which series, and at which time relative to the evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selector {
-    /// All must match; `__name__` is among them where the selector names a metric.
+    /// The metric's name before the braces.
+    pub name: Option<String>,
+    /// All must match; the name before the braces is the last of them, as `__name__`.
     pub matchers: Vec<Matcher>,
     /// `offset` in ms, positive into the past.
     pub offset_ms: i64,
+    /// What `offset_ms` was computed from, if it is no literal.
+    pub offset_expr: Option<Box<DurationExpr>>,
     /// `@`.
     pub at: Option<At>,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// A selector and the length of the window before each time.
@@ -92,6 +198,10 @@ pub struct Matrix {
     pub selector: Selector,
     /// Window in ms.
     pub range_ms: i64,
+    /// What `range_ms` was computed from, if it is no literal.
+    pub range_expr: Option<Box<DurationExpr>>,
+    /// Where it stands, with the selector.
+    pub span: Span,
 }
 
 /// An instant expression evaluated on a grid of its own.
@@ -101,12 +211,20 @@ pub struct Subquery {
     pub expr: Expr,
     /// Window in ms.
     pub range_ms: i64,
+    /// What `range_ms` was computed from, if it is no literal.
+    pub range_expr: Option<Box<DurationExpr>>,
     /// Step in ms; `None` is the default evaluation interval.
     pub step_ms: Option<i64>,
+    /// What `step_ms` was computed from, if it is no literal.
+    pub step_expr: Option<Box<DurationExpr>>,
     /// `offset` in ms.
     pub offset_ms: i64,
+    /// What `offset_ms` was computed from, if it is no literal.
+    pub offset_expr: Option<Box<DurationExpr>>,
     /// `@`.
     pub at: Option<At>,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// `on`/`ignoring` or `by`/`without`, with label names.
@@ -155,6 +273,8 @@ pub struct Binary {
     pub matching: Matching,
     /// A comparison gives 0 or 1 instead of filtering.
     pub return_bool: bool,
+    /// Where it stands, with both sides.
+    pub span: Span,
 }
 
 /// An aggregation.
@@ -168,6 +288,8 @@ pub struct Aggregate {
     pub param: Option<Expr>,
     /// `by` or `without`.
     pub grouping: Grouping,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// A function call; optional arguments may be missing.
@@ -177,4 +299,6 @@ pub struct Call {
     pub function: Function,
     /// Its arguments.
     pub args: Vec<Expr>,
+    /// Where it stands.
+    pub span: Span,
 }

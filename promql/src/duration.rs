@@ -19,6 +19,12 @@ pub enum DurationError {
     /// Not of the form `1h30m`.
     #[error("not a valid duration string: {0:?}")]
     Malformed(String),
+    /// A unit that there is not, and the whole text.
+    #[error("unknown unit {0:?} in duration {1:?}")]
+    UnknownUnit(String, String),
+    /// No text at all.
+    #[error("empty duration string")]
+    Empty,
     /// More than about 292 years.
     #[error("duration out of range")]
     OutOfRange,
@@ -35,10 +41,13 @@ pub fn parse_duration(text: &str) -> Result<i64, DurationError> {
     }
     let (mut rest, mut next_unit, mut total) = (text, 0, 0_i64);
     if rest.is_empty() {
-        return Err(malformed());
+        return Err(DurationError::Empty);
     }
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(malformed)?;
+        if digits == 0 {
+            return Err(malformed());
+        }
         let unit_len = rest[digits..]
             .find(|c: char| c.is_ascii_digit())
             .unwrap_or(rest.len() - digits);
@@ -46,11 +55,12 @@ pub fn parse_duration(text: &str) -> Result<i64, DurationError> {
         let at = UNITS
             .iter()
             .position(|(name, _)| *name == unit)
-            .ok_or_else(malformed)?;
-        if digits == 0 || at < next_unit {
+            .ok_or_else(|| DurationError::UnknownUnit(unit.to_owned(), text.to_owned()))?;
+        if at < next_unit {
             return Err(malformed());
         }
-        let count: i64 = rest[..digits].parse().map_err(|_| DurationError::OutOfRange)?;
+        let count: u64 = rest[..digits].parse().map_err(|_| malformed())?;
+        let count = i64::try_from(count).map_err(|_| DurationError::OutOfRange)?;
         let ms = count.checked_mul(UNITS[at].1).ok_or(DurationError::OutOfRange)?;
         total = total.checked_add(ms).ok_or(DurationError::OutOfRange)?;
         next_unit = at + 1;

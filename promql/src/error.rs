@@ -19,9 +19,17 @@ pub enum ParseError {
         /// The limit.
         limit: usize,
     },
-    /// Not valid PromQL, or PromQL of a version later than the one implemented.
-    #[error("parse error: {0}")]
-    Syntax(String),
+    /// Not valid PromQL, or PromQL of a version later than the one implemented; in Prometheus's words.
+    #[error("{position}: parse error: {message}")]
+    Syntax {
+        /// Line and column, such as `1:6`.
+        position: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A series selector that every series would match.
+    #[error("match[] must contain at least one non-empty matcher")]
+    EmptySelector,
 }
 
 /// Why a selection failed in storage.

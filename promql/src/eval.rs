@@ -160,6 +160,7 @@ pub fn eval_instant(
     source: &dyn SeriesSource,
     options: &Options<'_>,
 ) -> Result<Answer, EvalError> {
+    plan.check_durations()?;
     let grid = Grid::single(time_ms);
     let mut evaluator = Evaluator::new(plan, grid, source, options);
     let value = evaluator.instant_value(plan.expr(), grid)?;
@@ -178,6 +179,7 @@ pub fn eval_range(
     source: &dyn SeriesSource,
     options: &Options<'_>,
 ) -> Result<Answer, EvalError> {
+    plan.check_durations()?;
     let expr = plan.expr();
     if let Expr::Text(_) | Expr::Matrix(_) | Expr::Subquery(_) = expr.unwrapped() {
         let kind = if matches!(expr.unwrapped(), Expr::Text(_)) {

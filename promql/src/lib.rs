@@ -4,6 +4,10 @@
 //! times, a source of series and an [`Options`], and gets an [`Answer`]. What bounds a query (its bytes and
 //! nesting, the samples it may hold, its deadline) is checked here; what time it is, is the caller's affair.
 //!
+//! [`parse`] takes what Prometheus takes without feature flags, [`parse_with`] what [`ParseOptions`] say. A plan can be
+//! shown: [`format()`] is Prometheus's `format_query`, [`parse_tree_json`] its `parse_query`, and an [`Expr`] prints
+//! itself on one line.
+//!
 //! ```
 //! use promql::{eval_instant, parse, Options, QueryValue};
 //! # use promql::{Hints, Matcher, Series, SeriesSource, SourceError};
@@ -28,8 +32,9 @@ mod parse;
 mod series;
 
 pub use ast::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Cardinality, Expr, Function, Grouping, Matching,
-    Matrix, Plan, Selector, Subquery,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Cardinality, DurationExpr, Expr, Function, Grouping,
+    Matching, Matrix, Number, Paren, Plan, Position, Selector, Span, Subquery, Text, Unary, ValueType,
+    format, parse_tree_json,
 };
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{EvalError, ParseError, SourceError};
@@ -40,5 +45,5 @@ pub use histogram::{Bucket, Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, Lay
 pub use labels::{Labels, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher, MatcherError, compile_anchored};
 pub use number::format_value;
-pub use parse::{MAX_NESTING, MAX_QUERY_BYTES, parse, parse_selector};
+pub use parse::{MAX_NESTING, MAX_QUERY_BYTES, ParseOptions, parse, parse_selector, parse_with};
 pub use series::{Hints, STALE_NAN_BITS, Samples, Series, SeriesSource, is_stale, stale_nan};

@@ -6,6 +6,7 @@ use regex::Regex;
 use thiserror::Error;
 
 use crate::labels::Labels;
+use crate::number::go_quote;
 
 pub(crate) mod re2;
 
@@ -157,6 +158,17 @@ impl Eq for Matcher {}
 
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{:?}", self.name, self.op, self.value)
+        if is_plain_name(&self.name) {
+            f.write_str(&self.name)?;
+        } else {
+            f.write_str(&go_quote(self.name.as_bytes()))?;
+        }
+        write!(f, "{}{}", self.op, go_quote(self.value.as_bytes()))
     }
+}
+
+/// Whether a label's name needs no quotes.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(word)
 }

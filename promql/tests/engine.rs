@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use promql::{
-    Answer, EvalError, Hints, Interrupt, Labels, Matcher, Options, Plan, QueryValue, Samples, Series,
-    SeriesSource, SourceError, eval_instant, eval_range, parse, stale_nan,
+    Answer, EvalError, Hints, Interrupt, Labels, Matcher, Options, ParseOptions, Plan, QueryValue, Samples,
+    Series, SeriesSource, SourceError, eval_instant, eval_range, parse_with, stale_nan,
 };
 
 /// Series in memory that keep to the sample limit, as storage does.
@@ -49,7 +49,7 @@ fn two_counters() -> Memory {
 }
 
 fn plan(query: &str) -> Plan {
-    parse(query).unwrap_or_else(|error| panic!("{query}: {error}"))
+    parse_with(query, ParseOptions::ALL).unwrap_or_else(|error| panic!("{query}: {error}"))
 }
 
 fn instant(query: &str, options: &Options<'_>) -> Result<Answer, EvalError> {
@@ -431,7 +431,10 @@ fn compare_at_each_step(
         ..Options::default()
     };
     // `@ end()` means the query's end, which differs between the two.
-    let Some(plan) = parse(query).ok().filter(|_| !query.contains("end()")) else {
+    let Some(plan) = parse_with(query, ParseOptions::ALL)
+        .ok()
+        .filter(|_| !query.contains("end()"))
+    else {
         return Ok(());
     };
     let (start, end) = (-30_000, 700_000);
@@ -475,7 +478,7 @@ proptest! {
         query in query(),
         time in -1_000..700_000_i64,
     ) {
-        if let Ok(plan) = parse(&query) {
+        if let Ok(plan) = parse_with(&query, ParseOptions::ALL) {
             let _ = eval_instant(&plan, time, &memory, &Options::default());
         }
     }

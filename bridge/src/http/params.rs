@@ -2,7 +2,7 @@
 
 use axum::extract::{Form, FromRequest, Query, Request};
 use axum::http::Method;
-use promql::{Matcher, ParseError};
+use promql::Matcher;
 use wire::Tenant;
 
 use super::envelope::{ApiError, ErrorKind};
@@ -130,17 +130,7 @@ impl Params {
 
     /// `match[]`: selectors.
     pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
-        let read = |text: &str| promql::parse_selector(text).map_err(|e| selector_error(&e));
+        let read = |text: &str| promql::parse_selector(text).map_err(|e| ApiError::parameter("match[]", e));
         self.all("match[]").map(read).collect()
-    }
-}
-
-/// The parser says of a selector that would match everything what a query is told; here it has words of its own.
-fn selector_error(error: &ParseError) -> ApiError {
-    match error {
-        ParseError::Syntax(text) if text.ends_with("must contain at least one non-empty matcher") => {
-            ApiError::parameter("match[]", "match[] must contain at least one non-empty matcher")
-        }
-        _ => ApiError::parameter("match[]", error),
     }
 }

@@ -101,6 +101,40 @@ pub enum AggregateOp {
 }
 
 impl AggregateOp {
+    /// The operator of that name in lower case.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "sum" => Self::Sum,
+            "avg" => Self::Avg,
+            "count" => Self::Count,
+            "min" => Self::Min,
+            "max" => Self::Max,
+            "group" => Self::Group,
+            "stddev" => Self::Stddev,
+            "stdvar" => Self::Stdvar,
+            "topk" => Self::Topk,
+            "bottomk" => Self::Bottomk,
+            "quantile" => Self::Quantile,
+            "count_values" => Self::CountValues,
+            "limitk" => Self::Limitk,
+            "limit_ratio" => Self::LimitRatio,
+            _ => return None,
+        })
+    }
+
+    /// Whether an argument stands before the vector.
+    pub(crate) fn has_param(self) -> bool {
+        matches!(
+            self,
+            Self::Topk | Self::Bottomk | Self::Quantile | Self::CountValues | Self::Limitk | Self::LimitRatio
+        )
+    }
+
+    /// Whether it needs Prometheus's feature `promql-experimental-functions`.
+    pub fn is_experimental(self) -> bool {
+        matches!(self, Self::Limitk | Self::LimitRatio)
+    }
+
     /// The operator in PromQL.
     pub fn name(self) -> &'static str {
         match self {

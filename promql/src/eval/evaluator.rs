@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::ast::{At, Call, Expr, Function, Plan, Selector};
 use crate::error::{EvalError, SourceError};
 use crate::labels::Labels;
+use crate::number::go_quote;
 use crate::series::{Hints, Series, SeriesSource};
 
 use super::Options;
@@ -50,7 +51,7 @@ impl<'a> Evaluator<'a> {
             options,
             start_ms: grid.start_ms(),
             end_ms: grid.end_ms(),
-            fixes_times: fixes_times(&plan.0),
+            fixes_times: fixes_times(&plan.expr),
             notes: Notes::default(),
             held: 0,
         }
@@ -76,10 +77,11 @@ impl<'a> Evaluator<'a> {
 
     fn dispatch(&mut self, expr: &Expr, grid: Grid) -> Result<Value, EvalError> {
         match expr {
-            Expr::Number(number) => self.constant(*number, grid),
-            Expr::Text(text) => Ok(Value::Text(text.clone())),
-            Expr::Paren(inner) => self.eval(inner, grid),
-            Expr::Negate(inner) => self.negate(inner, grid),
+            Expr::Number(number) => self.constant(number.value, grid),
+            Expr::Text(text) => Ok(Value::Text(String::from_utf8_lossy(&text.bytes).into_owned())),
+            Expr::Paren(paren) => self.eval(&paren.expr, grid),
+            Expr::Unary(unary) if unary.negative => self.negate(&unary.expr, grid),
+            Expr::Unary(unary) => self.eval(&unary.expr, grid),
             Expr::Selector(selector) => self.instant(selector, grid).map(Value::Vector),
             Expr::Binary(binary) => self.binary(binary, grid),
             Expr::Aggregate(aggregate) => self.aggregate(aggregate, grid).map(Value::Vector),
@@ -152,12 +154,20 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Evaluates a node of type string, which is always a literal.
-    pub(super) fn text(&mut self, expr: &Expr) -> Result<String, EvalError> {
-        match self.eval(expr, Grid::single(self.start_ms))? {
-            Value::Text(text) => Ok(text),
+    /// The bytes of a node of type string, which is always a literal.
+    pub(super) fn bytes<'e>(&self, expr: &'e Expr) -> Result<&'e [u8], EvalError> {
+        match expr.unwrapped() {
+            Expr::Text(text) => Ok(&text.bytes),
             _ => Err(EvalError::Execution("expected a string".to_owned())),
         }
+    }
+
+    /// The text of a node of type string. Labels have no other bytes than UTF-8.
+    pub(super) fn text(&self, expr: &Expr) -> Result<String, EvalError> {
+        let bytes = self.bytes(expr)?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| {
+            EvalError::Execution(format!("labels need UTF-8, got the bytes {}", go_quote(bytes)))
+        })
     }
 
     /// Series that match, with samples in `[start_ms, end_ms]` and perhaps more.
@@ -266,7 +276,8 @@ fn fixes_times(expr: &Expr) -> bool {
         Expr::Selector(selector) => selector.at.is_some(),
         Expr::Matrix(matrix) => matrix.selector.at.is_some(),
         Expr::Subquery(subquery) => subquery.at.is_some() || fixes_times(&subquery.expr),
-        Expr::Negate(inner) | Expr::Paren(inner) => fixes_times(inner),
+        Expr::Unary(unary) => fixes_times(&unary.expr),
+        Expr::Paren(paren) => fixes_times(&paren.expr),
         Expr::Binary(binary) => fixes_times(&binary.lhs) || fixes_times(&binary.rhs),
         Expr::Aggregate(a) => fixes_times(&a.expr) || a.param.as_ref().is_some_and(fixes_times),
         Expr::Call(call) => call.args.iter().any(fixes_times),
@@ -280,7 +291,8 @@ fn is_invariant(expr: &Expr) -> bool {
         Expr::Selector(selector) => selector.at.is_some(),
         Expr::Matrix(matrix) => matrix.selector.at.is_some(),
         Expr::Subquery(subquery) => subquery.at.is_some(),
-        Expr::Negate(inner) | Expr::Paren(inner) => is_invariant(inner),
+        Expr::Unary(unary) => is_invariant(&unary.expr),
+        Expr::Paren(paren) => is_invariant(&paren.expr),
         Expr::Binary(binary) => is_invariant(&binary.lhs) && is_invariant(&binary.rhs),
         Expr::Aggregate(a) => is_invariant(&a.expr) && a.param.as_ref().is_none_or(is_invariant),
         Expr::Call(call) => !reads_the_time(call) && call.args.iter().all(is_invariant),

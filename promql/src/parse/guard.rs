@@ -1,4 +1,4 @@
-//! What is refused by looking at a query's text alone: trees that could be too deep, strings that are not UTF-8.
+//! What is refused by looking at a query's text alone: trees that could be too deep.
 //!
 //! Each open bracket adds a level, and each operator in a row at the same level adds one more, because a chain such as
 //! `1+1+1` leans to one side. Strings and comments do not count.
@@ -11,7 +11,7 @@ pub const MAX_NESTING: usize = 250;
 /// Words that are operators.
 const WORD_OPERATORS: [&str; 4] = ["and", "or", "unless", "atan2"];
 
-/// Refuses a query whose tree could be deeper than [`MAX_NESTING`], or with escapes of single bytes beyond ASCII.
+/// Refuses a query whose tree could be deeper than [`MAX_NESTING`].
 pub(super) fn check(query: &str) -> Result<(), ParseError> {
     // Depth of the tree so far, and per open bracket the operators seen at its level.
     let mut levels: Vec<usize> = vec![0];
@@ -20,7 +20,7 @@ pub(super) fn check(query: &str) -> Result<(), ParseError> {
     while let Some(c) = rest.chars().next() {
         let mut len = c.len_utf8();
         match c {
-            '"' | '\'' | '`' => len = string_len(rest, c)?,
+            '"' | '\'' | '`' => len = string_len(rest, c),
             '#' => len = rest.find('\n').unwrap_or(rest.len()),
             '(' | '{' | '[' => {
                 levels.push(0);
@@ -72,32 +72,15 @@ fn add_operator(levels: &mut [usize], depth: &mut usize) {
 }
 
 /// Bytes of the string literal at the start of `text`; an unterminated one runs to the end.
-pub(super) fn string_len(text: &str, quote: char) -> Result<usize, ParseError> {
+fn string_len(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
         match c {
-            _ if escaped => {
-                escaped = false;
-                if is_byte_escape(&text[at..]) {
-                    return Err(ParseError::Syntax(
-                        "byte escape beyond ASCII in string literal".to_owned(),
-                    ));
-                }
-            }
+            _ if escaped => escaped = false,
             '\\' if quote != '`' => escaped = true,
-            c if c == quote => return Ok(at + 1),
+            c if c == quote => return at + 1,
             _ => {}
         }
     }
-    Ok(text.len())
-}
-
-/// Whether an escape (its backslash taken away) makes a byte from 0x80 on. Such a byte is no text by itself, and the
-/// grammar crate would make a character of that number out of it, which is something else.
-fn is_byte_escape(escape: &str) -> bool {
-    match escape.as_bytes() {
-        [b'x', high, ..] => !(b'0'..=b'7').contains(high),
-        [b'2' | b'3', ..] => true,
-        _ => false,
-    }
+    text.len()
 }

@@ -1,12 +1,18 @@
 //! The same query with its times fixed by `@`, which must give the same value whenever it is evaluated.
 
-use promql::{At, Expr, Function, Plan};
+use promql::{At, Expr, Function, ParseOptions, Plan, parse_with};
 
-/// The plan with `@ time` on every selector and outermost subquery that has none; `None` if the value of one of its
-/// functions depends on the evaluation time.
-pub(crate) fn pinned(plan: &Plan, time_ms: i64) -> Option<Plan> {
+/// The plan with `@ time` on every selector and outermost subquery that has none, printed and parsed again; `None` if
+/// the value of one of its functions depends on the evaluation time.
+pub(crate) fn pinned(plan: &Plan, time_ms: i64) -> Result<Option<Plan>, String> {
     let mut expr = plan.expr().clone();
-    pin(&mut expr, time_ms).then(|| Plan::from_expr(expr))
+    if !pin(&mut expr, time_ms) {
+        return Ok(None);
+    }
+    let text = expr.to_string();
+    parse_with(&text, ParseOptions::ALL)
+        .map(Some)
+        .map_err(|error| format!("printed as {text}: {error}"))
 }
 
 /// Other times at which a pinned query is evaluated.
@@ -49,7 +55,8 @@ fn pin(expr: &mut Expr, time_ms: i64) -> bool {
             subquery.at.get_or_insert(At::Time(time_ms));
             !reads_time_inside(&subquery.expr)
         }
-        Expr::Negate(inner) | Expr::Paren(inner) => pin(inner, time_ms),
+        Expr::Unary(unary) => pin(&mut unary.expr, time_ms),
+        Expr::Paren(paren) => pin(&mut paren.expr, time_ms),
         Expr::Binary(binary) => pin(&mut binary.lhs, time_ms) && pin(&mut binary.rhs, time_ms),
         Expr::Aggregate(aggregate) => {
             aggregate.param.as_mut().is_none_or(|param| pin(param, time_ms))

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use promql::{Answer, EvalError, Options, Plan, QueryValue, eval_instant, eval_range, parse};
+use promql::{
+    Answer, EvalError, Options, ParseOptions, Plan, QueryValue, eval_instant, eval_range, parse_with,
+};
 
 use crate::check::{self, Points};
 use crate::pinned::{other_times, pinned};
@@ -69,7 +71,7 @@ pub(crate) fn run_file(path: &Path, prefix: &str) -> Result<FileResult, String> 
 }
 
 fn run_eval(eval: &Eval, storage: &Storage) -> Result<(), String> {
-    let plan = match parse(&eval.expr) {
+    let plan = match parse_with(&eval.expr, ParseOptions::ALL) {
         Ok(plan) => plan,
         Err(error) => return expect_failure(eval, &error.to_string()),
     };
@@ -80,7 +82,7 @@ fn run_eval(eval: &Eval, storage: &Storage) -> Result<(), String> {
         }
         When::Instant { at } => {
             run_instant(eval, &plan, at, storage)?;
-            let Some(pinned) = pinned(&plan, at) else {
+            let Some(pinned) = pinned(&plan, at)? else {
                 return Ok(());
             };
             for time_ms in other_times(at) {

@@ -8,17 +8,21 @@ use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
 use crate::eval::grouping::group_labels;
 use crate::eval::rows::{Cell, Column, Row};
-use crate::number::format_value;
+use crate::number::{format_value, go_quote};
 
 impl Evaluator<'_> {
     pub(super) fn count_values(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let label = match &aggregate.param {
-            Some(param) => self.text(param)?,
-            None => String::new(),
+            Some(param) => self.bytes(param)?,
+            None => &[],
         };
-        if label.is_empty() {
-            return Err(EvalError::Execution(format!("invalid label name {label:?}")));
-        }
+        let label = match std::str::from_utf8(label) {
+            Ok(label) if !label.is_empty() => label.to_owned(),
+            _ => {
+                let label = go_quote(label);
+                return Err(EvalError::Execution(format!("invalid label name {label}")));
+            }
+        };
         let mut grouping = aggregate.grouping.clone();
         if let Grouping::Only(names) = &mut grouping {
             names.push(label.clone());

@@ -1,12 +1,13 @@
 //! What a bridge is told at its start, and why it may end.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use wire::{DeviceName, Timestamp};
+use wire::{DeviceName, Labels, Timestamp};
 
 use crate::forward::RemoteWrite;
 use crate::hashrings::HashringFile;
@@ -41,6 +42,10 @@ pub struct Config {
     pub ack_after: Option<String>,
     /// Whether snapshots may be asked for (`--web.enable-admin-api`).
     pub admin_api: bool,
+    /// What `/federate` adds to series that lack it (`global.external_labels`).
+    pub external_labels: Labels,
+    /// What `/api/v1/status/…` tells of the process.
+    pub started: Started,
     /// The hashring file that the store was opened with, to be followed; `None`: its rings stay.
     pub hashrings: Option<HashringFile>,
 }
@@ -62,7 +67,33 @@ impl Config {
             remote_write: watch::channel(Vec::new()).1,
             ack_after: None,
             admin_api: false,
+            external_labels: Labels::default(),
+            started: Started::default(),
             hashrings: None,
+        }
+    }
+}
+
+/// How the process was started, for people who ask it.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// When.
+    pub time: Timestamp,
+    /// The configuration file with its defaults, without secrets.
+    pub yaml: String,
+    /// Flags and their values, without dashes, defaults included.
+    pub flags: BTreeMap<String, String>,
+    /// How long and how much is kept, as Prometheus writes it.
+    pub retention: String,
+}
+
+impl Default for Started {
+    fn default() -> Self {
+        Started {
+            time: wall_clock(),
+            yaml: String::new(),
+            flags: BTreeMap::new(),
+            retention: String::new(),
         }
     }
 }

@@ -7,6 +7,9 @@ mod admin;
 mod destinations;
 mod envelope;
 mod evaluate;
+mod exemplars;
+mod exposition;
+mod federate;
 mod fleet;
 mod fleet_store;
 mod histogram;
@@ -15,15 +18,17 @@ mod metadata;
 mod notes;
 mod params;
 mod query;
+mod routes;
+mod rules;
 mod series;
 mod source;
+mod stats;
 mod status;
+mod targets;
 mod time;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::{get, post};
 use prometheus::Registry;
 use store::Store;
 use tokio::net::TcpListener;
@@ -59,7 +64,8 @@ pub(crate) async fn serve(
 ) -> std::io::Result<()> {
     // A connection that is kept alive would hold up the end for as long as its client likes.
     let stopped = shutdown.clone();
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(shutdown.cancelled_owned());
+    let server =
+        axum::serve(listener, routes::router(app)).with_graceful_shutdown(shutdown.cancelled_owned());
     tokio::select! {
         ended = server => ended,
         () = async {
@@ -71,30 +77,3 @@ pub(crate) async fn serve(
 
 /// How long answers under way may take after the shutdown began.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(5);
-
-fn router(app: App) -> Router {
-    let api = Router::new()
-        .route("/query", get(query::instant).post(query::instant))
-        .route("/query_range", get(query::range).post(query::range))
-        .route("/series", get(series::series).post(series::series))
-        .route("/labels", get(series::label_names).post(series::label_names))
-        .route("/label/{name}/values", get(series::label_values))
-        .route("/metadata", get(metadata::metadata))
-        .route("/status/buildinfo", get(admin::build_info))
-        .route("/status/tsdb", get(status::tsdb))
-        .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
-        .route("/fleet/devices", get(fleet::devices))
-        .route("/fleet/destinations", get(destinations::destinations))
-        .route("/fleet/equation", get(fleet::equation))
-        .route("/fleet/forget", post(fleet::forget))
-        .route("/fleet/series", get(fleet_store::series))
-        .route("/fleet/quarantine", get(fleet_store::quarantine))
-        .route("/fleet/quarantine/release", post(fleet_store::release))
-        .route("/fleet/quarantine/drop", post(fleet_store::drop_rows));
-    Router::new()
-        .nest("/api/v1", api)
-        .route("/-/healthy", get(admin::healthy))
-        .route("/-/ready", get(admin::ready))
-        .route("/metrics", get(admin::metrics))
-        .with_state(app)
-}

@@ -32,7 +32,7 @@ use self::maintain::Maintenance;
 use self::metrics::Metrics;
 use self::mqtt::Link;
 
-pub use config::{BridgeError, Config, Listeners, MqttEndpoint};
+pub use config::{BridgeError, Config, Listeners, MqttEndpoint, Started};
 pub use forward::{RemoteWrite, RemoteWriteError, RemoteWriteFile, check as check_remote_write};
 pub use hashrings::{HashringFile, HashringFileError};
 pub use http::parse_time;

@@ -72,6 +72,11 @@ impl ApiError {
         self.kind
     }
 
+    /// What is wrong, for a person.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// `invalid parameter "<name>": <reason>`.
     pub(crate) fn parameter(name: &str, reason: impl std::fmt::Display) -> Self {
         ApiError::new(

@@ -29,18 +29,29 @@ pub(crate) fn list<T>(
     out.push(b']');
 }
 
-/// A label set as an object.
-pub(crate) fn labels<'a>(out: &mut Vec<u8>, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+/// A JSON object; `write` writes a whole member.
+pub(crate) fn object<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
     out.push(b'{');
-    for (i, (name, value)) in pairs.enumerate() {
+    for (i, item) in items.into_iter().enumerate() {
         if i > 0 {
             out.push(b',');
         }
+        write(out, item);
+    }
+    out.push(b'}');
+}
+
+/// A label set as an object.
+pub(crate) fn labels<'a>(out: &mut Vec<u8>, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+    object(out, pairs, |out, (name, value)| {
         text(out, name);
         out.push(b':');
         text(out, value);
-    }
-    out.push(b'}');
+    });
 }
 
 /// Unix ms as seconds.

@@ -109,7 +109,7 @@ impl Params {
     /// A time that has a default, Unix ms.
     pub(crate) fn time_or(&self, name: &str, default_ms: i64) -> Result<i64, ApiError> {
         let read = |text: &str| {
-            time::parse_time(text).map_err(|reason| format!("Invalid time value for '{name}': {reason}"))
+            time::parse_time(text).map_err(|reason| format!("invalid time value for '{name}': {reason}"))
         };
         Ok(self.optional(name, read)?.unwrap_or(default_ms))
     }

@@ -1,7 +1,7 @@
 //! `/api/v1/query` and `/api/v1/query_range`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use promql::{Answer, EvalError, Interrupt, Options, Plan, QueryValue, SeriesSource};
@@ -14,8 +14,8 @@ use super::json;
 use super::notes::{self, Span};
 use super::params::Params;
 use super::source::TenantSource;
+use super::stats::Stats;
 use super::time::{parse_duration, parse_duration_ms};
-use crate::ingest::wall_clock;
 
 /// Most points of a series in a range answer.
 const MAX_POINTS: i64 = 11_000;
@@ -35,12 +35,13 @@ struct Job {
     times: Times,
     lookback_ms: i64,
     limit: Option<usize>,
+    stats: Option<Stats>,
 }
 
 /// GET or POST `query`.
 pub(crate) async fn instant(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
     let limit = params.limit()?;
-    let at = params.time_or("time", wall_clock().ms())?;
+    let at = params.time_or("time", (app.config.clock)().ms())?;
     let timeout = timeout(&app, &params)?;
     run(app, &params, Times::At(at), timeout, limit).await
 }
@@ -90,7 +91,10 @@ async fn run(
             )
         })?,
     };
+    let parsing = Instant::now();
     let plan = promql::parse(params.get("query")).map_err(|e| ApiError::parameter("query", e))?;
+    // Any value asks for them, and all values for the same ones.
+    let stats = (!params.get("stats").is_empty()).then(|| Stats::new(parsing.elapsed()));
     let job = Job {
         app: app.clone(),
         tenant: params.tenant().clone(),
@@ -98,6 +102,7 @@ async fn run(
         times,
         lookback_ms,
         limit,
+        stats,
     };
     evaluate(&app, timeout, move |interrupt| job.answer(interrupt)).await
 }
@@ -107,7 +112,10 @@ impl Job {
     fn answer(self, interrupt: &Interrupt) -> Result<Success, EvalError> {
         let store = Arc::clone(&self.app.store);
         let source = TenantSource::new(&store, &self.tenant, interrupt);
+        let began = Instant::now();
         let mut answer = self.evaluate(&source, interrupt)?;
+        let evaluated = began.elapsed();
+        let loaded = source.loaded();
         let devices = source.into_devices();
         let found = notes::of(&self.app, &self.tenant, &devices, self.span());
         answer.warnings.extend(found.warnings);
@@ -115,11 +123,16 @@ impl Job {
         if self.limit.is_some_and(|limit| truncate(&mut answer.value, limit)) {
             answer.warnings.push("results truncated due to limit".to_owned());
         }
-        Ok(Success::new(
-            |out| json::result(out, &answer.value),
-            &answer.warnings,
-            &answer.infos,
-        ))
+        let data = |out: &mut Vec<u8>| {
+            json::result(out, &answer.value);
+            if let Some(stats) = &self.stats {
+                // The last byte ends the object that the statistics are a member of.
+                out.pop();
+                stats.write(out, began, evaluated, loaded);
+                out.push(b'}');
+            }
+        };
+        Ok(Success::new(data, &answer.warnings, &answer.infos))
     }
 
     fn evaluate(&self, source: &dyn SeriesSource, interrupt: &Interrupt) -> Result<Answer, EvalError> {

@@ -74,6 +74,42 @@ impl Lookup {
     }
 }
 
+impl Lookup {
+    /// Whether a time is given, so that the index of names, which has none, does not answer it.
+    fn is_bounded(&self) -> bool {
+        self.start_ms != MIN_MS || self.end_ms != MAX_MS
+    }
+
+    fn in_range(&self, matchers: &[store::Matcher]) -> Vec<Labels> {
+        let store = &self.app.store;
+        store.series(&self.tenant, matchers, self.start_ms, self.end_ms)
+    }
+
+    fn names(&self, matchers: &[store::Matcher]) -> Vec<String> {
+        if !self.is_bounded() {
+            return self.app.store.label_names(&self.tenant, matchers);
+        }
+        let mut names = BTreeSet::new();
+        for set in self.in_range(matchers) {
+            for (name, _) in set.iter() {
+                if !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    fn values(&self, name: &str, matchers: &[store::Matcher]) -> Vec<String> {
+        if !self.is_bounded() {
+            return self.app.store.label_values(&self.tenant, name, matchers);
+        }
+        let sets = self.in_range(matchers);
+        let values: BTreeSet<&str> = sets.iter().filter_map(|set| set.get(name)).collect();
+        values.into_iter().map(str::to_owned).collect()
+    }
+}
+
 /// GET or POST `series`.
 pub(crate) async fn series(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
     params.limit()?;
@@ -82,12 +118,7 @@ pub(crate) async fn series(State(app): State<App>, params: Params) -> Result<Suc
     }
     let lookup = Lookup::new(app.clone(), &params)?;
     evaluate(&app, app.config.query_timeout, move |_| {
-        let found: BTreeSet<Labels> = lookup.union(|m| {
-            lookup
-                .app
-                .store
-                .series(&lookup.tenant, m, lookup.start_ms, lookup.end_ms)
-        })?;
+        let found: BTreeSet<Labels> = lookup.union(|m| lookup.in_range(m))?;
         Ok(lookup.answer(found, |out, set| json::labels(out, set.iter())))
     })
     .await
@@ -96,9 +127,7 @@ pub(crate) async fn series(State(app): State<App>, params: Params) -> Result<Suc
 /// GET or POST `labels`.
 pub(crate) async fn label_names(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
     let lookup = Lookup::new(app, &params)?;
-    lookup
-        .run(|l| l.union(|m| l.app.store.label_names(&l.tenant, m)))
-        .await
+    lookup.run(|l| l.union(|m| l.names(m))).await
 }
 
 /// GET `label/<name>/values`.
@@ -117,9 +146,7 @@ pub(crate) async fn label_values(
         name => name,
     };
     let lookup = Lookup::new(app, &params)?;
-    lookup
-        .run(move |l| l.union(|m| l.app.store.label_values(&l.tenant, &name, m)))
-        .await
+    lookup.run(move |l| l.union(|m| l.values(&name, m))).await
 }
 
 /// `U__…` spells any UTF-8 name: `__` is an underscore, `_<hex>_` a code point.

@@ -1,6 +1,7 @@
 //! The store as the engine reads it, for one tenant and one query.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use promql::{Hints, Interrupt, Labels, MatchOp, Matcher, Samples, Series, SeriesSource, SourceError};
@@ -20,6 +21,7 @@ pub(crate) struct TenantSource<'a> {
     tenant: &'a Tenant,
     interrupt: &'a Interrupt,
     devices: Mutex<BTreeSet<String>>,
+    loaded: AtomicU64,
 }
 
 impl<'a> TenantSource<'a> {
@@ -30,7 +32,13 @@ impl<'a> TenantSource<'a> {
             tenant,
             interrupt,
             devices: Mutex::default(),
+            loaded: AtomicU64::default(),
         }
+    }
+
+    /// Samples that the query has read.
+    pub(crate) fn loaded(&self) -> u64 {
+        self.loaded.load(Ordering::Relaxed)
     }
 
     /// Devices that the query has read.
@@ -39,6 +47,8 @@ impl<'a> TenantSource<'a> {
     }
 
     fn note(&self, slices: &[SeriesSlice]) {
+        let samples: usize = slices.iter().map(|s| s.values.len() + s.histograms.len()).sum();
+        self.loaded.fetch_add(samples as u64, Ordering::Relaxed);
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         for id in slices.iter().filter_map(|s| s.labels.get(DEVICE_ID)) {
             if !devices.contains(id) {

@@ -54,7 +54,23 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// A time as Prometheus names snapshots, `20171210T211224Z`: UTC, whole seconds.
 pub(crate) fn compact(time: Timestamp) -> String {
-    let seconds = time.ms().div_euclid(1000);
+    let [year, month, day, hour, minute, second] = civil(time.ms());
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// Unix ms as RFC 3339, UTC, with the milliseconds that there are.
+pub(crate) fn rfc3339_of(ms: i64) -> String {
+    let [year, month, day, hour, minute, second] = civil(ms);
+    let part = match ms.rem_euclid(1000) {
+        0 => String::new(),
+        part => format!(".{part:03}").trim_end_matches('0').to_owned(),
+    };
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{part}Z")
+}
+
+/// Year, month, day, hour, minute and second of Unix ms, UTC.
+fn civil(ms: i64) -> [i64; 6] {
+    let seconds = ms.div_euclid(1000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Days since 1 March 0000, in eras of 400 years, so that the leap day is the last of its year.
     let shifted = days + 719_468;
@@ -65,8 +81,14 @@ pub(crate) fn compact(time: Timestamp) -> String {
     let of_month = of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = year + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}{month:02}{of_month:02}T{hour:02}{minute:02}{second:02}Z")
+    [
+        year,
+        month,
+        of_month,
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+    ]
 }
 
 fn digits(text: &str, count: usize) -> Option<(i64, &str)> {
@@ -159,6 +181,8 @@ mod tests {
         ] {
             let ms = parse_time(text).unwrap();
             assert_eq!(compact(Timestamp::from_ms(ms)), name);
+            assert_eq!(rfc3339_of(ms), text);
+            assert_eq!(rfc3339_of(ms + 50), text.replace('Z', ".05Z"));
         }
     }
 

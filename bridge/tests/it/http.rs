@@ -71,7 +71,7 @@ async fn wrong_parameters_are_named_as_prometheus_names_them() {
     for (path, error) in [
         (
             "query?query=up&time=abc",
-            r#"invalid parameter \"time\": Invalid time value for 'time': cannot parse \"abc\" to a valid timestamp"#,
+            r#"invalid parameter \"time\": invalid time value for 'time': cannot parse \"abc\" to a valid timestamp"#,
         ),
         (
             "query?query=up&timeout=x",
@@ -145,6 +145,24 @@ async fn series_and_labels_are_listed_and_limited() {
                 .to_owned()
         )
     );
+    // A day later there was none of them; the hour of the samples is all that is known of their time.
+    let (day, empty) = (86_400_000, r#"{"status":"success","data":[]}"#);
+    for (path, at, some) in [
+        ("labels?", START_MS, true),
+        ("labels?", START_MS + day, false),
+        ("label/job/values?match[]=up&", START_MS, true),
+        ("label/job/values?match[]=up&", START_MS + day, false),
+        ("series?match[]=up&", START_MS + day, false),
+    ] {
+        let (code, body) = api
+            .get(&format!(
+                "/api/v1/{path}start={}&end={}",
+                seconds(at),
+                seconds(at)
+            ))
+            .await;
+        assert_eq!((code, body != empty), (200, some), "{path} {body}");
+    }
     assert_eq!(
         api.get("/api/v1/label/job/values?match[]=absent").await,
         (200, r#"{"status":"success","data":[]}"#.to_owned())

@@ -5,6 +5,7 @@
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 
+mod endpoints;
 mod foreign_broker;
 mod histograms;
 mod http;

@@ -112,16 +112,33 @@ impl Api {
         api
     }
 
+    /// As [`Api::start`], five seconds after the batch, with some settings changed.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Api {
+        let api = Api::launch(PathBuf::from("/nonexistent/broker.sock"), |config| {
+            config.clock = || Timestamp::from_ms(START_MS + 5000);
+            change(config);
+        });
+        let api = api.await;
+        api.fill();
+        api
+    }
+
     /// A bridge with an empty store at a broker's socket.
     pub(crate) async fn at(broker: PathBuf) -> Api {
+        Api::launch(broker, |_| {}).await
+    }
+
+    async fn launch(broker: PathBuf, change: impl FnOnce(&mut Config)) -> Api {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), store::Config::default(), &mut |_| {}).unwrap();
         let store = Arc::new(store);
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = http.local_addr().unwrap();
         let shutdown = CancellationToken::new();
+        let mut config = Config::new("_backhaul.bridge".parse().unwrap());
+        change(&mut config);
         let running = tokio::spawn(bridge::run(
-            Config::new("_backhaul.bridge".parse().unwrap()),
+            config,
             Listeners { http },
             Arc::clone(&store),
             MqttEndpoint::Unix(broker),

@@ -1,0 +1,153 @@
+//! `/federate`: the newest sample of each selected series in the text format, as another Prometheus scrapes it.
+//!
+//! What is older than the lookback, stale, nameless or a native histogram (which the text format cannot carry) is left
+//! out. The configuration's external labels are added to series that lack them, and an empty `instance` to those without one,
+//! so that the scraping server does not put its own there.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use promql::{
+    EvalError, Hints, Interrupt, Labels, METRIC_NAME, Matcher, SeriesSource, SourceError, is_stale,
+};
+use wire::Tenant;
+
+use super::App;
+use super::envelope::{ApiError, ErrorKind};
+use super::evaluate::evaluate;
+use super::exposition::{Names, go_float, label_value};
+use super::params::Params;
+use super::source::TenantSource;
+
+/// The label that tells targets apart.
+const INSTANCE: &str = "instance";
+
+/// GET `federate`. Errors are plain texts.
+pub(crate) async fn federate(State(app): State<App>, headers: HeaderMap, params: Params) -> Response {
+    let selectors: Result<Vec<_>, _> = params.all("match[]").map(promql::parse_selector).collect();
+    let selectors = match selectors {
+        Ok(selectors) => selectors,
+        Err(reason) => return (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
+    };
+    let names = Names::asked_for(&headers);
+    let job = Job {
+        app: app.clone(),
+        tenant: params.tenant().clone(),
+        selectors,
+        names,
+    };
+    let answer = evaluate(&app, app.config.query_timeout, move |interrupt| {
+        job.run(interrupt)
+    })
+    .await;
+    match answer {
+        Ok(text) => ([(header::CONTENT_TYPE, names.content_type())], text).into_response(),
+        Err(error) => plain(&error),
+    }
+}
+
+fn plain(error: &ApiError) -> Response {
+    let code = match error.kind() {
+        ErrorKind::Timeout | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    (code, format!("{}\n", error.message())).into_response()
+}
+
+struct Job {
+    app: App,
+    tenant: Tenant,
+    selectors: Vec<Vec<Matcher>>,
+    names: Names,
+}
+
+impl Job {
+    fn run(&self, interrupt: &Interrupt) -> Result<String, EvalError> {
+        let newest = self.newest(interrupt)?;
+        let mut out = String::new();
+        let mut family = None;
+        for (labels, (time_ms, value)) in &newest {
+            let name = labels.get(METRIC_NAME);
+            if name.is_empty() {
+                continue;
+            }
+            if family != Some(name) {
+                family = Some(name);
+                let _ = writeln!(out, "# TYPE {} untyped", self.names.metric(name));
+            }
+            self.line(&mut out, name, labels, *value);
+            let _ = writeln!(out, " {time_ms}");
+        }
+        Ok(out)
+    }
+
+    /// Newest samples by labels; those of a metric stand together, as its name sorts before any other label but such that
+    /// begin with an upper-case letter or a digit.
+    fn newest(&self, interrupt: &Interrupt) -> Result<Vec<(Labels, (i64, f64))>, EvalError> {
+        let now_ms = (self.app.config.clock)().ms();
+        let lookback_ms = i64::try_from(self.app.config.lookback_delta.as_millis()).unwrap_or(i64::MAX);
+        let hints = Hints {
+            start_ms: now_ms.saturating_sub(lookback_ms).saturating_add(1),
+            end_ms: now_ms,
+            max_samples: self.app.config.query_max_samples,
+        };
+        let source = TenantSource::new(&self.app.store, &self.tenant, interrupt);
+        let mut newest = BTreeMap::new();
+        for matchers in &self.selectors {
+            for series in source.select(matchers, &hints).map_err(eval_error)? {
+                let samples = &series.samples;
+                let last = samples
+                    .times_ms()
+                    .last()
+                    .copied()
+                    .zip(samples.values().last().copied());
+                let histogram = samples.histogram_times_ms().last();
+                if let Some((time_ms, value)) = last
+                    && !is_stale(value)
+                    && histogram.is_none_or(|of_histogram| *of_histogram < time_ms)
+                {
+                    newest.insert(series.labels, (time_ms, value));
+                }
+            }
+        }
+        let mut newest: Vec<_> = newest.into_iter().collect();
+        newest.sort_by(|(a, _), (b, _)| (a.get(METRIC_NAME), a).cmp(&(b.get(METRIC_NAME), b)));
+        Ok(newest)
+    }
+
+    fn line(&self, out: &mut String, name: &str, labels: &Labels, value: f64) {
+        let own = labels.iter().filter(|(label, _)| *label != METRIC_NAME);
+        let external = &self.app.config.external_labels;
+        let instance = external.get(INSTANCE).is_none().then_some((INSTANCE, ""));
+        let mut added: Vec<(&str, &str)> = external.iter().chain(instance).collect();
+        added.retain(|(label, _)| labels.get(label).is_empty());
+        added.sort_unstable();
+        self.names.begin(out, name);
+        for (i, (label, text)) in own.chain(added).enumerate() {
+            let comma = if i > 0 || self.names.is_inside(name) {
+                ","
+            } else {
+                ""
+            };
+            let _ = write!(
+                out,
+                "{comma}{}=\"{}\"",
+                self.names.label(label),
+                label_value(text)
+            );
+        }
+        let _ = write!(out, "}} {}", go_float(value));
+    }
+}
+
+/// As a query would fail.
+fn eval_error(error: SourceError) -> EvalError {
+    match error {
+        SourceError::TooManySamples => EvalError::TooManySamples,
+        SourceError::Interrupted => EvalError::Canceled,
+        error => EvalError::Storage(error.to_string()),
+    }
+}

@@ -1,0 +1,83 @@
+//! Which path is answered by what, and what is said of all others.
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use super::{
+    App, admin, destinations, exemplars, federate, fleet, fleet_store, metadata, query, rules, series,
+    status, targets,
+};
+
+/// All routes.
+pub(super) fn router(app: App) -> Router {
+    Router::new()
+        .nest("/api/v1", prometheus().merge(own()))
+        .route("/federate", get(federate::federate))
+        .route("/-/healthy", get(admin::healthy))
+        .route("/-/ready", get(admin::ready))
+        .route("/metrics", get(admin::metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(app)
+}
+
+/// What Prometheus has.
+fn prometheus() -> Router<App> {
+    Router::new()
+        .route("/query", get(query::instant).post(query::instant))
+        .route("/query_range", get(query::range).post(query::range))
+        .route(
+            "/query_exemplars",
+            get(exemplars::exemplars).post(exemplars::exemplars),
+        )
+        .route("/series", get(series::series).post(series::series))
+        .route("/labels", get(series::label_names).post(series::label_names))
+        .route("/label/{name}/values", get(series::label_values))
+        .route("/metadata", get(metadata::metadata))
+        .route("/targets", get(targets::targets))
+        .route("/targets/metadata", get(metadata::of_targets))
+        .route("/scrape_pools", get(targets::scrape_pools))
+        .route("/rules", get(rules::rules))
+        .route("/alerts", get(rules::alerts))
+        .route("/alertmanagers", get(rules::alertmanagers))
+        .route("/notifications", get(rules::notifications))
+        .route("/status/buildinfo", get(admin::build_info))
+        .route("/status/config", get(status::config))
+        .route("/status/flags", get(status::flags))
+        .route("/status/runtimeinfo", get(status::runtime_info))
+        .route("/status/tsdb", get(status::tsdb))
+        .route("/status/walreplay", get(status::wal_replay))
+        .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
+}
+
+/// What it has not.
+fn own() -> Router<App> {
+    Router::new()
+        .route("/fleet/devices", get(fleet::devices))
+        .route("/fleet/destinations", get(destinations::destinations))
+        .route("/fleet/equation", get(fleet::equation))
+        .route("/fleet/forget", post(fleet::forget))
+        .route("/fleet/series", get(fleet_store::series))
+        .route("/fleet/quarantine", get(fleet_store::quarantine))
+        .route("/fleet/quarantine/release", post(fleet_store::release))
+        .route("/fleet/quarantine/drop", post(fleet_store::drop_rows))
+}
+
+async fn not_found() -> Response {
+    plain(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+async fn not_allowed() -> Response {
+    plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+}
+
+/// A text as Go's server writes it.
+fn plain(code: StatusCode, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (code, headers, text).into_response()
+}

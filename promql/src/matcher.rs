@@ -40,12 +40,12 @@ impl fmt::Display for MatchOp {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MatcherError {
     /// The regex is not valid in Go's RE2 syntax, or has no exact equivalent here.
-    #[error("error parsing regexp: {reason}: `{pattern}`")]
+    #[error("error parsing regexp: {reason}: `{fragment}`")]
     Regex {
-        /// The pattern as given.
-        pattern: String,
-        /// What is wrong with it.
+        /// What is wrong with it, in Go's words where Go refuses it too.
         reason: String,
+        /// The part of the pattern that is wrong.
+        fragment: String,
     },
 }
 

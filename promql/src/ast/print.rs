@@ -44,7 +44,7 @@ impl fmt::Display for Expr {
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_duration {
-            f.write_str(&format_duration((self.value * 1e9) as i64 / 1_000_000))
+            f.write_str(&format_duration((self.value * 1e3).round() as i64))
         } else {
             f.write_str(&format_value(self.value))
         }
@@ -125,7 +125,7 @@ impl Aggregate {
 
 fn quoted_where_needed(labels: &[String]) -> String {
     let label = |label: &String| {
-        if is_plain_name(label) {
+        if is_plain_name(&label.replace(':', "_")) {
             label.clone()
         } else {
             go_quote(label.as_bytes())
@@ -146,16 +146,17 @@ impl Binary {
             Cardinality::OneToMany => Some("group_right"),
             Cardinality::OneToOne | Cardinality::ManyToMany => None,
         };
-        // Prometheus 3.5 does not quote labels here, even where it should.
+        // Prometheus 3.5 quotes no labels here, and forgets `ignoring () group_left ()`; both change the meaning.
         match &self.matching.labels {
-            Grouping::Only(labels) => text.push_str(&format!(" on ({})", labels.join(", "))),
+            Grouping::Only(labels) => text.push_str(&format!(" on ({})", quoted_where_needed(labels))),
             Grouping::Without(labels) if !labels.is_empty() || grouped.is_some() => {
-                text.push_str(&format!(" ignoring ({})", labels.join(", ")));
+                text.push_str(&format!(" ignoring ({})", quoted_where_needed(labels)));
             }
             Grouping::Without(_) => {}
         }
         if let Some(grouped) = grouped {
-            text.push_str(&format!(" {grouped} ({})", self.matching.include.join(", ")));
+            let include = quoted_where_needed(&self.matching.include);
+            text.push_str(&format!(" {grouped} ({include})"));
         }
         text
     }
@@ -182,7 +183,7 @@ impl fmt::Display for Bare<'_> {
             .collect();
         matchers.sort();
         f.write_str(name)?;
-        if !matchers.is_empty() {
+        if !matchers.is_empty() || name.is_empty() {
             write!(f, "{{{}}}", matchers.join(","))?;
         }
         Ok(())
@@ -215,8 +216,24 @@ impl fmt::Display for Times<'_> {
             Some(At::Time(ms)) => write!(f, " @ {:.3}", ms as f64 / 1000.0)?,
         }
         if self.offset_ms != 0 || self.offset_expr.is_some() {
-            write!(f, " offset {}", length(self.offset_ms, self.offset_expr))?;
+            let offset = length(self.offset_ms, self.offset_expr);
+            if self.offset_expr.is_some_and(begins_with_literal) {
+                write!(f, " offset ({offset})")?;
+            } else {
+                write!(f, " offset {offset}")?;
+            }
         }
         Ok(())
+    }
+}
+
+/// Whether a literal would be read first, where an offset ends.
+fn begins_with_literal(expr: &DurationExpr) -> bool {
+    match expr {
+        DurationExpr::Literal(_) => true,
+        DurationExpr::Negate { wrapped: true, .. } | DurationExpr::Binary { wrapped: true, .. } => false,
+        DurationExpr::Negate { inner: first, .. } | DurationExpr::Binary { lhs: first, .. } => {
+            begins_with_literal(first)
+        }
     }
 }

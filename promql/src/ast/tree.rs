@@ -16,8 +16,24 @@ pub fn parse_tree_json(plan: &Plan) -> String {
 
 /// A string literal of JSON.
 fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
+    quoted_bytes(text.as_bytes())
+}
+
+/// A string literal of JSON; what is not UTF-8 becomes U+FFFD.
+fn quoted_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() + 2);
     out.push('"');
+    for chunk in bytes.utf8_chunks() {
+        push_json(chunk.valid(), &mut out);
+        for _ in chunk.invalid() {
+            out.push_str("\\ufffd");
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn push_json(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
@@ -30,8 +46,6 @@ fn quoted(text: &str) -> String {
             c => out.push(c),
         }
     }
-    out.push('"');
-    out
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {
@@ -49,7 +63,7 @@ fn push_expr(expr: &Expr, out: &mut String) {
             out.push_str(&format!(r#"{{"type":"numberLiteral","val":"{value}"}}"#));
         }
         Expr::Text(text) => {
-            let value = quoted(&String::from_utf8_lossy(&text.bytes));
+            let value = quoted_bytes(&text.bytes);
             out.push_str(&format!(r#"{{"type":"stringLiteral","val":{value}}}"#));
         }
         Expr::Selector(selector) => {

@@ -33,7 +33,8 @@ impl Parser<'_> {
             _ => return Ok((return_bool, matching)),
         };
         self.take()?;
-        if self.peek()?.kind == Kind::LeftParen {
+        let next = self.peek()?;
+        if next.kind == Kind::LeftParen || !next.begins_expr() {
             matching.include = self.labels()?;
         }
         Ok((return_bool, matching))

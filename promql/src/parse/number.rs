@@ -128,7 +128,11 @@ pub(super) fn value(text: &str) -> Result<f64, String> {
             go_quote(text.as_bytes())
         )
     };
-    let plain = text.replace('_', "").to_ascii_lowercase();
+    let lower = text.to_ascii_lowercase();
+    if !underscores_separate_digits(&lower) {
+        return Err(fail("invalid syntax"));
+    }
+    let plain = lower.replace('_', "");
     if let Some(hex) = plain.strip_prefix("0x") {
         return i64::from_str_radix(hex, 16)
             .map(|value| value as f64)
@@ -143,6 +147,23 @@ pub(super) fn value(text: &str) -> Result<f64, String> {
         return Err(fail("value out of range"));
     }
     Ok(value)
+}
+
+/// Whether each underscore stands between digits, or behind `0x`.
+fn underscores_separate_digits(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let hex = text.starts_with("0x");
+    let digit = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_digit() || (hex && byte.is_ascii_hexdigit()))
+    };
+    let good = |at: usize| {
+        let behind_digit = at > 0 && digit(bytes.get(at - 1));
+        digit(bytes.get(at + 1)) && (behind_digit || (hex && at == 2))
+    };
+    bytes
+        .iter()
+        .enumerate()
+        .all(|(at, byte)| *byte != b'_' || good(at))
 }
 
 /// The ms of a duration's text.

@@ -95,7 +95,7 @@ fn faults_are_told_in_prometheus_words() {
         ),
         (
             "foo{a=~\"(\"}",
-            "1:5: parse error: error parsing regexp: unclosed group: `(`",
+            "1:5: parse error: error parsing regexp: missing closing ): `(`",
         ),
     ] {
         assert_eq!(fault(query), words, "{query}");
@@ -125,7 +125,7 @@ fn queries_print_as_prometheus_prints_them() {
         ("-1 ^ 2", "-1 ^ 2"),
         ("+foo", "+foo"),
         ("foo offset 5m+3m", "foo offset 5m + 3m"),
-        ("foo offset (100) + 2", "foo offset 100 + 2"),
+        ("foo offset (100) + 2", "foo offset (100 + 2)"),
         (
             "foo[5m+1m] offset (5m*2) @ 5",
             "foo[5m + 1m] @ 5.000 offset (5m * 2)",

@@ -58,6 +58,29 @@ fn quotes_and_braces_are_read_as_go_reads_them() {
 }
 
 #[test]
+fn a_refusal_says_what_go_says() {
+    for (pattern, words) in [
+        ("(a", "missing closing ): `(a`"),
+        ("a)(b", "unexpected ): `a)(b`"),
+        ("xa*?{2}?b", "invalid nested repetition operator: `*?{2}?`"),
+        ("a|*?", "missing argument to repetition operator: `*?`"),
+        ("ab{2,1}c", "invalid repeat count: `{2,1}`"),
+        ("a[b-", "missing closing ]: `[b-`"),
+        ("[z-a]", "invalid character class range: `z-a`"),
+        ("[[:foo:]x]", "invalid character class range: `[:foo:]`"),
+        ("\\pXy", "invalid character class range: `\\pX`"),
+        ("a\\", "trailing backslash at end of expression: ``"),
+        ("\\x{110000}", "invalid escape sequence: `\\x{110000`"),
+        ("(?i=a)", "invalid or unsupported Perl syntax: `(?i=`"),
+        ("(?P<a b>c)", "invalid named capture: `(?P<a b>`"),
+    ] {
+        let error = compile_anchored(pattern).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), format!("error parsing regexp: {words}"));
+    }
+    assert!(matches("((a{10}b*){10}){10}|(?)c|a\\Q\\E*|(?P<1>d)", "aaa"));
+}
+
+#[test]
 fn what_go_refuses_is_refused() {
     for bad in [
         "a**",
@@ -80,7 +103,12 @@ fn what_go_refuses_is_refused() {
         "\\pX",
         "\\p{greek}",
         "[[:nope:]]",
-        "(?P<1>a)",
+        "(?P<1a>a)",
+        // In a group around the pattern, these would be closed and opened again.
+        "a)(b",
+        "a))((b",
+        "(a{100}){11}",
+        "(a{2}|b{10}){101}",
         "(?u)a",
         "\\x{110000}",
     ] {

@@ -1,0 +1,145 @@
+//! A Prometheus 3.5 of our own, to compare with.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The version that this engine follows.
+const VERSION: &str = "version 3.5";
+
+/// Its features, which `ParseOptions::ALL` and delayed name removal stand for.
+pub(crate) const FEATURES: &str =
+    "promql-experimental-functions,promql-duration-expr,promql-delayed-name-removal,native-histograms";
+
+/// A running Prometheus, which ends with this value.
+pub(crate) struct Server {
+    process: Child,
+    port: u16,
+    folder: PathBuf,
+}
+
+/// Where the program is: `PROMETHEUS`, `BACKHAUL_PEERS_DIR`, then `PATH`; else why it is not used.
+pub(crate) fn program() -> Result<PathBuf, String> {
+    let named = std::env::var_os("PROMETHEUS").map(PathBuf::from);
+    let peers = std::env::var_os("BACKHAUL_PEERS_DIR");
+    let in_peers = peers.map(|folder| Path::new(&folder).join("usr/bin/prometheus"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).map(|folder| folder.join("prometheus"));
+    let candidates: Vec<PathBuf> = match named {
+        Some(named) => vec![named],
+        None => in_peers.into_iter().chain(in_path).collect(),
+    };
+    let Some(found) = candidates.into_iter().find(|path| path.is_file()) else {
+        return Err("no prometheus in PROMETHEUS, BACKHAUL_PEERS_DIR/usr/bin or PATH".to_owned());
+    };
+    let output = Command::new(&found).arg("--version").output();
+    let output = output.map_err(|error| format!("{}: {error}", found.display()))?;
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    if text.contains(VERSION) {
+        Ok(found)
+    } else {
+        let first = text.lines().next().unwrap_or_default();
+        Err(format!("{} is not {VERSION}, but {first}", found.display()))
+    }
+}
+
+impl Server {
+    /// Starts the program on a free port with an empty database.
+    pub(crate) fn start(program: &Path, features: &str) -> Result<Self, String> {
+        let io = |error: std::io::Error| error.to_string();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .map_err(io)?
+            .port();
+        let folder = std::env::temp_dir().join(format!("promql-peer-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(io)?;
+        let config = folder.join("prometheus.yml");
+        std::fs::write(&config, "global:\n  evaluation_interval: 1m\n").map_err(io)?;
+        let process = Command::new(program)
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+            .arg("--storage.tsdb.retention.time=200y")
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--web.enable-remote-write-receiver")
+            .arg(format!("--enable-feature={features}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(io)?;
+        let server = Self {
+            process,
+            port,
+            folder,
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !server
+            .request("GET", "/-/ready", "", b"")
+            .is_ok_and(|(status, _)| status == 200)
+        {
+            if Instant::now() > deadline {
+                return Err("prometheus was not ready within a minute".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(server)
+    }
+
+    /// The answer of an endpoint under `/api/v1` to a form.
+    pub(crate) fn post(&self, endpoint: &str, form: &[(&str, &str)]) -> Result<String, String> {
+        let pairs = form
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encode(value)));
+        let body = pairs.collect::<Vec<_>>().join("&");
+        let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+        let (_, answer) = self
+            .request("POST", &format!("/api/v1/{endpoint}"), kind, body.as_bytes())
+            .map_err(|error| error.to_string())?;
+        Ok(answer)
+    }
+
+    /// Status and body. HTTP/1.0, so that the answer ends with the connection.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.0\r\n{headers}Content-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok((status.unwrap_or(0), body.to_owned()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be gone already; the folder is the system's to clean then.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A text as a value of a form.
+fn encode(text: &str) -> String {
+    let byte = |byte: u8| {
+        if byte.is_ascii_alphanumeric() {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
+    text.bytes().map(byte).collect()
+}

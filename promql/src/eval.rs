@@ -294,7 +294,7 @@ impl Evaluator<'_> {
     }
 
     fn answer(self, value: QueryValue) -> Answer {
-        let (warnings, infos) = self.notes.into_parts();
+        let (warnings, infos) = self.notes.into_parts(&self.query);
         Answer {
             value,
             warnings,

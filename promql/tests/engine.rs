@@ -483,3 +483,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn notes_say_where_in_the_query_they_belong() {
+    let warnings = |query: &str| instant(query, &Options::default()).unwrap().warnings;
+    let quantile = |got: &str, place: &str| {
+        format!("PromQL warning: quantile value should be between 0 and 1, got {got} ({place})")
+    };
+    assert_eq!(
+        warnings("sum(quantile(2, vector(1)))\n  + quantile(3, vector(2))"),
+        [quantile("2", "1:14"), quantile("3", "2:14")]
+    );
+    // The same text once, at its last place.
+    assert_eq!(
+        warnings("quantile(2, vector(1)) + quantile(2, vector(2))"),
+        [quantile("2", "1:35")]
+    );
+    let gauge = Memory::named(&["g"], &[(0, 1.0), (15_000, 2.0), (30_000, 3.0)]);
+    let infos = |query: &str| {
+        let answer = eval_instant(&plan(query), 30_000, &gauge, &Options::default());
+        answer.unwrap().infos
+    };
+    let words =
+        "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"g\"";
+    assert_eq!(infos("1 + rate(g[5m])"), [format!("{words} (1:10)")]);
+    // Of a subquery Prometheus does not know the place.
+    assert_eq!(infos("1 + rate(g[5m:15s])"), [format!("{words} (1:1)")]);
+}

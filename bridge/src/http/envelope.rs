@@ -137,7 +137,8 @@ fn notes(body: &mut Vec<u8>, name: &str, entries: &[String]) {
     }
     body.extend_from_slice(format!(",\"{name}\":").as_bytes());
     let more = entries.len().saturating_sub(MAX_NOTES);
-    let note = (more > 0).then(|| format!("{more} more {name}"));
+    let kind = name.trim_end_matches('s');
+    let note = (more > 0).then(|| format!("{more} more {kind} annotations omitted"));
     let shown = entries
         .iter()
         .take(MAX_NOTES)

@@ -1,6 +1,6 @@
 //! Aggregations: groups of series become one series each, or lose some of their members.
 
-use crate::ast::{Aggregate, AggregateOp};
+use crate::ast::{Aggregate, AggregateOp, Expr, Span};
 use crate::error::EvalError;
 use crate::labels::Labels;
 
@@ -73,13 +73,14 @@ impl Evaluator<'_> {
             Some(param) => self.scalar(param, grid)?,
             None => Vec::new(),
         };
+        let place = aggregate.param.as_ref().map_or_else(Span::default, Expr::span);
         let mut rows = self.vector(&aggregate.expr, grid)?;
         let mixed = rows.iter().any(|row| row.cells.has_histograms());
         if mixed && matches!(aggregate.op, AggregateOp::Sum | AggregateOp::Avg) {
             return self.fold_histograms(aggregate, &rows, grid);
         }
         if mixed {
-            self.without_histograms(aggregate.op, &mut rows);
+            self.without_histograms(aggregate, &mut rows);
         }
         let groups = Groups::of(aggregate, &rows);
         self.hold(groups.labels.len() as u64 * grid.len() as u64)?;
@@ -92,18 +93,25 @@ impl Evaluator<'_> {
             AggregateOp::Group => Ok(fold::fold::<fold::PresenceOf>(rows, groups, grid)),
             AggregateOp::Stddev => Ok(fold::fold::<fold::DeviationOf>(rows, groups, grid)),
             AggregateOp::Stdvar => Ok(fold::fold::<fold::VarianceOf>(rows, groups, grid)),
-            AggregateOp::Quantile => Ok(self.quantile_of(&param, &rows, groups, grid)),
+            AggregateOp::Quantile => Ok(self.quantile_of(&param, place, &rows, groups, grid)),
             AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
                 select::choose_k(aggregate.op, &param, rows, &groups, grid)
             }
-            AggregateOp::LimitRatio => self.limit_ratio(&param, rows),
+            AggregateOp::LimitRatio => self.limit_ratio(&param, place, rows),
             AggregateOp::CountValues => Ok(Vec::new()),
         }
     }
 
-    fn quantile_of(&mut self, param: &[f64], rows: &[Row], groups: Groups, grid: Grid) -> Vec<Row> {
+    fn quantile_of(
+        &mut self,
+        param: &[f64],
+        place: Span,
+        rows: &[Row],
+        groups: Groups,
+        grid: Grid,
+    ) -> Vec<Row> {
         for q in param {
-            self.notes.check_quantile(*q);
+            self.notes.at(place).check_quantile(*q);
         }
         let members = groups.members();
         let columns = members.iter().map(|members| {

@@ -60,7 +60,7 @@ impl Evaluator<'_> {
                     noted(
                         binary,
                         cells::operate(binary, left, right, &cell),
-                        &mut self.notes,
+                        self.notes.at(binary.span),
                     )
                 });
             } else {

@@ -36,6 +36,8 @@ pub(crate) struct Evaluator<'a> {
     /// Whether the query fixes a time with `@` anywhere.
     fixes_times: bool,
     pub(super) notes: Notes,
+    /// The query's text, for the places of notes.
+    pub(super) query: Arc<str>,
     held: u64,
 }
 
@@ -53,6 +55,7 @@ impl<'a> Evaluator<'a> {
             end_ms: grid.end_ms(),
             fixes_times: fixes_times(&plan.expr),
             notes: Notes::default(),
+            query: plan.query.clone(),
             held: 0,
         }
     }

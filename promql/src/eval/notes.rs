@@ -1,38 +1,73 @@
-//! Warnings and infos of an evaluation, in Prometheus's words, each once.
+//! Warnings and infos of an evaluation, in Prometheus's words, each once and with the place that it is about.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
+use crate::ast::Span;
 use crate::histogram::LayoutError;
 use crate::number::format_g;
 
 /// More different notes than this are not kept; the API shows ten.
 const MAX_NOTES: usize = 1000;
 
+/// A note; a text that comes again moves it to another place.
+#[derive(Debug)]
+struct Note {
+    is_warning: bool,
+    text: String,
+    place: Span,
+}
+
 /// Warnings and infos, in order of appearance.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    warnings: Vec<String>,
-    infos: Vec<String>,
-    seen: HashSet<String>,
+    notes: Vec<Note>,
+    seen: HashMap<String, usize>,
+    place: Span,
 }
 
 impl Notes {
+    /// The notes to come are about this place.
+    pub(crate) fn at(&mut self, place: Span) -> &mut Self {
+        self.place = place;
+        self
+    }
+
     fn warn(&mut self, text: &str) {
-        let note = format!("PromQL warning: {text}");
-        if self.seen.len() < MAX_NOTES && self.seen.insert(note.clone()) {
-            self.warnings.push(note);
-        }
+        self.note(true, format!("PromQL warning: {text}"));
     }
 
     fn info(&mut self, text: &str) {
-        let note = format!("PromQL info: {text}");
-        if self.seen.len() < MAX_NOTES && self.seen.insert(note.clone()) {
-            self.infos.push(note);
+        self.note(false, format!("PromQL info: {text}"));
+    }
+
+    fn note(&mut self, is_warning: bool, text: String) {
+        let place = self.place;
+        if let Some(note) = self.seen.get(&text).and_then(|at| self.notes.get_mut(*at)) {
+            // As in Prometheus, the last one counts.
+            note.place = place;
+        } else if self.notes.len() < MAX_NOTES {
+            self.seen.insert(text.clone(), self.notes.len());
+            self.notes.push(Note {
+                is_warning,
+                text,
+                place,
+            });
         }
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<String>, Vec<String>) {
-        (self.warnings, self.infos)
+    /// Warnings and infos with line and column in the query.
+    pub(crate) fn into_parts(self, query: &str) -> (Vec<String>, Vec<String>) {
+        let (mut warnings, mut infos) = (Vec::new(), Vec::new());
+        for Note {
+            is_warning,
+            text,
+            place,
+        } in self.notes
+        {
+            let list = if is_warning { &mut warnings } else { &mut infos };
+            list.push(format!("{text} ({})", place.position(query)));
+        }
+        (warnings, infos)
     }
 
     /// Warns when a quantile is not in [0, 1].

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::ast::{Expr, Function, Matrix, Subquery};
+use crate::ast::{Expr, Function, Matrix, Span, Subquery};
 use crate::error::EvalError;
 use crate::histogram::Histogram;
 use crate::labels::Labels;
@@ -30,6 +30,8 @@ pub(crate) struct Ranges {
     pub(crate) range_ms: i64,
     offset_ms: i64,
     fixed_ms: Option<i64>,
+    /// Where notes say that it stands.
+    pub(crate) place: Span,
 }
 
 /// One series of a range vector, without stale markers.
@@ -118,6 +120,7 @@ impl Evaluator<'_> {
             range_ms: matrix.range_ms,
             offset_ms: matrix.selector.offset_ms,
             fixed_ms: self.fixed_time(matrix.selector.at),
+            place: matrix.span,
         };
         let start_ms = ranges
             .end_ms(grid.start_ms())
@@ -147,6 +150,8 @@ impl Evaluator<'_> {
             range_ms: subquery.range_ms,
             offset_ms: subquery.offset_ms,
             fixed_ms: self.fixed_time(subquery.at),
+            // Prometheus forgets where a subquery stands.
+            place: Span::default(),
         };
         let left_ms = ranges.end_ms(grid.start_ms()).saturating_sub(subquery.range_ms);
         let first_ms = (left_ms.div_euclid(step_ms))
@@ -196,7 +201,7 @@ impl Evaluator<'_> {
             self.check_interrupt()?;
             let mut cells = Column::empty(grid.len());
             let mut kernel = kernel_for(input.samples.values());
-            let notes = &mut self.notes;
+            let notes = self.notes.at(ranges.place);
             ranges.each_window(&input.samples, grid, |window| {
                 if !window.histograms.is_empty() {
                     let name = input.labels.metric_name();

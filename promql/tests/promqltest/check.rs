@@ -37,11 +37,16 @@ fn kind_of_annotations(kind: &str, expected: &Annotations, got: &[String]) -> Re
     if let Some(missing) = expected
         .wanted
         .iter()
-        .find(|wanted| !got.iter().any(|text| wanted.accepts(text)))
+        .find(|wanted| !got.iter().any(|text| wanted.accepts_annotation(text)))
     {
         return Err(format!("missing {kind} {missing:?}, got {got:?}"));
     }
-    let unexpected = |text: &&String| !expected.wanted.iter().any(|wanted| wanted.accepts(text));
+    let unexpected = |text: &&String| {
+        !expected
+            .wanted
+            .iter()
+            .any(|wanted| wanted.accepts_annotation(text))
+    };
     match got.iter().find(unexpected) {
         Some(text) if !expected.wanted.is_empty() => Err(format!("unexpected {kind}: {text}")),
         _ => Ok(()),

@@ -40,6 +40,12 @@ impl Wanted {
             Self::Pattern(pattern) => regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match(text)),
         }
     }
+
+    /// As `accepts`, of an annotation, whose place older scripts do not state.
+    pub(crate) fn accepts_annotation(&self, text: &str) -> bool {
+        let without_place = text.rsplit_once(" (").map_or(text, |(text, _)| text);
+        self.accepts(text) || self.accepts(without_place)
+    }
 }
 
 /// What is said about warnings or infos.

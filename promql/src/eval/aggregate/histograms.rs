@@ -65,7 +65,7 @@ impl Evaluator<'_> {
             for index in 0..grid.len() {
                 let present = members.iter().filter_map(|row| rows[*row].cells.cell(index));
                 let state = present.fold(State::default(), |state, cell| state.add(&cell));
-                if let Some(cell) = self.finished(aggregate.op, state) {
+                if let Some(cell) = self.finished(aggregate, state) {
                     cells.set_cell(index, cell);
                 }
             }
@@ -74,7 +74,8 @@ impl Evaluator<'_> {
         Ok(groups.into_rows(columns))
     }
 
-    fn finished(&mut self, op: AggregateOp, state: State) -> Option<Cell> {
+    fn finished(&mut self, aggregate: &Aggregate, state: State) -> Option<Cell> {
+        let (op, place) = (aggregate.op, aggregate.expr.span());
         match state {
             State::Nothing => None,
             State::Floats(sum, mean) => {
@@ -94,26 +95,28 @@ impl Evaluator<'_> {
                 Some(Cell::Histogram(Arc::new(result)))
             }
             State::Mixed => {
-                self.notes.mixed_aggregation();
+                self.notes.at(place).mixed_aggregation();
                 None
             }
             State::Misfit(error) => {
-                self.notes.histogram_layouts(error, "");
+                self.notes.at(place).histogram_layouts(error, "");
                 None
             }
         }
     }
 
     /// Other operators count histograms as present, keep them as they are, or leave them out.
-    pub(super) fn without_histograms(&mut self, op: AggregateOp, rows: &mut Vec<Row>) {
-        match op {
+    pub(super) fn without_histograms(&mut self, aggregate: &Aggregate, rows: &mut Vec<Row>) {
+        match aggregate.op {
             AggregateOp::Count | AggregateOp::Group => {
                 let present = |_, _| Some(Cell::Float(1.0));
                 rows.iter_mut().for_each(|row| row.cells.update_cells(present));
             }
             AggregateOp::Limitk | AggregateOp::LimitRatio | AggregateOp::CountValues => {}
             _ => {
-                self.notes.ignored_in_aggregation(op.name());
+                self.notes
+                    .at(aggregate.expr.span())
+                    .ignored_in_aggregation(aggregate.op.name());
                 rows.iter_mut().for_each(|row| row.cells.drop_histograms());
                 rows.retain(|row| !row.cells.is_blank());
             }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::Groups;
-use crate::ast::AggregateOp;
+use crate::ast::{AggregateOp, Span};
 use crate::error::EvalError;
 use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
@@ -85,7 +85,12 @@ pub(crate) fn ascending(a: f64, b: f64) -> Ordering {
 
 impl Evaluator<'_> {
     /// Keeps a share of all series, chosen by a hash of their labels: `r` and `r - 1` keep complements.
-    pub(super) fn limit_ratio(&mut self, param: &[f64], mut rows: Vec<Row>) -> Result<Vec<Row>, EvalError> {
+    pub(super) fn limit_ratio(
+        &mut self,
+        param: &[f64],
+        place: Span,
+        mut rows: Vec<Row>,
+    ) -> Result<Vec<Row>, EvalError> {
         let mut ratios = Vec::with_capacity(param.len());
         for ratio in param {
             if ratio.is_nan() {
@@ -93,7 +98,7 @@ impl Evaluator<'_> {
             }
             let capped = ratio.clamp(-1.0, 1.0);
             if capped != *ratio {
-                self.notes.ratio_out_of_range(*ratio, capped);
+                self.notes.at(place).ratio_out_of_range(*ratio, capped);
             }
             ratios.push(capped);
         }

@@ -191,7 +191,7 @@ impl<'b> Results<'b> {
         noted(
             self.binary,
             cells::operate(self.binary, &left, &right, &left),
-            &mut evaluator.notes,
+            evaluator.notes.at(self.binary.span),
         )
     }
 

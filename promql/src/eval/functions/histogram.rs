@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::ast::{Call, Expr, Function};
+use crate::ast::{Call, Function, Span};
 use crate::error::EvalError;
 use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
@@ -85,13 +85,15 @@ impl Source {
         self.classic.iter().filter_map(bucket).collect()
     }
 
-    fn value_at(&self, index: usize, figure: &Figure, notes: &mut Notes) -> Option<f64> {
+    fn value_at(&self, index: usize, figure: &Figure, places: Places, notes: &mut Notes) -> Option<f64> {
         let mut buckets = self.buckets_at(index);
         let native = self.native.as_ref().and_then(|cells| cells.histogram(index));
         match (native, buckets.is_empty()) {
-            (Some(histogram), true) => Some(figure.of_native(index, histogram, &self.name, notes)),
+            (Some(histogram), true) => {
+                Some(figure.of_native(index, histogram, &self.name, notes.at(places.first)))
+            }
             (Some(_), false) => {
-                notes.classic_and_native(&self.name);
+                notes.at(places.histograms).classic_and_native(&self.name);
                 None
             }
             (None, true) => None,
@@ -99,7 +101,7 @@ impl Source {
                 prepare(&mut buckets);
                 // Prometheus repairs what falls for quantiles, not for fractions.
                 if matches!(figure, Figure::Quantile(_)) && repair(&mut buckets) == Repair::Forced {
-                    notes.forced_monotonic(&self.name);
+                    notes.at(places.histograms).forced_monotonic(&self.name);
                 }
                 Some(figure.of_classic(index, &buckets))
             }
@@ -107,30 +109,51 @@ impl Source {
     }
 }
 
+/// Where the arguments stand that notes are about.
+#[derive(Clone, Copy)]
+struct Places {
+    first: Span,
+    histograms: Span,
+}
+
 impl Evaluator<'_> {
     pub(super) fn histogram_quantile(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let quantiles = self.scalar(argument(call, 0)?, grid)?;
+        let place = argument(call, 0)?.span();
         for q in &quantiles {
-            self.notes.check_quantile(*q);
+            self.notes.at(place).check_quantile(*q);
         }
-        self.over_histograms(argument(call, 1)?, grid, &Figure::Quantile(quantiles))
+        self.over_histograms(call, 1, grid, &Figure::Quantile(quantiles))
     }
 
     pub(super) fn histogram_fraction(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let lower = self.scalar(argument(call, 0)?, grid)?;
         let upper = self.scalar(argument(call, 1)?, grid)?;
-        self.over_histograms(argument(call, 2)?, grid, &Figure::Fraction(lower, upper))
+        self.over_histograms(call, 2, grid, &Figure::Fraction(lower, upper))
     }
 
-    fn over_histograms(&mut self, expr: &Expr, grid: Grid, figure: &Figure) -> Result<Vec<Row>, EvalError> {
+    /// `nth` is the argument with the histograms.
+    fn over_histograms(
+        &mut self,
+        call: &Call,
+        nth: usize,
+        grid: Grid,
+        figure: &Figure,
+    ) -> Result<Vec<Row>, EvalError> {
+        let expr = argument(call, nth)?;
+        let places = Places {
+            first: argument(call, 0)?.span(),
+            histograms: expr.span(),
+        };
         let rows = self.vector(expr, grid)?;
+        self.notes.at(places.histograms);
         let sources = self.histogram_sources(rows);
         let mut results = Vec::with_capacity(sources.len());
         for source in sources {
             self.check_interrupt()?;
             let mut cells = Column::empty(grid.len());
             for index in 0..grid.len() {
-                if let Some(value) = source.value_at(index, figure, &mut self.notes) {
+                if let Some(value) = source.value_at(index, figure, places, &mut self.notes) {
                     cells.set(index, value);
                 }
             }

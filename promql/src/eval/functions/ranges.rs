@@ -1,6 +1,6 @@
 //! Functions of range vectors: which kernel each one runs over the windows.
 
-use crate::ast::{Call, Function};
+use crate::ast::{Call, Function, Span};
 use crate::error::EvalError;
 use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
@@ -74,7 +74,7 @@ impl Evaluator<'_> {
                     self.over_windows(call.function, &ranges, grid, kernel)?
                 };
                 if matches!(function, Function::Rate | Function::Increase) {
-                    self.note_gauges(&rows);
+                    self.note_gauges(ranges.place, &rows);
                 }
                 rows
             }
@@ -125,7 +125,7 @@ impl Evaluator<'_> {
     }
 
     /// A rate of something that is not named like a counter is worth a note.
-    fn note_gauges(&mut self, rows: &[Row]) {
+    fn note_gauges(&mut self, place: Span, rows: &[Row]) {
         for name in rows
             .iter()
             .filter(|row| row.cells.present().next().is_some())
@@ -135,14 +135,16 @@ impl Evaluator<'_> {
                 .iter()
                 .any(|end| name.ends_with(end));
             if !name.is_empty() && !like_counter {
-                self.notes.possible_non_counter(name);
+                self.notes.at(place).possible_non_counter(name);
             }
         }
     }
 
     fn quantile_over_time(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let quantiles = self.scalar(argument(call, 0)?, grid)?;
-        let ranges = self.ranges(argument(call, 1)?, grid)?;
+        let mut ranges = self.ranges(argument(call, 1)?, grid)?;
+        // As in Prometheus, all notes are about the first argument.
+        ranges.place = argument(call, 0)?.span();
         let rows = if ranges.overlap(grid) {
             self.over_series(call.function, &ranges, grid, |series| {
                 sliding::sorted_quantile(series, &quantiles)
@@ -157,7 +159,7 @@ impl Evaluator<'_> {
             .flat_map(|row| row.cells.present())
             .map(|(index, _)| quantiles[index])
         {
-            self.notes.check_quantile(q);
+            self.notes.at(ranges.place).check_quantile(q);
         }
         Ok(rows)
     }

@@ -11,6 +11,7 @@ use super::rows::{Cell, Column, Row};
 mod absent;
 mod dates;
 mod histogram;
+mod info;
 mod labels;
 mod math;
 mod ranges;
@@ -56,7 +57,7 @@ impl Evaluator<'_> {
             | F::HistogramSum
             | F::HistogramStddev
             | F::HistogramStdvar => self.histogram_figure(call, grid).map(Value::Vector),
-            F::Info => Err(EvalError::Execution("info() is not supported".to_owned())),
+            F::Info => self.info(call, grid).map(Value::Vector),
             _ => self.range_function(call, grid).map(Value::Vector),
         }
     }

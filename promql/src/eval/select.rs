@@ -2,6 +2,7 @@
 
 use crate::ast::Selector;
 use crate::error::EvalError;
+use crate::labels::Labels;
 use crate::series::{Series, is_stale};
 
 use super::evaluator::Evaluator;
@@ -16,7 +17,44 @@ enum Reading {
     Times,
 }
 
+/// A series and, per time of the grid, the time of the sample that a selector finds there, Unix ms.
+pub(super) struct SampleTimes {
+    pub(super) labels: Labels,
+    pub(super) times_ms: Vec<Option<i64>>,
+}
+
 impl Evaluator<'_> {
+    /// When a selector finds a sample at the times of a grid; histograms are refused, as info() wants it.
+    pub(super) fn times_of_floats(
+        &mut self,
+        selector: &Selector,
+        grid: Grid,
+    ) -> Result<Vec<SampleTimes>, EvalError> {
+        let fixed = self.fixed_time(selector.at);
+        let shift = |time_ms: i64| fixed.unwrap_or(time_ms).saturating_sub(selector.offset_ms);
+        let lookback_ms = self.options.lookback_ms;
+        let first = shift(grid.start_ms())
+            .saturating_sub(lookback_ms)
+            .saturating_add(1);
+        let mut found = Vec::new();
+        for Series { labels, samples } in self.load(selector, first, shift(grid.end_ms()))? {
+            self.check_interrupt()?;
+            if !samples.histograms().is_empty() {
+                return Err(EvalError::Execution("info sample should be float".to_owned()));
+            }
+            let mut cursor = 0;
+            let time_at = |time_ms: i64| {
+                let oldest = time_ms.saturating_sub(lookback_ms);
+                let (at, time) = newest(samples.times_ms(), &mut cursor, oldest, time_ms)?;
+                (!is_stale(samples.values()[at])).then_some(time)
+            };
+            let times_ms = grid.times_ms().map(shift).map(time_at).collect();
+            found.push(SampleTimes { labels, times_ms });
+            self.hold(grid.len() as u64)?;
+        }
+        Ok(found)
+    }
+
     /// The values of a selector over a grid.
     pub(super) fn instant(&mut self, selector: &Selector, grid: Grid) -> Result<Vec<Row>, EvalError> {
         self.read(selector, grid, Reading::Values)

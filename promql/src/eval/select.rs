@@ -40,7 +40,9 @@ impl Evaluator<'_> {
         for Series { labels, samples } in self.load(selector, first, shift(grid.end_ms()))? {
             self.check_interrupt()?;
             if !samples.histograms().is_empty() {
-                return Err(EvalError::Execution("info sample should be float".to_owned()));
+                return Err(EvalError::Execution(format!(
+                    "this should be an info metric, with float samples: {labels}"
+                )));
             }
             let mut cursor = 0;
             let time_at = |time_ms: i64| {

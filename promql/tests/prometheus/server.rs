@@ -57,7 +57,10 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("promql-peer-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(io)?;
         let config = folder.join("prometheus.yml");
-        std::fs::write(&config, "global:\n  evaluation_interval: 1m\n").map_err(io)?;
+        // Scripts load earlier samples after later ones.
+        let text =
+            "global:\n  evaluation_interval: 1m\nstorage:\n  tsdb:\n    out_of_order_time_window: 10y\n";
+        std::fs::write(&config, text).map_err(io)?;
         let process = Command::new(program)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))

@@ -1,10 +1,9 @@
 //! Whether an answer is the expected one: labels exactly, values within Prometheus's tolerance.
 
-use promql::{
-    Answer, Buckets, CounterReset, Histogram, InstantSample, Labels, QueryValue, Samples, is_stale,
-};
+use promql::{Buckets, CounterReset, Histogram, is_stale};
 
-use crate::script::{Annotations, Eval, Item, Line, When};
+use crate::outcome::{Got, Outcome, Points};
+use crate::script::{Annotations, Eval, Item, Line, Shown, When};
 
 /// Relative difference that still counts as equal.
 const TOLERANCE: f64 = 1e-6;
@@ -25,9 +24,9 @@ fn almost_equal(a: f64, b: f64) -> bool {
 }
 
 /// What an answer says must fit what the script says about warnings and infos.
-pub(crate) fn annotations(eval: &Eval, answer: &Answer) -> Result<(), String> {
-    kind_of_annotations("warning", &eval.warnings, &answer.warnings)?;
-    kind_of_annotations("info", &eval.infos, &answer.infos)
+pub(crate) fn annotations(eval: &Eval, outcome: &Outcome) -> Result<(), String> {
+    kind_of_annotations("warning", &eval.warnings, &outcome.warnings)?;
+    kind_of_annotations("info", &eval.infos, &outcome.infos)
 }
 
 fn kind_of_annotations(kind: &str, expected: &Annotations, got: &[String]) -> Result<(), String> {
@@ -53,46 +52,11 @@ fn kind_of_annotations(kind: &str, expected: &Annotations, got: &[String]) -> Re
     }
 }
 
-/// A series and what it has at which time.
-pub(crate) type Points = (Labels, Vec<(i64, Item)>);
-
-/// An answer as series, whatever its type.
-pub(crate) fn as_series(value: &QueryValue) -> Vec<Points> {
-    match value {
-        QueryValue::Scalar { time_ms, value } => {
-            vec![(Labels::default(), vec![(*time_ms, Item::Float(*value))])]
-        }
-        QueryValue::Text { .. } => Vec::new(),
-        QueryValue::Vector(samples) => {
-            let item = |s: &InstantSample| s.histogram.clone().map_or(Item::Float(s.value), Item::Histogram);
-            samples
-                .iter()
-                .map(|s| (s.labels.clone(), vec![(s.time_ms, item(s))]))
-                .collect()
-        }
-        QueryValue::Matrix(series) => series
-            .iter()
-            .map(|s| (s.labels.clone(), items(&s.samples)))
-            .collect(),
-    }
-}
-
-/// All samples in order of time.
-fn items(samples: &Samples) -> Vec<(i64, Item)> {
-    let floats = samples.times_ms().iter().zip(samples.values());
-    let histograms = samples.histogram_times_ms().iter().zip(samples.histograms());
-    let mut items: Vec<(i64, Item)> = floats
-        .map(|(time, value)| (*time, Item::Float(*value)))
-        .chain(histograms.map(|(time, histogram)| (*time, Item::Histogram(histogram.clone()))))
-        .collect();
-    items.sort_by_key(|(time, _)| *time);
-    items
-}
-
 fn same_item(expected: &Item, got: &Item) -> bool {
     match (expected, got) {
         (Item::Float(a), Item::Float(b)) => almost_equal(*a, *b),
         (Item::Histogram(a), Item::Histogram(b)) => same_histogram(a, b),
+        (Item::Histogram(a), Item::Shown(b)) => shown_as(a, b),
         _ => false,
     }
 }
@@ -122,29 +86,36 @@ fn same_histogram(expected: &Histogram, got: &Histogram) -> bool {
         && (expected.counter_reset == CounterReset::Unknown || expected.counter_reset == got.counter_reset)
 }
 
+/// As far as Prometheus's API shows a histogram.
+fn shown_as(expected: &Histogram, got: &Shown) -> bool {
+    let mut buckets: Vec<_> = expected.buckets();
+    // It shows a zero bucket only if its count is positive, and no empty ones.
+    let around_zero = |lower: f64, upper: f64| lower <= 0.0 && upper >= 0.0 && !expected.has_custom_bounds();
+    buckets.retain(|b| b.count > 0.0 || (b.count < 0.0 && !around_zero(b.lower, b.upper)));
+    almost_equal(expected.count, got.count)
+        && almost_equal(expected.sum, got.sum)
+        && buckets.len() == got.buckets.len()
+        && buckets
+            .iter()
+            .zip(&got.buckets)
+            .all(|(a, (lower, upper, count))| {
+                almost_equal(a.lower, *lower)
+                    && almost_equal(a.upper, *upper)
+                    && almost_equal(a.count, *count)
+            })
+}
+
 /// Whether a value is what the script expects.
-pub(crate) fn value(eval: &Eval, value: &QueryValue) -> Result<(), String> {
-    if let Some(wanted) = &eval.text {
-        return match value {
-            QueryValue::Text { value, .. } if value == wanted => Ok(()),
-            other => Err(format!("expected the text {wanted:?}, got {other:?}")),
-        };
+pub(crate) fn value(eval: &Eval, got: &Got) -> Result<(), String> {
+    match (got, &eval.text, eval.scalar) {
+        (Got::Text(text), Some(wanted), _) if text == wanted => Ok(()),
+        (Got::Scalar(value), None, Some(wanted)) if almost_equal(wanted, *value) => Ok(()),
+        (Got::Series(got), None, None) => series(eval, got),
+        _ => Err(format!(
+            "expected {:?} {:?} {:?}, got {got:?}",
+            eval.text, eval.scalar, eval.series
+        )),
     }
-    if let (Some(wanted), QueryValue::Scalar { value, .. }) = (eval.scalar, value) {
-        let good = almost_equal(wanted, *value);
-        return if good {
-            Ok(())
-        } else {
-            Err(format!("expected {wanted}, got {value}"))
-        };
-    }
-    if eval.scalar.is_some() != matches!(value, QueryValue::Scalar { .. }) {
-        return Err(format!(
-            "expected {:?} {:?}, got {value:?}",
-            eval.scalar, eval.series
-        ));
-    }
-    series(eval, &as_series(value))
 }
 
 /// Whether these are the expected series.

@@ -73,6 +73,7 @@ struct Classic {
 impl Classic {
     fn into_native(mut self) -> Histogram {
         self.cumulative.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.cumulative.dedup_by(|later, earlier| later.0 == earlier.0);
         let highest = self.cumulative.last().map_or(0.0, |(_, count)| *count);
         let count = self.count.unwrap_or(highest);
         if self.cumulative.last().is_none_or(|(bound, _)| bound.is_finite()) {

@@ -1,18 +1,12 @@
 //! The same query with its times fixed by `@`, which must give the same value whenever it is evaluated.
 
-use promql::{At, Expr, Function, ParseOptions, Plan, parse_with};
+use promql::{At, Expr, Function, Plan};
 
-/// The plan with `@ time` on every selector and outermost subquery that has none, printed and parsed again; `None` if
-/// the value of one of its functions depends on the evaluation time.
-pub(crate) fn pinned(plan: &Plan, time_ms: i64) -> Result<Option<Plan>, String> {
+/// The query with `@ time` on every selector and outermost subquery that has none; `None` if the value of one of its
+/// functions depends on the evaluation time.
+pub(crate) fn pinned(plan: &Plan, time_ms: i64) -> Option<String> {
     let mut expr = plan.expr().clone();
-    if !pin(&mut expr, time_ms) {
-        return Ok(None);
-    }
-    let text = expr.to_string();
-    parse_with(&text, ParseOptions::ALL)
-        .map(Some)
-        .map_err(|error| format!("printed as {text}: {error}"))
+    pin(&mut expr, time_ms).then(|| expr.to_string())
 }
 
 /// Other times at which a pinned query is evaluated.

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use promql::{
-    Answer, EvalError, Options, ParseOptions, Plan, QueryValue, eval_instant, eval_range, parse_with,
-};
+use promql::{ParseOptions, parse_with};
 
-use crate::check::{self, Points};
+use crate::check;
+use crate::engine::Engine;
+use crate::outcome::{Got, Outcome, Points};
 use crate::pinned::{other_times, pinned};
 use crate::script::{self, Command, Eval, Item, When};
-use crate::storage::Storage;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -26,16 +25,8 @@ impl FileResult {
     }
 }
 
-/// Upstream's harness runs with delayed name removal.
-fn options() -> Options<'static> {
-    Options {
-        delayed_name_removal: true,
-        ..Options::default()
-    }
-}
-
 /// Runs one script; an error means that the script itself could not be read.
-pub(crate) fn run_file(path: &Path, prefix: &str) -> Result<FileResult, String> {
+pub(crate) fn run_file(path: &Path, prefix: &str, engine: &mut Engine) -> Result<FileResult, String> {
     let context = |error: String| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| context(error.to_string()))?;
     let commands = script::parse(&text);
@@ -45,10 +36,15 @@ pub(crate) fn run_file(path: &Path, prefix: &str) -> Result<FileResult, String> 
         passed: 0,
         failures: Vec::new(),
     };
-    let mut storage = Storage::default();
+    engine.clear();
+    // After a load that failed, no answer counts until everything is cleared.
+    let mut loaded = Ok(());
     for command in &commands {
         match command {
-            Command::Clear => storage = Storage::default(),
+            Command::Clear => {
+                engine.clear();
+                loaded = Ok(());
+            }
             Command::Unreadable {
                 line,
                 why,
@@ -58,8 +54,10 @@ pub(crate) fn run_file(path: &Path, prefix: &str) -> Result<FileResult, String> 
             }
             // What was not loaded shows in the evals that need it.
             Command::Unreadable { .. } => {}
-            Command::Load { step_ms, series } => storage.load(*step_ms, series),
-            Command::Eval(eval) => match run_eval(eval, &storage) {
+            Command::Load { step_ms, series } => {
+                loaded = loaded.and_then(|()| engine.load(*step_ms, series));
+            }
+            Command::Eval(eval) => match loaded.clone().and_then(|()| run_eval(eval, engine)) {
                 Ok(()) => result.passed += 1,
                 Err(why) => result
                     .failures
@@ -70,83 +68,75 @@ pub(crate) fn run_file(path: &Path, prefix: &str) -> Result<FileResult, String> 
     Ok(result)
 }
 
-fn run_eval(eval: &Eval, storage: &Storage) -> Result<(), String> {
-    let plan = match parse_with(&eval.expr, ParseOptions::ALL) {
-        Ok(plan) => plan,
-        Err(error) => return expect_failure(eval, &error.to_string()),
+fn run_eval(eval: &Eval, engine: &mut Engine) -> Result<(), String> {
+    let When::Instant { at } = eval.when else {
+        return match finish(eval, engine.evaluate(&eval.expr, eval.when))? {
+            Some(outcome) => check::value(eval, &outcome.got),
+            None => Ok(()),
+        };
     };
-    match eval.when {
-        When::Range { start, end, step } => {
-            finish(eval, eval_range(&plan, start, end, step, storage, &options()))?
-                .map_or(Ok(()), |answer| check::value(eval, &answer.value))
-        }
-        When::Instant { at } => {
-            run_instant(eval, &plan, at, storage)?;
-            let Some(pinned) = pinned(&plan, at)? else {
-                return Ok(());
-            };
-            for time_ms in other_times(at) {
-                run_instant(eval, &pinned, time_ms, storage)
-                    .map_err(|why| format!("pinned, evaluated at {time_ms} ms: {why}"))?;
-            }
-            Ok(())
-        }
+    run_instant(eval, &eval.expr, at, engine)?;
+    // What does not parse was meant to fail.
+    let plan = parse_with(&eval.expr, ParseOptions::ALL).ok();
+    let Some(pinned) = plan.and_then(|plan| pinned(&plan, at)) else {
+        return Ok(());
+    };
+    for time_ms in other_times(at) {
+        run_instant(eval, &pinned, time_ms, engine)
+            .map_err(|why| format!("as {pinned}, evaluated at {time_ms} ms: {why}"))?;
     }
-}
-
-fn expect_failure(eval: &Eval, error: &str) -> Result<(), String> {
-    match &eval.fail {
-        Some(wanted) if wanted.accepts(error) => Ok(()),
-        Some(wanted) => Err(format!("expected failure {wanted:?}, got: {error}")),
-        None => Err(error.to_owned()),
-    }
+    Ok(())
 }
 
 /// Checks failure and annotations; `None` if the eval failed as expected.
-fn finish(eval: &Eval, outcome: Result<Answer, EvalError>) -> Result<Option<Answer>, String> {
-    let answer = match outcome {
-        Err(error) => return expect_failure(eval, &error.to_string()).map(|()| None),
-        Ok(answer) => answer,
-    };
-    if eval.fail.is_some() {
-        return Err(format!("expected a failure, got {:?}", answer.value));
+fn finish(eval: &Eval, outcome: Result<Outcome, String>) -> Result<Option<Outcome>, String> {
+    match (outcome, &eval.fail) {
+        (Err(error), Some(wanted)) if wanted.accepts(&error) => Ok(None),
+        (Err(error), Some(wanted)) => Err(format!("expected failure {wanted:?}, got: {error}")),
+        (Err(error), None) => Err(error),
+        (Ok(outcome), Some(_)) => Err(format!("expected a failure, got {:?}", outcome.got)),
+        (Ok(outcome), None) => {
+            check::annotations(eval, &outcome)?;
+            Ok(Some(outcome))
+        }
     }
-    check::annotations(eval, &answer)?;
-    Ok(Some(answer))
 }
 
-fn run_instant(eval: &Eval, plan: &Plan, time_ms: i64, storage: &Storage) -> Result<(), String> {
-    let Some(answer) = finish(eval, eval_instant(plan, time_ms, storage, &options()))? else {
+fn run_instant(eval: &Eval, query: &str, time_ms: i64, engine: &mut Engine) -> Result<(), String> {
+    let outcome = engine.evaluate(query, When::Instant { at: time_ms });
+    let Some(outcome) = finish(eval, outcome)? else {
         return Ok(());
     };
-    let relabelled = at_eval_time(eval, &answer.value);
-    check::value(eval, &relabelled)?;
-    if eval.ordered || eval.samples.is_some() || matches!(answer.value, QueryValue::Text { .. }) {
+    let got = match outcome.got {
+        // A window's samples have times of their own.
+        Got::Series(series) if eval.samples.is_none() => Got::Series(at_time_of(eval, series)),
+        got => got,
+    };
+    check::value(eval, &got)?;
+    if eval.ordered || eval.samples.is_some() || matches!(got, Got::Text(_)) {
         return Ok(());
     }
-    let (start, end) = (time_ms - MINUTE_MS, time_ms + MINUTE_MS);
-    let range = eval_range(plan, start, end, MINUTE_MS, storage, &options())
-        .map_err(|e| format!("as a range: {e}"))?;
-    check::annotations(eval, &range).map_err(|why| format!("as a range: {why}"))?;
-    let middle = middle_step(&range.value, time_ms);
+    let around = When::Range {
+        start: time_ms - MINUTE_MS,
+        end: time_ms + MINUTE_MS,
+        step: MINUTE_MS,
+    };
     let in_range = |why: String| format!("as a range: {why}");
+    let range = engine.evaluate(query, around).map_err(in_range)?;
+    check::annotations(eval, &range).map_err(in_range)?;
+    let middle = middle_step(range.got, time_ms);
     let point = middle.first().and_then(|(_, points)| points.first());
-    if let (QueryValue::Scalar { .. }, Some((_, Item::Float(value)))) = (&answer.value, point) {
-        return check::value(
-            eval,
-            &QueryValue::Scalar {
-                time_ms,
-                value: *value,
-            },
-        )
-        .map_err(in_range);
+    if let (Got::Scalar(_), Some((_, Item::Float(value)))) = (&got, point) {
+        return check::value(eval, &Got::Scalar(*value)).map_err(in_range);
     }
     check::series(eval, &at_time_of(eval, middle)).map_err(in_range)
 }
 
 /// The points of a range answer at one time.
-fn middle_step(value: &QueryValue, time_ms: i64) -> Vec<Points> {
-    let mut series = check::as_series(value);
+fn middle_step(got: Got, time_ms: i64) -> Vec<Points> {
+    let Got::Series(mut series) = got else {
+        return Vec::new();
+    };
     for (_, points) in &mut series {
         points.retain(|(time, _)| *time == time_ms);
     }
@@ -163,13 +153,4 @@ fn at_time_of(eval: &Eval, mut series: Vec<Points>) -> Vec<Points> {
             .for_each(|(time, _)| *time = at);
     }
     series
-}
-
-/// A vector under the time that the script names.
-fn at_eval_time(eval: &Eval, value: &QueryValue) -> QueryValue {
-    let mut value = value.clone();
-    if let (When::Instant { at }, QueryValue::Vector(samples)) = (eval.when, &mut value) {
-        samples.iter_mut().for_each(|sample| sample.time_ms = at);
-    }
-    value
 }

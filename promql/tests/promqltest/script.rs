@@ -12,6 +12,17 @@ pub(crate) enum Item {
     Absent,
     Float(f64),
     Histogram(Arc<Histogram>),
+    /// A histogram as Prometheus's API shows it; not of a script.
+    Shown(Shown),
+}
+
+/// What Prometheus's API shows of a native histogram.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Shown {
+    pub(crate) count: f64,
+    pub(crate) sum: f64,
+    /// Lower and upper bound and count of each bucket that is not empty.
+    pub(crate) buckets: Vec<(f64, f64, f64)>,
 }
 
 /// A series and its samples, one per step.

@@ -51,7 +51,7 @@ impl SeriesSource for Storage {
                         histograms.0.push(*time);
                         histograms.1.push(histogram.clone());
                     }
-                    Item::Absent => {}
+                    Item::Absent | Item::Shown(_) => {}
                 }
             }
             let samples = Samples::from_floats(floats.0, floats.1)

@@ -213,7 +213,8 @@ impl<'b> Results<'b> {
         let (labels, drop_name) = if changes_quantity(self.binary) {
             evaluator.nameless(&labels)
         } else {
-            (labels, many.drop_name)
+            // A filter between vectors brings a name back whose removal was delayed, as in Prometheus 3.5.
+            (labels, false)
         };
         let (rows, len) = (&mut self.rows, self.grid.len());
         *self.places.entry(labels).or_insert_with_key(|labels| {

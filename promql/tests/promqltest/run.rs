@@ -29,7 +29,7 @@ impl FileResult {
 pub(crate) fn run_file(path: &Path, prefix: &str, engine: &mut Engine) -> Result<FileResult, String> {
     let context = |error: String| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| context(error.to_string()))?;
-    let commands = script::parse(&text);
+    let commands = script::read(&text);
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let mut result = FileResult {
         name: format!("{prefix}{file}"),
@@ -81,6 +81,7 @@ fn run_eval(eval: &Eval, engine: &mut Engine) -> Result<(), String> {
     let Some(pinned) = plan.and_then(|plan| pinned(&plan, at)) else {
         return Ok(());
     };
+    let eval = &eval.anywhere();
     for time_ms in other_times(at) {
         run_instant(eval, &pinned, time_ms, engine)
             .map_err(|why| format!("as {pinned}, evaluated at {time_ms} ms: {why}"))?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use promql::{Histogram, Labels, MatchOp, parse_duration, parse_selector};
+use promql::{Expr, Histogram, Labels, MatchOp, parse, parse_duration, parse_selector};
 
 use crate::histogram;
 
@@ -54,9 +54,27 @@ impl Wanted {
 
     /// As `accepts`, of an annotation, whose place older scripts do not state.
     pub(crate) fn accepts_annotation(&self, text: &str) -> bool {
-        let without_place = text.rsplit_once(" (").map_or(text, |(text, _)| text);
-        self.accepts(text) || self.accepts(without_place)
+        self.accepts(text) || self.accepts(without_place(text))
     }
+
+    /// The same without a place, for a query whose text was changed.
+    pub(crate) fn anywhere(&self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(without_place(text).to_owned()),
+            other => other.clone(),
+        }
+    }
+}
+
+/// An annotation without its ` (line:column)`.
+fn without_place(text: &str) -> &str {
+    let is_place = |place: &&str| {
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let parts = place.strip_suffix(')').and_then(|place| place.split_once(':'));
+        parts.is_some_and(|(line, column)| digits(line) && digits(column))
+    };
+    let split = text.rsplit_once(" (").filter(|(_, place)| is_place(&place));
+    split.map_or(text, |(text, _)| text)
 }
 
 /// What is said about warnings or infos.
@@ -64,6 +82,16 @@ impl Wanted {
 pub(crate) struct Annotations {
     pub(crate) wanted: Vec<Wanted>,
     pub(crate) none: bool,
+}
+
+impl Annotations {
+    /// The same without places.
+    fn anywhere(&self) -> Self {
+        Self {
+            wanted: self.wanted.iter().map(Wanted::anywhere).collect(),
+            none: self.none,
+        }
+    }
 }
 
 /// An expression and what it must give.
@@ -81,6 +109,17 @@ pub(crate) struct Eval {
     pub(crate) series: Vec<Line>,
     /// Start and step in ms of the samples expected of a range selector.
     pub(crate) samples: Option<(i64, i64)>,
+}
+
+impl Eval {
+    /// The same without the places of annotations.
+    pub(crate) fn anywhere(&self) -> Self {
+        Self {
+            warnings: self.warnings.anywhere(),
+            infos: self.infos.anywhere(),
+            ..self.clone()
+        }
+    }
 }
 
 /// A command of a script.
@@ -101,7 +140,7 @@ pub(crate) enum Command {
 }
 
 /// Reads a whole script. What cannot be read is a command of its own, so that the rest still runs.
-pub(crate) fn parse(text: &str) -> Vec<Command> {
+pub(crate) fn read(text: &str) -> Vec<Command> {
     let clean = |line: &str| {
         let line = line.trim();
         if line.starts_with('#') {
@@ -146,6 +185,7 @@ fn command(word: &str, rest: &str, body: &[String], line: usize) -> Result<Comma
         "load" | "load_with_nhcb" => {
             let mut series: Vec<Line> = body
                 .iter()
+                .filter(|line| !is_start_times(line))
                 .map(|line| series_line(line))
                 .collect::<Result<_, _>>()?;
             if word == "load_with_nhcb" {
@@ -229,10 +269,15 @@ fn eval_line(command: &str, rest: &str, line: usize) -> Result<Eval, String> {
 
 /// What follows `expect fail` and the like.
 fn wanted(rest: &str) -> Wanted {
+    let bare = |text: &str| {
+        let text = text.trim();
+        let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        quoted.unwrap_or(text).to_owned()
+    };
     if let Some(text) = rest.strip_prefix("msg:") {
-        Wanted::Text(text.trim().to_owned())
+        Wanted::Text(bare(text))
     } else if let Some(pattern) = rest.strip_prefix("regex:") {
-        Wanted::Pattern(pattern.trim().to_owned())
+        Wanted::Pattern(bare(pattern))
     } else {
         Wanted::Anything
     }
@@ -255,7 +300,7 @@ fn expectation(eval: &mut Eval, line: &str) -> Result<(), String> {
             "no_warn" => eval.warnings.none = true,
             "no_info" => eval.infos.none = true,
             "range" => eval.samples = Some(samples_grid(rest)?),
-            "string" => eval.text = Some(rest.trim_matches(['"', '\'', '`']).to_owned()),
+            "string" => eval.text = Some(expected_text(line)),
             other => return Err(format!("expect {other} is not known")),
         }
     } else if let Some(number) = number(line) {
@@ -266,11 +311,28 @@ fn expectation(eval: &mut Eval, line: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What follows `expect string` and one space: a string literal, in older scripts the text as it is.
+fn expected_text(line: &str) -> String {
+    let text = line.split_once("string").map_or("", |(_, text)| text);
+    let text = text.strip_prefix(' ').unwrap_or(text);
+    match parse(text.trim()).map(|plan| plan.expr().clone()) {
+        Ok(Expr::Text(literal)) => String::from_utf8_lossy(&literal.bytes).into_owned(),
+        _ => text.to_owned(),
+    }
+}
+
 /// What follows `expect range`: `vector from 10s to 1m step 10s`.
 fn samples_grid(rest: &str) -> Result<(i64, i64), String> {
     let (start, rest) = next_word(keyword(keyword(rest, "vector")?, "from")?)?;
     let (_, rest) = next_word(keyword(rest, "to")?)?;
     Ok((duration(start)?, duration(keyword(rest, "step")?)?))
+}
+
+/// `metric{label="value"}@st durations`, of version 3.12 on: since when the samples of the next line count. Nothing here
+/// knows of that.
+fn is_start_times(line: &str) -> bool {
+    let (metric, rest) = line.split_at(metric_len(line));
+    metric.ends_with("@st") || rest.starts_with("@st")
 }
 
 /// `metric{label="value"} items`.

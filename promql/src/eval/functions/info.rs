@@ -16,6 +16,8 @@ use super::argument;
 
 /// The info metric that is meant where none is named.
 const TARGET_INFO: &str = "target_info";
+/// Names of info metrics where names are only excluded.
+const ANY_INFO: &str = ".+_info";
 /// By these labels a series and its info series find each other.
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
 
@@ -41,11 +43,15 @@ impl Wanted {
         Self { names, data }
     }
 
-    /// Whether a series is itself one of the info series, and so left as it is. Conditions that only exclude names do
-    /// not make everything else one.
+    /// Whether names are only excluded.
+    fn only_excludes(&self) -> bool {
+        let excludes = |name: &Matcher| matches!(name.op(), MatchOp::NotEqual | MatchOp::NotRegex);
+        self.names.iter().all(excludes)
+    }
+
+    /// Whether a series is itself one of the info series, and so left as it is.
     fn is_info(&self, labels: &Labels) -> bool {
-        let selects = |name: &Matcher| matches!(name.op(), MatchOp::Equal | MatchOp::Regex);
-        self.names.iter().any(selects) && self.names.iter().all(|name| name.matches(labels.metric_name()))
+        !self.only_excludes() && self.names.iter().all(|name| name.matches(labels.metric_name()))
     }
 
     fn adds(&self, label: &str) -> bool {
@@ -77,6 +83,9 @@ impl Wanted {
         }
         if self.names.is_empty() {
             matchers.extend(Matcher::new(METRIC_NAME, MatchOp::Equal, TARGET_INFO));
+        } else if self.only_excludes() {
+            // Not everything else is an info metric; so it is in later versions of Prometheus.
+            matchers.extend(Matcher::new(METRIC_NAME, MatchOp::Regex, ANY_INFO));
         }
         matchers.extend(self.names.iter().chain(&self.data).cloned());
         Some(matchers)

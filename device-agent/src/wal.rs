@@ -14,6 +14,7 @@ mod log;
 mod meta;
 mod reader;
 mod recover;
+mod segment;
 mod session;
 #[cfg(test)]
 mod tests;

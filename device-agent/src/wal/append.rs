@@ -12,7 +12,7 @@ use crate::wal::format::{HEADER, Kind, RECORD, RecordHeader, SegmentHeader, put_
 use crate::wal::gaps::Reason;
 use crate::wal::log::Wal;
 use crate::wal::reader::LoggedRow;
-use crate::wal::session::Segment;
+use crate::wal::segment::Segment;
 use crate::wal::writer::Part;
 
 impl Wal {
@@ -73,8 +73,8 @@ impl Wal {
             lineage: self.writer.lineage,
             group: part.group,
         };
-        let offset = self.buffer_record(&header, &payload);
-        self.buffered.push((header, offset, row));
+        self.buffer_record(&header, &payload);
+        self.buffered.push((header, row));
     }
 
     /// Last seq and running total, buffered records included.
@@ -99,11 +99,10 @@ impl Wal {
         }
     }
 
-    fn buffer_record(&mut self, header: &RecordHeader, payload: &[u8]) -> u32 {
+    fn buffer_record(&mut self, header: &RecordHeader, payload: &[u8]) {
         let at = self.open_bytes.unwrap_or(HEADER as u64);
         put_record(&mut self.buffer, self.session, header, payload);
         self.open_bytes = Some(at + (RECORD + payload.len()) as u64);
-        u32::try_from(at).unwrap_or(u32::MAX)
     }
 
     /// The next records go to a new segment, made when they are flushed.
@@ -135,11 +134,9 @@ impl Wal {
                     if let Some(segment) = session.segments.back_mut() {
                         segment.bytes += buffer.len() as u64;
                     }
-                    buffered
-                        .iter()
-                        .for_each(|(header, offset, _)| session.enter(header, *offset));
+                    buffered.iter().for_each(|(header, _)| session.enter(header));
                 }
-                logged.extend(buffered.into_iter().map(|(.., row)| row));
+                logged.extend(buffered.into_iter().map(|(_, row)| row));
             }
             Err(error) => self.lose(&buffered, &error),
         }
@@ -184,31 +181,24 @@ impl Wal {
         self.made = true;
         self.damaged = false;
         if let Some(session) = self.ledger.current() {
-            session.segments.push_back(Segment {
-                number: name.number,
-                bytes: HEADER as u64,
-                first: first.seq,
-                records: Vec::new(),
-                total: header.total_before,
-                times: None,
-            });
+            let segment = Segment::new(name.number, HEADER as u64, first.seq, header.total_before);
+            session.segments.push_back(segment);
         }
         Ok(())
     }
 
     /// The rows could not be written: they count, and are given up. The next ones go to a new segment, as these may
     /// have left a part in this one, and later rows would refer to them.
-    fn lose(&mut self, rows: &[(RecordHeader, u32, LoggedRow)], error: &io::Error) {
+    fn lose(&mut self, rows: &[(RecordHeader, LoggedRow)], error: &io::Error) {
         self.faults.append += 1;
         tracing::warn!(%error, records = rows.len(), "cannot write to the WAL; scrapes are dropped");
         self.open_bytes = None;
         let (Some((first, ..)), Some((last, ..))) = (rows.first(), rows.last()) else {
             return;
         };
-        let samples = last.total - (first.total - u64::from(first.samples));
         let times = (first.stamp.wall, last.stamp.wall);
-        self.ledger
-            .enter_hole(self.session, last.seq.get(), samples, times, Reason::WalBytes);
+        let end = (last.seq.get(), last.total);
+        self.ledger.enter_hole(self.session, end, times, Reason::WalBytes);
     }
 }
 

@@ -12,6 +12,9 @@ use wire::SessionId;
 use crate::wal::disk::{Disk, LogFile, SystemDisk};
 use crate::wal::{OpenError, Storage};
 
+/// Largest meta file that is read, bytes; 200 sessions and 1024 gaps of many ranges stay below.
+const MAX_META: u64 = 64 << 20;
+
 /// Names a segment; `number` rises over all sessions of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SegmentName {
@@ -156,11 +159,15 @@ impl Folder {
         files.sync_folder()
     }
 
-    /// The meta file, if there is one that can be read.
-    pub(crate) fn read_meta(&self) -> Option<Vec<u8>> {
-        match self {
-            Folder::Memory(_) => None,
-            Folder::Files(files) => files.disk.read(&files.path.join("meta"), u64::MAX).ok(),
+    /// The meta file, if there is one; at most [`MAX_META`] bytes of it.
+    pub(crate) fn read_meta(&self) -> io::Result<Option<Vec<u8>>> {
+        let Folder::Files(files) = self else {
+            return Ok(None);
+        };
+        match files.disk.read(&files.path.join("meta"), MAX_META) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
         }
     }
 }

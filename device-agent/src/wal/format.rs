@@ -53,8 +53,8 @@ pub(crate) struct RecordHeader {
 /// What [`walk`] finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
-    /// An intact record at an offset.
-    Record(usize, RecordHeader, &'a [u8]),
+    /// An intact record.
+    Record(RecordHeader, &'a [u8]),
     /// This many bytes are no record, but one follows.
     Damage(usize),
     /// This many bytes at the end are no record.
@@ -168,9 +168,8 @@ pub(crate) fn walk(bytes: &[u8], session: SessionId) -> impl Iterator<Item = Fou
             return None;
         }
         if let Some((header, payload)) = record(&bytes[at..], session) {
-            let offset = at;
             at += RECORD + payload.len();
-            return Some(Found::Record(offset, header, payload));
+            return Some(Found::Record(header, payload));
         }
         let damaged = at;
         match (at + 1..bytes.len()).find(|&next| record(&bytes[next..], session).is_some()) {

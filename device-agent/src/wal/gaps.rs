@@ -1,11 +1,14 @@
 //! Gaps: records that were given up, until the bridge has settled them.
 //!
-//! A dropped record may be stored at the bridge all the same, its ack lost. So a gap is shown only once a full ack that
-//! answers a later `state` has trimmed it ([`Gaps::confirm`]); then its samples are exact.
-
-use std::ops::RangeInclusive;
+//! A gap says how many samples its records had, those together that the bridge has all the same: the session's running
+//! totals at both of its ends tell, so no other count enters it. No record is in two gaps.
+//!
+//! A dropped record may be stored at the bridge, its ack lost. So a gap is shown only once a full ack that answers a later
+//! `state` has trimmed it ([`Gaps::confirm`]).
 
 use wire::{Seq, SeqSet, SessionId, Timestamp};
+
+use crate::wal::segment::Mark;
 
 /// Why records were given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,7 +56,7 @@ impl Reason {
     }
 }
 
-/// Consecutive records that were given up.
+/// Consecutive records that were given up, or are settled in the midst of such ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) session: SessionId,
@@ -61,6 +64,7 @@ pub(crate) struct Gap {
     pub(crate) last: Seq,
     /// Running total of the session before `first`.
     pub(crate) total_before: u64,
+    /// Of all records from `first` to `last`.
     pub(crate) samples: u64,
     /// Samples of each record, where some may be stored at the bridge; empty: none can be, or it is not known.
     pub(crate) each: Vec<u32>,
@@ -78,7 +82,7 @@ pub(crate) struct Gap {
 /// Most records whose samples are remembered one by one.
 const MAX_EACH: usize = 65_536;
 
-/// Most gaps; beyond, neighbours of a session are merged.
+/// Most gaps; beyond, neighbours of a session are to be merged.
 const MAX_GAPS: usize = 1024;
 
 /// The unsettled gaps of all sessions, oldest first.
@@ -105,37 +109,28 @@ impl Gaps {
             }
             _ => self.list.push(gap),
         }
-        if self.list.len() > MAX_GAPS {
-            self.squeeze();
-        }
     }
 
-    /// Takes the unconfirmed gaps out that lie in some seqs of a session; returns them, and the samples of the confirmed
-    /// ones there.
-    pub(crate) fn take_within(&mut self, session: SessionId, seqs: RangeInclusive<u64>) -> (Vec<Gap>, u64) {
-        let within = |gap: &Gap| {
-            gap.session == session && seqs.contains(&gap.first.get()) && seqs.contains(&gap.last.get())
+    /// If there are too many, takes the two neighbours of a session out that have the fewest samples between them.
+    pub(crate) fn take_nearest(&mut self) -> Option<(Gap, Gap)> {
+        if self.list.len() <= MAX_GAPS {
+            return None;
+        }
+        let mut order: Vec<(SessionId, Seq, usize)> = (self.list.iter().enumerate())
+            .map(|(at, gap)| (gap.session, gap.first, at))
+            .collect();
+        order.sort_unstable();
+        let pairs = order.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+        let between = |pair: &&[(SessionId, Seq, usize)]| {
+            let (lower, upper) = (&self.list[pair[0].2], &self.list[pair[1].2]);
+            upper.total_before.saturating_sub(lower.after().1)
         };
-        let confirmed = self.list.iter().filter(|gap| within(gap) && gap.confirmed);
-        let samples = confirmed.map(|gap| gap.samples).sum();
-        let taken = self.list.extract_if(.., |gap| within(gap) && !gap.confirmed);
-        (taken.collect(), samples)
-    }
-
-    /// Merges the first two neighbours of one session, whatever lies between them and whatever their reasons: what
-    /// lies between is settled, and the bridge passes over what it has.
-    fn squeeze(&mut self) {
-        let pair = self.list.windows(2).position(|w| w[0].session == w[1].session);
-        if let Some(at) = pair {
-            let later = self.list.remove(at + 1);
-            self.list[at].each = Vec::new();
-            self.list[at].absorb(Gap {
-                each: Vec::new(),
-                ..later
-            });
-        } else {
-            self.list.remove(0);
-        }
+        let nearest = pairs.min_by_key(between)?;
+        let (lower, upper) = (nearest[0].2, nearest[1].2);
+        let gaps = (self.list[lower].clone(), self.list[upper].clone());
+        self.list.remove(lower.max(upper));
+        self.list.remove(lower.min(upper));
+        Some(gaps)
     }
 
     /// The id that the next gap will have: a mark for [`Gaps::confirm`].
@@ -144,14 +139,8 @@ impl Gaps {
     }
 
     /// Takes what is settled out of the unconfirmed gaps of a session that are older than a mark, and confirms them.
-    /// Returns seqs that turned out to be stored, and the confirmed gaps' samples by reason.
-    pub(crate) fn confirm(
-        &mut self,
-        session: SessionId,
-        settled: &SeqSet,
-        mark: u64,
-    ) -> (SeqSet, Vec<(Reason, u64)>) {
-        let mut stored = SeqSet::new();
+    /// Returns their samples by reason.
+    pub(crate) fn confirm(&mut self, session: SessionId, settled: &SeqSet, mark: u64) -> Vec<(Reason, u64)> {
         let mut dropped = Vec::new();
         let mut kept = Vec::with_capacity(self.list.len());
         for gap in self.list.drain(..) {
@@ -159,7 +148,7 @@ impl Gaps {
                 kept.push(gap);
                 continue;
             }
-            for mut part in gap.without(settled, &mut stored) {
+            for mut part in gap.without(settled) {
                 part.confirmed = true;
                 part.each = Vec::new();
                 dropped.push((part.reason, part.samples));
@@ -167,7 +156,7 @@ impl Gaps {
             }
         }
         self.list = kept;
-        (stored, dropped)
+        dropped
     }
 
     /// A state shows what is confirmed.
@@ -198,6 +187,45 @@ impl Gaps {
 }
 
 impl Gap {
+    /// What lies between two marks; its reason and times are still to be set.
+    pub(crate) fn between(session: SessionId, before: Mark, after: Mark) -> Gap {
+        let first = Seq::new(before.0 + 1);
+        Gap {
+            session,
+            first,
+            last: Seq::new(after.0).max(first),
+            total_before: before.1,
+            samples: after.1.saturating_sub(before.1),
+            each: Vec::new(),
+            from: Timestamp::default(),
+            to: Timestamp::default(),
+            reason: Reason::WalLost,
+            confirmed: false,
+            told: false,
+            id: 0,
+        }
+    }
+
+    /// The seq before it, and the running total there.
+    pub(crate) fn before(&self) -> Mark {
+        (self.first.get() - 1, self.total_before)
+    }
+
+    /// Its last seq, and the running total after it.
+    pub(crate) fn after(&self) -> Mark {
+        (self.last.get(), self.total_before + self.samples)
+    }
+
+    /// Takes in a later gap and what lies between; the whole is still to be confirmed.
+    pub(crate) fn stretch(&mut self, next: &Gap) {
+        self.last = next.last;
+        self.samples = next.after().1.saturating_sub(self.total_before);
+        self.each = Vec::new();
+        self.to = next.to;
+        self.confirmed = false;
+        self.told = false;
+    }
+
     fn adjoins(&self, next: &Gap) -> bool {
         let same = self.session == next.session && self.reason == next.reason;
         same && self.confirmed == next.confirmed && self.last.next() == next.first
@@ -213,16 +241,13 @@ impl Gap {
         self.told &= next.told;
     }
 
-    /// What is left of the gap outside of a set; what the set has is added to `stored`.
-    fn without(self, settled: &SeqSet, stored: &mut SeqSet) -> Vec<Gap> {
-        let left = self.first_missing(settled);
-        if left.len() == self.last.get() - self.first.get() + 1 {
+    /// What is left of the gap outside of a set; all of it if what its records had is not known one by one.
+    fn without(self, settled: &SeqSet) -> Vec<Gap> {
+        let left = settled.missing_between(self.first, self.last);
+        let whole = left.len() == self.last.get() - self.first.get() + 1;
+        if whole || (self.each.is_empty() && !left.is_empty()) {
             return vec![self];
         }
-        if self.each.is_empty() && !left.is_empty() {
-            return vec![self];
-        }
-        stored.insert_all(&left.missing_between(self.first, self.last));
         left.ranges()
             .map(|range| {
                 let at = |seq: Seq| usize::try_from(seq.get() - self.first.get()).unwrap_or(usize::MAX);
@@ -238,9 +263,5 @@ impl Gap {
                 }
             })
             .collect()
-    }
-
-    fn first_missing(&self, settled: &SeqSet) -> SeqSet {
-        settled.missing_between(self.first, self.last)
     }
 }

@@ -142,12 +142,12 @@ impl Wal {
         }
     }
 
-    /// Frees a session's oldest segment: books, meta, then the file.
+    /// Frees a session's oldest segment: books, meta, then the file. On a full disk meta finds its room only then.
     fn free(&mut self, id: wire::SessionId, reason: Reason) {
         let Some(segment) = self.ledger.free_oldest(id, reason) else {
             return;
         };
-        self.write_meta();
+        let told = self.write_meta();
         let name = SegmentName {
             number: segment.number,
             session: id,
@@ -156,22 +156,27 @@ impl Wal {
             self.faults.append += 1;
             tracing::warn!(%error, segment = name.number, "cannot remove a freed WAL segment");
         }
+        if !told {
+            self.write_meta();
+        }
     }
 
-    /// Writes the meta file; on failure the log goes on without, see docs/wal.md.
-    pub(crate) fn write_meta(&mut self) {
+    /// Writes the meta file, and says whether it could; if not, the log goes on without, see docs/wal.md.
+    pub(crate) fn write_meta(&mut self) -> bool {
         if matches!(self.folder, Folder::Memory(_)) {
-            return;
+            return true;
         }
         self.sync();
         let meta = self.meta();
-        match self.folder.write_meta(&meta.to_bytes()) {
+        let written = self.folder.write_meta(&meta.to_bytes());
+        match &written {
             Ok(()) => self.ledger.changed = false,
             Err(error) => {
                 self.faults.meta += 1;
                 tracing::warn!(%error, "cannot write the WAL's meta file");
             }
         }
+        written.is_ok()
     }
 
     fn meta(&self) -> Meta {

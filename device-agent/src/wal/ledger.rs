@@ -8,7 +8,8 @@ use wire::{Seq, SeqSet, SessionId, Timestamp};
 
 use crate::wal::gaps::{Gap, Gaps, Reason};
 use crate::wal::known::Known;
-use crate::wal::session::{Segment, Session};
+use crate::wal::segment::{Mark, Segment};
+use crate::wal::session::Session;
 
 /// Most sessions that a bridge is asked to forget at once.
 const MAX_LET_GO: usize = 256;
@@ -130,9 +131,7 @@ impl Ledger {
         let Some(session) = self.sessions.iter_mut().find(|s| s.id == id) else {
             return;
         };
-        let (stored, dropped) = self.gaps.confirm(id, &session.settled, mark);
-        session.dropped.remove_all(&stored);
-        for (reason, samples) in dropped {
+        for (reason, samples) in self.gaps.confirm(id, &session.settled, mark) {
             session.dropped_samples += samples;
             *self.dropped.entry(reason).or_default() += samples;
         }
@@ -147,24 +146,20 @@ impl Ledger {
 
     /// The bridge lacks a hole of the log that it once had settled: declares it again.
     pub(crate) fn redeclare(&mut self, id: SessionId, reason: Reason) {
-        let Some(session) = self.sessions.iter().find(|s| s.id == id) else {
+        let Some(session) = self.session(id) else {
             return;
         };
         let mut unknown = session.dropped.clone();
         unknown.remove_range(Seq::new(0), Seq::new(session.freed));
-        unknown.remove_all(&session.settled);
-        for gap in self.gaps.of(id) {
-            unknown.remove_range(gap.first, gap.last);
-        }
         let at = session.newest.wall;
-        let lost: Vec<Gap> = unknown
-            .ranges()
-            .map(|r| Gap {
-                confirmed: true,
-                ..gap_of(session, *r.start(), *r.end(), (at, at), reason)
-            })
-            .collect();
-        lost.into_iter().for_each(|gap| self.gaps.push(gap));
+        let confirmed = true;
+        self.declare(id, unknown, &[], |gap| Gap {
+            reason,
+            confirmed,
+            from: at,
+            to: at,
+            ..gap
+        });
     }
 
     /// Gives up what is pending among some records of a session.
@@ -174,59 +169,105 @@ impl Ledger {
         };
         let (given_up, _) = session.give_up(seqs);
         for range in given_up.ranges() {
-            let times = session.segment_of(*range.start()).and_then(|s| s.times);
+            let (first, last) = (*range.start(), *range.end());
+            let times = session.segment_of(first).and_then(|s| s.times);
             let at = session.newest.wall;
-            let gap = gap_of(
-                session,
-                *range.start(),
-                *range.end(),
-                times.unwrap_or((at, at)),
+            let (from, to) = times.unwrap_or((at, at));
+            let each = match session.may_be_stored(first, last) {
+                true => session.each_between(first.get(), last.get()),
+                false => Vec::new(),
+            };
+            let before = session.at_or_below(first.get() - 1);
+            let after = session.at_or_above(last.get());
+            self.gaps.push(Gap {
+                each,
+                from,
+                to,
                 reason,
-            );
-            self.gaps.push(gap);
+                ..Gap::between(id, before, after)
+            });
         }
+        self.squeeze_gaps();
         self.changed = true;
     }
 
-    /// Enters seqs that have no record in the log, between the newest entry and `last`. Only what was not known to be
-    /// settled or dropped makes a gap.
+    /// Enters seqs that have no record in the log: from the newest entry to `end`, a seq and the running total after it.
+    /// What was not known to be settled, and is in no gap, makes new ones.
     pub(crate) fn enter_hole(
         &mut self,
         id: SessionId,
-        last: u64,
-        samples: u64,
-        times: (Timestamp, Timestamp),
+        end: Mark,
+        (from, to): (Timestamp, Timestamp),
         reason: Reason,
     ) {
-        let Some(session) = self.sessions.iter_mut().find(|s| s.id == id) else {
+        let Some(session) = self.session_mut(id) else {
             return;
         };
-        let total_before = session.total;
-        let hole = session.last + 1..=last;
-        let unknown = session.enter_hole(last, samples);
-        let (Some(first), Some(last)) = (unknown.first(), unknown.last()) else {
-            return;
-        };
-        // Gaps in the hole that nobody was told of become part of this one; the others' samples count there.
-        let (untold, told) = self.gaps.take_within(id, hole);
-        let first = untold.iter().map(|gap| gap.first).fold(first, Seq::min);
-        let last = untold.iter().map(|gap| gap.last).fold(last, Seq::max);
-        let samples = samples.saturating_sub(told);
-        self.gaps.push(Gap {
-            session: id,
-            first,
-            last,
-            total_before,
-            samples,
-            each: Vec::new(),
-            from: times.0,
-            to: times.1,
+        let mut hole = SeqSet::new();
+        hole.insert_range(Seq::new(session.last + 1), Seq::new(end.0));
+        let start = (session.last, session.total);
+        session.enter_hole(end.0, end.1);
+        self.declare(id, hole, &[start, end], |gap| Gap {
             reason,
-            confirmed: false,
-            told: false,
-            id: 0,
+            from,
+            to,
+            ..gap
         });
         self.changed = true;
+    }
+
+    /// Enters a gap of an earlier run; one of a session that is gone is none.
+    pub(crate) fn enter_gap(&mut self, gap: Gap) {
+        if let Some(session) = self.session_mut(gap.session) {
+            session.dropped.insert_range(gap.first, gap.last);
+            self.gaps.push(gap);
+        }
+    }
+
+    /// Makes gaps of what is neither settled nor in a gap among some dropped records. They reach as far as the next seqs
+    /// after which the running total is known, so that their samples are exact; thus a gap may hold settled records, too,
+    /// but two gaps never hold the same.
+    fn declare(&mut self, id: SessionId, mut seqs: SeqSet, known: &[Mark], finish: impl Fn(Gap) -> Gap) {
+        let Some(session) = self.sessions.iter().find(|s| s.id == id) else {
+            return;
+        };
+        seqs.remove_all(&session.settled);
+        let mut marks = known.to_vec();
+        for gap in self.gaps.of(id) {
+            seqs.remove_range(gap.first, gap.last);
+            marks.extend([gap.before(), gap.after()]);
+        }
+        marks.sort_unstable();
+        let mut declared: Vec<Gap> = Vec::new();
+        for range in seqs.ranges() {
+            let covered = declared.last().map_or(0, |gap| gap.last.get());
+            let (first, last) = (range.start().get().max(covered + 1), range.end().get());
+            if first <= last {
+                declared.push(finish(gap_over(session, &marks, first, last)));
+            }
+        }
+        self.changed |= !declared.is_empty();
+        declared.into_iter().for_each(|gap| self.gaps.push(gap));
+        self.squeeze_gaps();
+    }
+
+    /// Keeps the number of gaps: merges the two of a session that are nearest to each other, with what is between them.
+    fn squeeze_gaps(&mut self) {
+        while let Some((mut gap, next)) = self.gaps.take_nearest() {
+            let mut between = SeqSet::new();
+            between.insert_range(gap.last.next(), next.last);
+            if let Some(session) = self.sessions.iter_mut().find(|s| s.id == gap.session) {
+                session.give_up(&between);
+                // Its samples are no longer the sum of theirs: it is confirmed anew.
+                for confirmed in [&gap, &next].into_iter().filter(|gap| gap.confirmed) {
+                    session.dropped_samples = session.dropped_samples.saturating_sub(confirmed.samples);
+                    let sum = self.dropped.entry(confirmed.reason).or_default();
+                    *sum = sum.saturating_sub(confirmed.samples);
+                }
+            }
+            gap.stretch(&next);
+            self.gaps.push(gap);
+        }
     }
 
     /// The session whose oldest segment is to be freed next: the first whose oldest is done, else the first. The newest
@@ -242,7 +283,7 @@ impl Ledger {
     pub(crate) fn free_oldest(&mut self, id: SessionId, reason: Reason) -> Option<Segment> {
         let oldest = self.session(id)?.segments.front()?;
         let mut all = SeqSet::new();
-        all.insert_range(oldest.first, Seq::new(oldest.last()));
+        all.insert_range(oldest.first, Seq::new(oldest.last().0));
         self.give_up(id, &all, reason);
         let freed = self.session_mut(id)?.free_oldest();
         self.changed = true;
@@ -273,26 +314,15 @@ impl Ledger {
     }
 }
 
-/// A gap of a session over a range of entries in its index.
-fn gap_of(session: &Session, first: Seq, last: Seq, times: (Timestamp, Timestamp), reason: Reason) -> Gap {
-    let mut all = SeqSet::new();
-    all.insert_range(first, last);
-    let each = match session.may_be_stored(first, last) {
-        true => session.each_between(first.get(), last.get()),
-        false => Vec::new(),
-    };
-    Gap {
-        session: session.id,
-        first,
-        last,
-        total_before: session.total_before(first),
-        samples: session.samples_of(&all),
-        each,
-        from: times.0,
-        to: times.1,
-        reason,
-        confirmed: false,
-        told: false,
-        id: 0,
-    }
+/// The gap from one known total to another one that has some records; `marks`: more totals that are known, rising.
+fn gap_over(session: &Session, marks: &[Mark], first: u64, last: u64) -> Gap {
+    let below = marks.partition_point(|&(seq, _)| seq < first);
+    let above = marks.partition_point(|&(seq, _)| seq < last);
+    let before = session.at_or_below(first - 1);
+    let after = session.at_or_above(last);
+    Gap::between(
+        session.id,
+        below.checked_sub(1).map_or(before, |at| marks[at].max(before)),
+        marks.get(above).map_or(after, |&mark| mark.min(after)),
+    )
 }

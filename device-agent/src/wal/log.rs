@@ -41,7 +41,7 @@ pub(crate) struct Wal {
     pub(super) damaged: bool,
     pub(super) segment_bytes: u64,
     pub(super) buffer: Vec<u8>,
-    pub(super) buffered: Vec<(RecordHeader, u32, LoggedRow)>,
+    pub(super) buffered: Vec<(RecordHeader, LoggedRow)>,
 }
 
 impl Wal {
@@ -150,6 +150,6 @@ impl Wal {
     /// Number and last seq of the segment that has the first of some records.
     fn segment_of(&self, id: SessionId, seqs: &SeqSet) -> Option<(u64, Seq)> {
         let segment = self.ledger.session(id)?.segment_of(seqs.first()?)?;
-        Some((segment.number, Seq::new(segment.last())))
+        Some((segment.number, Seq::new(segment.last().0)))
     }
 }

@@ -1,9 +1,11 @@
 //! The meta file: what the books hold that segments do not say.
 //!
-//! Replaced as a whole. One that cannot be read counts as absent; docs/wal.md says what that costs.
+//! Replaced as a whole. One that cannot be read, or does not add up, counts as absent; docs/wal.md says what that costs.
 
 use prost::Message;
+use wire::limits::MAX_NUMBER;
 use wire::message::{self, Range, ReasonCount};
+use wire::seqs::from_ranges;
 
 const MAGIC: &[u8; 8] = b"BHMETA01";
 
@@ -101,6 +103,48 @@ impl Meta {
         let rest = bytes.strip_prefix(MAGIC)?;
         let (crc, body) = rest.split_at_checked(4)?;
         let intact = crc32c::crc32c(body).to_le_bytes() == crc;
-        intact.then(|| Meta::decode(body).ok()).flatten()
+        let meta = intact.then(|| Meta::decode(body).ok()).flatten();
+        meta.filter(Meta::is_sound)
+    }
+
+    /// Whether its numbers can be reckoned with.
+    fn is_sound(&self) -> bool {
+        let sums = self.dropped.iter().map(|count| count.samples);
+        sums.chain([self.generated_before]).all(in_range)
+            && self.sessions.iter().all(SessionMeta::is_sound)
+            && self.gaps.iter().all(GapMeta::is_sound)
+    }
+}
+
+fn in_range(number: u64) -> bool {
+    number <= MAX_NUMBER
+}
+
+impl SessionMeta {
+    fn is_sound(&self) -> bool {
+        let numbers = [
+            self.freed,
+            self.freed_total,
+            self.last,
+            self.total,
+            self.dropped_samples,
+        ];
+        let sets = [&self.settled, &self.dropped];
+        let offset = self.anchor.map_or(0, |anchor| anchor.offset_ms);
+        numbers.into_iter().all(in_range)
+            && in_range(offset.unsigned_abs())
+            && sets.into_iter().all(|ranges| from_ranges(ranges).is_some())
+    }
+}
+
+impl GapMeta {
+    fn is_sound(&self) -> bool {
+        let Some(gap) = &self.gap else { return false };
+        let each = self.each.iter().map(|&n| u64::from(n)).sum::<u64>();
+        let numbers = [gap.first, gap.last, gap.samples, self.total_before];
+        numbers.into_iter().all(in_range)
+            && (1..=gap.last).contains(&gap.first)
+            && (self.each.is_empty()
+                || (self.each.len() as u64 == gap.last - gap.first + 1 && each == gap.samples))
     }
 }

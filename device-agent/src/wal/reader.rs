@@ -53,7 +53,7 @@ pub(crate) fn read_rows(bytes: &[u8], session: SessionId, wanted: &SeqSet, limit
     let mut seen = SeqSet::new();
     let mut values = 0;
     for found in walk(bytes, session) {
-        let Found::Record(_, header, payload) = found else {
+        let Found::Record(header, payload) = found else {
             continue;
         };
         if header.kind == Kind::Dictionary {
@@ -96,7 +96,7 @@ pub(crate) fn read_rows(bytes: &[u8], session: SessionId, wanted: &SeqSet, limit
 pub(crate) fn read_dictionary(bytes: &[u8], session: SessionId) -> Dictionary {
     let mut dictionary = Dictionary::new();
     for found in walk(bytes, session) {
-        if let Found::Record(_, header, payload) = found
+        if let Found::Record(header, payload) = found
             && header.kind == Kind::Dictionary
         {
             apply(&mut dictionary, payload);

@@ -1,5 +1,6 @@
 //! The books out of whatever the folder holds. Never fails: what cannot be read becomes a gap or never was.
 
+use wire::limits::MAX_NUMBER;
 use wire::seqs::from_ranges;
 use wire::{BootId, Seq, SessionId, Timestamp};
 
@@ -10,18 +11,22 @@ use crate::wal::gaps::{Gap, Reason};
 use crate::wal::known::Known;
 use crate::wal::ledger::Ledger;
 use crate::wal::meta::{Meta, SessionMeta};
-use crate::wal::session::{Anchor, Segment, Session};
+use crate::wal::segment::Segment;
+use crate::wal::session::{Anchor, Session};
 
 /// Largest segment that is read, bytes; this program writes none over a MiB and a scrape.
 pub(crate) const MAX_SEGMENT: u64 = 16 << 20;
 
 /// Reads meta and all segments.
 pub(crate) fn recover(folder: &mut Folder, names: &[SegmentName], faults: &mut Faults) -> Ledger {
-    let bytes = folder.read_meta();
-    let meta = bytes.as_deref().and_then(Meta::from_bytes);
-    if bytes.is_some() && meta.is_none() {
-        faults.meta += 1;
-    }
+    let meta = match folder.read_meta() {
+        Ok(bytes) => bytes.map_or_else(|| Some(Meta::default()), |bytes| Meta::from_bytes(&bytes)),
+        Err(error) => {
+            tracing::warn!(%error, "the WAL's meta file cannot be read");
+            None
+        }
+    };
+    faults.meta += u64::from(meta.is_none());
     let meta = meta.unwrap_or_default();
     let mut ledger = Ledger::default();
     ledger.generated_before = meta.generated_before;
@@ -33,8 +38,10 @@ pub(crate) fn recover(folder: &mut Folder, names: &[SegmentName], faults: &mut F
         }
     }
     meta.sessions.iter().for_each(|m| ledger.add(session_of(m)));
-    let gaps = meta.gaps.iter().filter_map(gap_of);
-    gaps.for_each(|gap| ledger.gaps_mut().push(gap));
+    meta.gaps
+        .iter()
+        .filter_map(gap_of)
+        .for_each(|gap| ledger.enter_gap(gap));
     let (gone, names): (Vec<_>, Vec<_>) = names
         .iter()
         .partition(|name| ledger.let_go.contains(&name.session));
@@ -45,14 +52,16 @@ pub(crate) fn recover(folder: &mut Folder, names: &[SegmentName], faults: &mut F
             ledger.add(Session::new(name.session, BootId::new(0), true));
         }
     }
-    for known in ledger.sessions().iter().map(|s| s.id).collect::<Vec<_>>() {
+    for id in ledger.sessions().iter().map(|s| s.id).collect::<Vec<_>>() {
+        let known = meta.sessions.iter().find(|m| m.session == id.get());
         let before = (faults.corrupt, faults.torn, faults.read);
-        for &name in names.iter().filter(|name| name.session == known) {
-            segment(folder, name, &mut ledger, faults, before);
+        for &name in names.iter().filter(|name| name.session == id) {
+            segment(folder, name, &mut ledger, faults, known.is_some(), before);
         }
-        let durable = meta.sessions.iter().find(|m| m.session == known.get());
-        lost_end(&mut ledger, known, durable);
-        ledger.let_go_of(known);
+        if let Some(meta) = known {
+            lost_end(&mut ledger, id, meta);
+        }
+        ledger.let_go_of(id);
     }
     ledger
 }
@@ -98,12 +107,13 @@ fn gap_of(meta: &crate::wal::meta::GapMeta) -> Option<Gap> {
 }
 
 /// Enters one segment; removes it if all of it was freed before, or nothing of it is intact.
-/// `before`: the faults before this session.
+/// `known`: meta has the session; `before`: the faults before this session.
 fn segment(
     folder: &mut Folder,
     name: SegmentName,
     ledger: &mut Ledger,
     faults: &mut Faults,
+    known: bool,
     before: (u64, u64, u64),
 ) {
     let bytes = match folder.read(name, MAX_SEGMENT) {
@@ -116,8 +126,8 @@ fn segment(
     };
     let boot = SegmentHeader::decode(&bytes, name.session).map(|header| header.boot);
     let freed = ledger.session(name.session).map_or(0, |s| s.freed);
-    let rows: Vec<(usize, RecordHeader)> = rows(&bytes, name.session, faults).collect();
-    if rows.iter().all(|(_, header)| header.seq.get() <= freed) {
+    let rows: Vec<RecordHeader> = rows(&bytes, name.session, faults).collect();
+    if rows.iter().all(|header| header.seq.get() <= freed) {
         return remove(folder, name);
     }
     let Some(session) = ledger.session_mut(name.session) else {
@@ -126,17 +136,12 @@ fn segment(
     if let Some(boot) = boot {
         session.boot = boot;
     }
-    session.segments.push_back(Segment {
-        number: name.number,
-        bytes: bytes.len() as u64,
-        first: Seq::new(session.last + 1),
-        records: Vec::new(),
-        total: session.total,
-        times: None,
-    });
+    let next = Seq::new(session.last + 1);
+    let segment = Segment::new(name.number, bytes.len() as u64, next, session.total);
+    session.segments.push_back(segment);
     let whole = (faults.corrupt, faults.torn, faults.read) == before;
-    for (offset, header) in rows {
-        enter(ledger, name.session, &header, offset, whole);
+    for header in rows {
+        enter(ledger, name.session, &header, known, whole);
     }
 }
 
@@ -145,9 +150,9 @@ fn rows<'a>(
     bytes: &'a [u8],
     session: SessionId,
     faults: &'a mut Faults,
-) -> impl Iterator<Item = (usize, RecordHeader)> + 'a {
+) -> impl Iterator<Item = RecordHeader> + 'a {
     walk(bytes, session).filter_map(move |found| match found {
-        Found::Record(offset, header, _) => (header.kind == Kind::Row).then_some((offset, header)),
+        Found::Record(header, _) => (header.kind == Kind::Row).then_some(header),
         Found::Damage(_) => {
             faults.corrupt += 1;
             None
@@ -159,47 +164,48 @@ fn rows<'a>(
     })
 }
 
-fn enter(ledger: &mut Ledger, id: SessionId, header: &RecordHeader, offset: usize, whole: bool) {
+fn enter(ledger: &mut Ledger, id: SessionId, header: &RecordHeader, known: bool, whole: bool) {
     let Some(session) = ledger.session_mut(id) else {
         return;
     };
     let seq = header.seq.get();
-    let before = header.total.saturating_sub(u64::from(header.samples));
-    // Nothing repeats within a session; an intact record that does is of no file of ours.
-    if seq <= session.last || before < session.total {
+    let before = header.total.checked_sub(u64::from(header.samples));
+    let segment = session.segments.back();
+    let fits = seq.max(header.total) <= MAX_NUMBER && segment.is_some_and(|s| s.has_room(seq, header.total));
+    let Some(before) = before.filter(|_| fits) else {
+        return;
+    };
+    if !known && session.last == 0 && seq > 0 {
+        // Freed before, and meta is gone: the bridge knows what it lacks.
+        session.start_after(seq - 1, before);
+    }
+    // Nothing repeats within a session, and totals go on from record to record: one that says otherwise is not ours.
+    if seq <= session.last || before < session.total || (seq == session.last + 1 && before > session.total) {
         return;
     }
-    let unknown_start = session.last == 0 && session.freed == 0 && session.settled.is_empty();
-    if unknown_start && seq > 1 && session.dropped.is_empty() {
-        // Freed before, and meta is gone: the bridge knows what it lacks.
-        session.freed = seq - 1;
-        session.freed_total = before;
-        session.last = seq - 1;
-        session.total = before;
-    }
-    if seq > session.last + 1 || before > session.total {
-        let at = (session.newest.wall, header.stamp.wall);
-        let samples = before - session.total;
+    if seq > session.last + 1 {
+        let times = (session.newest.wall, header.stamp.wall);
         let reason = if whole {
             Reason::WalLost
         } else {
             Reason::WalCorrupt
         };
-        ledger.enter_hole(id, seq - 1, samples, at, reason);
+        ledger.enter_hole(id, (seq - 1, before), times, reason);
     }
-    if let (Some(session), Ok(offset)) = (ledger.session_mut(id), u32::try_from(offset)) {
-        session.enter(header, offset);
+    if let Some(session) = ledger.session_mut(id) {
+        session.enter(header);
     }
 }
 
-/// Records that meta knew to be durable and that no segment has.
-fn lost_end(ledger: &mut Ledger, id: SessionId, durable: Option<&SessionMeta>) {
-    let (Some(meta), Some(session)) = (durable, ledger.session(id)) else {
+/// Records that meta knew to be durable, or to be dropped, and that no segment has.
+fn lost_end(ledger: &mut Ledger, id: SessionId, meta: &SessionMeta) {
+    let Some(session) = ledger.session(id) else {
         return;
     };
-    if meta.last > session.last && meta.total >= session.total {
-        let at = session.newest.wall;
-        let samples = meta.total - session.total;
-        ledger.enter_hole(id, meta.last, samples, (at, at), Reason::WalLost);
+    let at = session.newest.wall;
+    let dropped = ledger.gaps().of(id).map(Gap::after).max();
+    let end = dropped.unwrap_or_default().max((meta.last, meta.total));
+    if end.0 > session.last && end.1 >= session.total {
+        ledger.enter_hole(id, end, (at, at), Reason::WalLost);
     }
 }

@@ -1,6 +1,7 @@
 //! What the log knows of one session: its segments' index, what is settled and what is given up.
 //!
-//! Of every record above `freed`, exactly one is true: pending, settled, or dropped. `pending_*` count the first kind.
+//! Every record above `freed` is pending, settled or dropped; a dropped one may be settled, too: told, or stored all the
+//! same. `pending_*` count the first kind.
 
 use std::collections::VecDeque;
 
@@ -8,28 +9,7 @@ use wire::{BootId, Seq, SeqSet, SessionId, Timestamp};
 
 use crate::input::Moment;
 use crate::wal::format::RecordHeader;
-
-/// Where a record is in its segment, and how many samples it has. Offset 0: it is not there; then the first of a hole's
-/// entries has the samples of the whole hole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RecordRef {
-    pub(crate) offset: u32,
-    pub(crate) samples: u32,
-}
-
-/// Index of one segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Segment {
-    pub(crate) number: u64,
-    pub(crate) bytes: u64,
-    /// Seq of the first entry of `records`.
-    pub(crate) first: Seq,
-    pub(crate) records: Vec<RecordRef>,
-    /// The session's running total after the last entry.
-    pub(crate) total: u64,
-    /// Wall times of the first and the newest record, as they were logged.
-    pub(crate) times: Option<(Timestamp, Timestamp)>,
-}
+use crate::wal::segment::{Mark, Segment};
 
 /// How a boot's wall clock relates to its monotonic one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,20 +51,6 @@ pub(crate) struct Session {
     pub(crate) trusted: Option<Timestamp>,
     /// Some record was logged under a clock that was not trusted.
     pub(crate) doubtful: bool,
-}
-
-impl Segment {
-    /// Seq of the last entry; one below `first` if there is none.
-    pub(crate) fn last(&self) -> u64 {
-        (self.first.get() + self.records.len() as u64).saturating_sub(1)
-    }
-
-    fn entries(&self, first: u64, last: u64) -> &[RecordRef] {
-        let from = first.saturating_sub(self.first.get());
-        let to = (last + 1).saturating_sub(self.first.get());
-        let clip = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(self.records.len());
-        &self.records[clip(from).min(clip(to))..clip(to)]
-    }
 }
 
 impl Session {
@@ -140,65 +106,64 @@ impl Session {
     }
 
     fn samples_between(&self, first: u64, last: u64) -> u64 {
-        let overlapping = self.overlapping(first, last);
-        overlapping.map(|s| sum(s.entries(first, last))).sum()
+        let (_, before) = self.at_or_below(first.saturating_sub(1));
+        self.at_or_above(last).1.saturating_sub(before)
     }
 
-    fn overlapping(&self, first: u64, last: u64) -> impl Iterator<Item = &Segment> {
-        let from = self.segments.partition_point(|s| s.last() < first);
-        self.segments
-            .range(from..)
-            .take_while(move |s| s.first.get() <= last)
+    /// The nearest seq, at or below one, after which the running total is known.
+    pub(crate) fn at_or_below(&self, seq: u64) -> Mark {
+        if seq >= self.last {
+            return (self.last, self.total);
+        }
+        let after = self.segments.partition_point(|s| s.first.get() - 1 <= seq);
+        let segment = after.checked_sub(1).and_then(|at| self.segments.get(at));
+        let freed = (self.freed, self.freed_total);
+        let least = if self.freed <= seq { freed } else { (0, 0) };
+        segment.map_or(least, |s| s.at_or_below(seq).max(least))
     }
 
-    /// The running total before a record of the index.
-    pub(crate) fn total_before(&self, seq: Seq) -> u64 {
-        let segment = self.segment_of(seq);
-        segment.map_or(self.freed_total, |s| {
-            s.total.saturating_sub(sum(s.entries(seq.get(), s.last())))
-        })
+    /// The nearest seq, at or above one, after which the running total is known.
+    pub(crate) fn at_or_above(&self, seq: u64) -> Mark {
+        if seq <= self.freed {
+            return (self.freed, self.freed_total);
+        }
+        let at = self.segments.partition_point(|s| s.last().0 < seq);
+        let last = (self.last, self.total);
+        self.segments.get(at).map_or(last, |s| s.at_or_above(seq))
     }
 
-    /// The segment that has a record.
+    /// The segment that accounts for a record.
     pub(crate) fn segment_of(&self, seq: Seq) -> Option<&Segment> {
-        self.overlapping(seq.get(), seq.get()).next()
+        let at = self.segments.partition_point(|s| s.last().0 < seq.get());
+        self.segments.get(at).filter(|s| s.first <= seq)
     }
 
-    /// Samples of each record between two, both inclusive, as far as they are in the log.
+    /// Samples of each record between two, both inclusive; empty if they are not all in the log.
     pub(crate) fn each_between(&self, first: u64, last: u64) -> Vec<u32> {
-        let overlapping = self.overlapping(first, last);
-        overlapping
-            .flat_map(|s| s.entries(first, last).iter().map(|r| r.samples))
-            .collect()
+        let mut before = self.at_or_below(first.saturating_sub(1)).1;
+        let each = (first..=last).map(|seq| {
+            let (found, total) = self.at_or_below(seq);
+            let samples = total.checked_sub(before).filter(|_| found == seq)?;
+            before = total;
+            u32::try_from(samples).ok()
+        });
+        each.collect::<Option<_>>().unwrap_or_default()
     }
 
     /// Enters a record that was appended, or found at the start; the seqs that it skips must have been entered as a hole.
-    pub(crate) fn enter(&mut self, header: &RecordHeader, offset: u32) {
+    pub(crate) fn enter(&mut self, header: &RecordHeader) {
         self.last = header.seq.get();
         self.total = header.total;
         self.newest = header.stamp;
         self.doubtful |= !header.trusted;
+        let time = header.stamp.wall;
         if header.trusted {
-            self.trusted = Some(
-                self.trusted
-                    .map_or(header.stamp.wall, |t| t.max(header.stamp.wall)),
-            );
+            self.trusted = Some(self.trusted.map_or(time, |t| t.max(time)));
         }
         if let Some(segment) = self.segments.back_mut() {
-            if segment.records.is_empty() {
-                segment.first = header.seq;
-            }
-            segment.records.push(RecordRef {
-                offset,
-                samples: header.samples,
-            });
-            segment.total = header.total;
-            let time = header.stamp.wall;
-            segment.times = Some(
-                segment
-                    .times
-                    .map_or((time, time), |(from, to)| (from, to.max(time))),
-            );
+            segment.push(header.seq.get(), header.total);
+            let times = segment.times;
+            segment.times = Some(times.map_or((time, time), |(from, to)| (from, to.max(time))));
         }
         if !self.settled.contains(header.seq) && !self.dropped.contains(header.seq) {
             self.pending_records += 1;
@@ -206,25 +171,28 @@ impl Session {
         }
     }
 
-    /// Enters records that are not in the log; says which were not known to be dropped or settled before.
-    pub(crate) fn enter_hole(&mut self, last: u64, samples: u64) -> SeqSet {
-        let first = self.last + 1;
-        let unknown = self.open_between(first, last);
-        self.dropped.insert_range(Seq::new(first), Seq::new(last));
-        self.last = last;
-        self.total += samples;
-        if let Some(segment) = self.segments.back_mut() {
-            if segment.records.is_empty() {
-                segment.first = Seq::new(first);
-            }
-            segment.total = self.total;
-            let mut samples = u32::try_from(samples).unwrap_or(u32::MAX);
-            for _ in first..=last {
-                segment.records.push(RecordRef { offset: 0, samples });
-                samples = 0;
-            }
+    /// Enters records that are not in the log, up to one after which the running total is known.
+    pub(crate) fn enter_hole(&mut self, last: u64, total: u64) {
+        self.dropped.insert_range(Seq::new(self.last + 1), Seq::new(last));
+        if self.segments.is_empty() {
+            return self.start_after(last, total);
         }
-        unknown
+        self.last = last;
+        self.total = total;
+        if let Some(segment) = self.segments.back_mut() {
+            segment.push_hole(last, total);
+        }
+    }
+
+    /// Nothing up to a seq is in the log, and no record was entered yet.
+    pub(crate) fn start_after(&mut self, last: u64, total: u64) {
+        self.freed = last;
+        self.freed_total = total;
+        self.last = last;
+        self.total = total;
+        if let Some(segment) = self.segments.back_mut() {
+            segment.start_after(last, total);
+        }
     }
 
     /// Takes records as settled; returns their samples, those counted that were pending.
@@ -248,6 +216,8 @@ impl Session {
         }
         self.settled.remove_all(&lost);
         lost.remove_range(Seq::new(0), Seq::new(self.freed));
+        // Published from memory, and lost with it.
+        lost.remove_range(Seq::new(self.last + 1), Seq::new(u64::MAX));
         lost.remove_all(&self.dropped);
         let samples = self.samples_of(&lost);
         self.pending_records += lost.len();
@@ -281,7 +251,7 @@ impl Session {
     pub(crate) fn oldest_is_done(&self) -> bool {
         let oldest = self.segments.front();
         oldest.is_some_and(|s| {
-            self.open_between(s.first.get().max(self.freed + 1), s.last())
+            self.open_between(s.first.get().max(self.freed + 1), s.last().0)
                 .is_empty()
         })
     }
@@ -289,14 +259,11 @@ impl Session {
     /// Takes the oldest segment out of the index.
     pub(crate) fn free_oldest(&mut self) -> Option<Segment> {
         let segment = self.segments.pop_front()?;
-        if segment.last() > self.freed {
-            self.freed_total = segment.total;
-            self.freed = segment.last();
+        let (last, total) = segment.last();
+        if last > self.freed {
+            self.freed = last;
+            self.freed_total = total;
         }
         Some(segment)
     }
-}
-
-fn sum(entries: &[RecordRef]) -> u64 {
-    entries.iter().map(|r| u64::from(r.samples)).sum()
 }

@@ -1,5 +1,6 @@
 //! The log against damage: what is read is what was written, and nothing is unaccounted for.
 
+mod crafted;
 mod power;
 
 use std::fs;
@@ -240,6 +241,42 @@ fn a_gap_leaves_out_what_turns_out_to_be_stored() {
 }
 
 #[test]
+fn too_many_gaps_are_merged_with_what_is_between_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = SessionId::new(1);
+    let mut wal = open(dir.path(), 1, 64 << 20);
+    fill(&mut wal, 3000, 5);
+    let mut last = 0;
+    // Neighbours that are near each other, and others that are not.
+    let odd: SeqSet = (1..1400)
+        .map(|n| (n / 7) * 13 + n % 7 * 2 + 1)
+        .map(Seq::new)
+        .collect();
+    wal.ledger.give_up(id, &odd, Reason::WalAge);
+    let mark = wal.ledger.gaps().mark();
+    wal.ledger.replace(id, &SeqSet::new(), mark);
+    let some: SeqSet = (2700..3000).step_by(2).map(Seq::new).collect();
+    wal.ledger.give_up(id, &some, Reason::WalBytes);
+    let count = wal.ledger.gaps().iter().count();
+    assert!((900..=1024).contains(&count), "{count}");
+    for gap in wal.ledger.gaps().iter() {
+        assert_eq!(gap.samples, (gap.last.get() - gap.first.get() + 1) * 5);
+        assert_eq!(gap.total_before, (gap.first.get() - 1) * 5);
+    }
+    let mut gaps: Vec<_> = wal.ledger.gaps().iter().map(|g| (g.first, g.last)).collect();
+    gaps.sort_unstable();
+    for (first, end) in gaps {
+        assert!(first.get() > last);
+        last = end.get();
+    }
+    check(&mut wal, id, 5);
+    assert_eq!(
+        wal.ledger.dropped().values().sum::<u64>() + wal.ledger.pending().1,
+        15_000
+    );
+}
+
+#[test]
 fn scrapes_of_many_series_are_split_and_keep_their_values() {
     let dir = tempfile::tempdir().unwrap();
     let mut wal = open(dir.path(), 1, 16 << 20);
@@ -345,4 +382,13 @@ fn check_freed(wal: &mut Wal, id: SessionId, series: u32) {
     let above = wal.ledger.gaps().of(id).filter(|gap| gap.first.get() > freed);
     let gaps: u64 = above.map(|gap| gap.samples).sum();
     assert_eq!(session.pending_samples + gaps + freed_total, session.total);
+}
+
+/// What is pending is counted as such.
+fn check_sums(wal: &Wal) {
+    for session in wal.ledger.sessions() {
+        let pending = session.pending();
+        assert_eq!(session.pending_records, pending.len());
+        assert_eq!(session.pending_samples, session.samples_of(&pending));
+    }
 }

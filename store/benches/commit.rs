@@ -1,4 +1,4 @@
-//! Measures the store: `cargo bench -p store --bench commit [-- FOLDER [DEVICES [SCRAPES]]]`, a folder of recorded pages
+//! Measures the store: `cargo bench -p store --bench commit [-- FOLDER [DEVICES [SCRAPES [K]]]]`, a folder of recorded pages
 //! (`<unix ms>.gz`; without one the four committed pages, too few for figures).
 //!
 //! Each device replays the pages, keyed, a new key every 60 scrapes, k scrapes a batch, commits of 256 KB or more. CPU is
@@ -87,7 +87,7 @@ fn batch(
             clock_error_ms: 0,
         },
         groups: vec![Group {
-            series: ids.to_vec(),
+            series: ids.into(),
             rows: rows.collect(),
             values: (0..ids.len())
                 .flat_map(|s| columns.iter().map(move |c| c[s]))
@@ -280,7 +280,10 @@ fn main() {
     let scrapes = args.next().and_then(|n| n.parse().ok()).unwrap_or(240);
     let pages = page::read_folder(&folder);
     println!("{} pages, {devices} devices", pages.len());
+    let only: Option<usize> = args.next().and_then(|n| n.parse().ok());
     for k in [1, 4] {
-        run(&pages, devices, k, scrapes);
+        if only.is_none_or(|only| only == k) {
+            run(&pages, devices, k, scrapes);
+        }
     }
 }

@@ -41,7 +41,7 @@ impl Fleet<'_> {
             mono_ms: (page.time.ms() - 1_795_000_000_000) as u64,
         };
         let group = Group {
-            series: self.ids[..self.taken.len()].to_vec(),
+            series: self.ids[..self.taken.len()].into(),
             rows: pages.iter().enumerate().map(row).collect(),
             values: self
                 .taken

@@ -30,7 +30,7 @@ fn batch(pages: &[Page]) -> Batch {
     let group = Group {
         values: values.collect(),
         rows: pages.iter().enumerate().map(row).collect(),
-        series,
+        series: series.into(),
         ..Group::default()
     };
     let header = Header {

@@ -72,7 +72,7 @@ fn fill(store: &Store, name: &str, first: u64, rows: u64) {
             clock_error_ms: 0,
         },
         groups: vec![Group {
-            series: vec![SeriesId::new(0), SeriesId::new(1)],
+            series: [SeriesId::new(0), SeriesId::new(1)].into(),
             rows: (first..first + rows).map(row).collect(),
             values: vec![1.5; 2 * rows as usize],
             ..Group::default()

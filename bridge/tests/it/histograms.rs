@@ -37,7 +37,7 @@ async fn with_histograms() -> Api {
         histogram: Some(histogram),
     };
     let group = Group {
-        series: vec![SeriesId::new(0)],
+        series: [SeriesId::new(0)].into(),
         rows: vec![row(3, START_MS - 60_000), row(4, START_MS)],
         values: vec![0.0, 0.0],
         present: Some(Presence::none(2)),

@@ -52,7 +52,7 @@ pub(crate) fn batch(dictionary: &Dictionary) -> Batch {
         mono_ms: seq,
     };
     let group = Group {
-        series: vec![SeriesId::new(0), SeriesId::new(1)],
+        series: [SeriesId::new(0), SeriesId::new(1)].into(),
         rows: vec![row(1, START_MS - 1000), row(2, START_MS)],
         values: vec![f64::NAN, 0.25, 1.0, 1.0],
         ..Group::default()

@@ -3,6 +3,8 @@
 //! Rows that match a group of the key take exactly the key's series, so that they are written as differences from it;
 //! what they have beyond goes to a group of its own. Other rows share the union of their series.
 
+use std::sync::Arc;
+
 use wire::batch::{Group, GroupKey, Key, Presence, Row};
 use wire::dict::SeriesId;
 
@@ -15,7 +17,7 @@ pub(crate) struct ReadyRow {
 }
 
 struct Cluster {
-    series: Vec<SeriesId>,
+    series: Arc<[SeriesId]>,
     fixed: bool,
     rows: Vec<usize>,
 }
@@ -27,14 +29,14 @@ pub(crate) fn groups(rows: &[ReadyRow], key: Option<&Key>) -> Vec<Group> {
         let series = &row.group.series;
         if let Some(cluster) = clusters.iter_mut().find(|c| alike(&c.series, series)) {
             if !cluster.fixed && cluster.series != *series {
-                cluster.series = union(&cluster.series, series);
+                cluster.series = union(&cluster.series, series).into();
             }
             cluster.rows.push(at);
             continue;
         }
         let place = key.and_then(|key| place(key, series));
         clusters.push(Cluster {
-            series: place.map_or_else(|| series.clone(), |group| group.series().to_vec()),
+            series: place.map_or(series, GroupKey::series).clone(),
             fixed: place.is_some(),
             rows: vec![at],
         });
@@ -129,7 +131,7 @@ fn beyond(cluster: &Cluster, rows: &[ReadyRow]) -> Option<Group> {
         series = union(&series, &row.group.series);
     }
     let cluster = Cluster {
-        series,
+        series: series.into(),
         fixed: false,
         rows: (0..rest.len()).collect(),
     };
@@ -139,11 +141,11 @@ fn beyond(cluster: &Cluster, rows: &[ReadyRow]) -> Option<Group> {
 fn rest(row: &ReadyRow, without: &[SeriesId]) -> ReadyRow {
     let cells = row.group.series.iter().zip(&row.group.values);
     let cells = cells.filter(|(id, _)| without.binary_search(id).is_err());
-    let (series, values) = cells.map(|(id, value)| (*id, *value)).unzip();
+    let (series, values): (Vec<SeriesId>, _) = cells.map(|(id, value)| (*id, *value)).unzip();
     ReadyRow {
         row: row.row,
         group: Group {
-            series,
+            series: series.into(),
             rows: vec![row.row],
             values,
             ..Group::default()

@@ -161,7 +161,7 @@ impl Writer {
     pub(crate) fn payload(&mut self, part: &Part) -> Option<Vec<u8>> {
         let seq = part.group.rows.first().map_or(Seq::new(0), |row| row.seq);
         let reference = self.references.get(&(part.target, part.place));
-        let reference = reference.filter(|(_, key)| key.series() == part.group.series);
+        let reference = reference.filter(|(_, key)| *key.series() == part.group.series);
         let mut payload = Vec::new();
         put_varint(&mut payload, reference.map_or(0, |(at, _)| seq.get() - at.get()));
         let encoded = self
@@ -190,7 +190,7 @@ impl Part {
         } = self.group;
         let middle = series.len() / 2;
         let half = |series: &[SeriesId], values: &[f64], metadata| Group {
-            series: series.to_vec(),
+            series: series.into(),
             rows: rows.clone(),
             values: values.to_vec(),
             metadata,

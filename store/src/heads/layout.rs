@@ -39,73 +39,49 @@ impl Part {
     }
 }
 
-/// A list of series as runs: the first and how many follow one another.
-#[derive(Debug, PartialEq, Eq)]
-struct Runs(Box<[(u32, u32)]>);
-
-impl Runs {
-    fn of(series: &[SeriesId]) -> Self {
-        let mut runs: Vec<(u32, u32)> = Vec::new();
-        for id in series {
-            match runs.last_mut() {
-                Some((first, count)) if first.checked_add(*count) == Some(id.get()) => *count += 1,
-                _ => runs.push((id.get(), 1)),
-            }
-        }
-        Runs(runs.into())
-    }
-
-    fn are(&self, series: &[SeriesId]) -> bool {
-        let mut rest = series;
-        for (first, count) in &self.0 {
-            let Some((run, after)) = rest.split_at_checked(*count as usize) else {
-                return false;
-            };
-            if !run.iter().zip(*first..).all(|(id, n)| id.get() == n) {
-                return false;
-            }
-            rest = after;
-        }
-        rest.is_empty()
-    }
-}
-
 /// All parts of a batch's group.
 #[derive(Debug)]
 pub(crate) struct GroupLayout {
     dict: DictHash,
     /// The ring that placed them.
     ring: u32,
-    series: Runs,
     parts: Vec<Part>,
 }
 
 impl GroupLayout {
-    pub(crate) fn new(dict: DictHash, ring: u32, series: &[SeriesId], parts: Vec<Part>) -> Self {
-        GroupLayout {
-            dict,
-            ring,
-            series: Runs::of(series),
-            parts,
-        }
+    pub(crate) fn new(dict: DictHash, ring: u32, parts: Vec<Part>) -> Self {
+        GroupLayout { dict, ring, parts }
     }
 
     pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
     }
+}
 
-    fn is_of(&self, dict: DictHash, ring: u32, series: &[SeriesId]) -> bool {
-        self.dict == dict && self.ring == ring && self.series.are(series)
+/// A layout in use.
+#[derive(Debug)]
+struct Known {
+    layout: Arc<GroupLayout>,
+    /// As the last batch had it: most often that of the device's key, which the next one has too.
+    series: Arc<[SeriesId]>,
+    /// Time of its last use, ms.
+    used: i64,
+}
+
+impl Known {
+    fn is_of(&self, dict: DictHash, ring: u32, series: &Arc<[SeriesId]>) -> bool {
+        let same = || Arc::ptr_eq(&self.series, series) || self.series == *series;
+        self.layout.dict == dict && self.layout.ring == ring && same()
     }
 }
 
-/// A device's layouts, the last used first, each with the time of its last use (ms).
+/// A device's layouts, the last used first.
 #[derive(Debug, Default)]
-pub(crate) struct Layouts(VecDeque<(Arc<GroupLayout>, i64)>);
+pub(crate) struct Layouts(VecDeque<Known>);
 
 impl Layouts {
-    pub(crate) fn has(&self, dict: DictHash, ring: u32, series: &[SeriesId]) -> bool {
-        self.0.iter().any(|(layout, _)| layout.is_of(dict, ring, series))
+    pub(crate) fn has(&self, dict: DictHash, ring: u32, series: &Arc<[SeriesId]>) -> bool {
+        self.0.iter().any(|known| known.is_of(dict, ring, series))
     }
 
     /// Finds a layout and marks it as used.
@@ -113,25 +89,34 @@ impl Layouts {
         &mut self,
         dict: DictHash,
         ring: u32,
-        series: &[SeriesId],
+        series: &Arc<[SeriesId]>,
         now_ms: i64,
     ) -> Option<Arc<GroupLayout>> {
-        let at = self
-            .0
-            .iter()
-            .position(|(layout, _)| layout.is_of(dict, ring, series))?;
+        let at = self.0.iter().position(|known| known.is_of(dict, ring, series))?;
         if at > 0 {
-            let layout = self.0.remove(at)?;
-            self.0.push_front(layout);
+            let known = self.0.remove(at)?;
+            self.0.push_front(known);
         }
-        let (layout, used) = self.0.front_mut()?;
-        *used = now_ms.max(*used);
-        Some(layout.clone())
+        let known = self.0.front_mut()?;
+        known.used = now_ms.max(known.used);
+        if !Arc::ptr_eq(&known.series, series) {
+            known.series = series.clone();
+        }
+        Some(known.layout.clone())
     }
 
-    pub(crate) fn insert(&mut self, layout: GroupLayout, now_ms: i64) -> Arc<GroupLayout> {
+    pub(crate) fn insert(
+        &mut self,
+        layout: GroupLayout,
+        series: Arc<[SeriesId]>,
+        now_ms: i64,
+    ) -> Arc<GroupLayout> {
         let layout = Arc::new(layout);
-        self.0.push_front((layout.clone(), now_ms));
+        self.0.push_front(Known {
+            layout: layout.clone(),
+            series,
+            used: now_ms,
+        });
         layout
     }
 
@@ -142,12 +127,12 @@ impl Layouts {
 
     /// Lets those go that were not used since a time; true if none is left.
     pub(crate) fn sweep(&mut self, since_ms: i64) -> bool {
-        self.0.retain(|(_, used)| *used >= since_ms);
+        self.0.retain(|known| known.used >= since_ms);
         self.0.shrink_to_fit();
         self.0.is_empty()
     }
 
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.0.iter().flat_map(|(layout, _)| layout.parts())
+        self.0.iter().flat_map(|known| known.layout.parts())
     }
 }

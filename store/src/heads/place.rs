@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wire::batch::Group as Rows;
-use wire::dict::{DictHash, Dictionary};
+use wire::dict::{DictHash, Dictionary, SeriesId};
 use wire::labels::{DEVICE_ID, ring_hash};
 use wire::{DeviceName, Labels, Tenant};
 
@@ -64,7 +64,7 @@ impl Heads {
         {
             return Some(layout);
         }
-        let sets = stored(group, dict?, device)?;
+        let sets = stored(&group.series, dict?, device)?;
         // A generation that the journal lost routes as the rings of now; queries find series anywhere.
         let routing = self.rings.of(ring).unwrap_or_else(|| self.rings.current());
         let route = routing.of(device.tenant());
@@ -77,8 +77,8 @@ impl Heads {
             Some(layouts) => layouts,
             None => writer.layouts.entry(device.clone()).or_default(),
         };
-        let layout = GroupLayout::new(hash, ring, &group.series, parts);
-        Some(layouts.insert(layout, now_ms))
+        let layout = GroupLayout::new(hash, ring, parts);
+        Some(layouts.insert(layout, group.series.clone(), now_ms))
     }
 
     /// Registers series with their partitions and finds or makes the groups that hold their rows.
@@ -122,9 +122,9 @@ impl Heads {
         self.place(tenant, None, sets)
     }
 
-    /// How many series a batch's group would add to those of its device that the heads hold.
-    pub(crate) fn new_series(&self, device: &DeviceName, group: &Rows, dict: &Dictionary) -> usize {
-        let Some(sets) = stored(group, dict, device) else {
+    /// How many of some series of a dictionary are not among those of their device that the heads hold.
+    pub(crate) fn new_series(&self, device: &DeviceName, series: &[SeriesId], dict: &Dictionary) -> usize {
+        let Some(sets) = stored(series, dict, device) else {
             return 0;
         };
         let tenant = device.tenant();
@@ -150,9 +150,9 @@ fn placed<'a>(
     })
 }
 
-fn stored<'a>(group: &Rows, dict: &'a Dictionary, device: &'a DeviceName) -> Option<Vec<Stored<'a>>> {
+fn stored<'a>(series: &[SeriesId], dict: &'a Dictionary, device: &'a DeviceName) -> Option<Vec<Stored<'a>>> {
     let id = device.device().as_str();
-    let sets = group.series.iter().map(|series| dict.get(*series));
+    let sets = series.iter().map(|series| dict.get(*series));
     sets.map(|set| set.map(|set| Stored::of_device(set, id)))
         .collect()
 }

@@ -12,8 +12,9 @@ mod symbols;
 mod tests;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
+use foldhash::quality::RandomState;
 use roaring::RoaringBitmap;
 use wire::Labels;
 use wire::labels::METRIC_NAME;

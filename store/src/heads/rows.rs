@@ -105,10 +105,17 @@ impl OpenRows {
     /// Freezes all rows, in order of time. `modes` has the mode of each series, as a hint.
     pub(crate) fn freeze(&self, modes: &mut [u8], freezer: &mut Freezer) -> Piece {
         let rows = self.stamps.len();
+        let series = modes.len();
+        if self.is_whole() && self.stamps.is_sorted() {
+            return freezer.freeze(&self.stamps, modes, |position, column| {
+                let rows = self.values.chunks_exact(series.max(1));
+                column.extend(rows.map(|row| row[position]));
+                None
+            });
+        }
         let mut by_time: Vec<usize> = (0..rows).collect();
         by_time.sort_by_key(|row| self.stamps[*row]);
         let stamps: Vec<(i64, u64)> = by_time.iter().map(|row| self.stamps[*row]).collect();
-        let series = modes.len();
         freezer.freeze(&stamps, modes, |position, column| {
             match self.present.get(position) {
                 Some(mask) if mask.count_ones() < rows as u32 => {

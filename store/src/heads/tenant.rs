@@ -1,11 +1,12 @@
 //! A tenant's head in one partition: its series, the groups that hold their rows, and what is counted of each window.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use prost::Message;
 use wire::Labels;
-use xxhash_rust::xxh3::Xxh3;
 
 use super::delivery::{Arrival, Delivery, Done, Job};
 use super::group::{Group, Values};
@@ -30,6 +31,7 @@ pub(crate) struct TenantHead {
     pub(super) groups: Vec<Option<Group>>,
     pub(super) free: Vec<u32>,
     by_list: HashMap<u64, Vec<u32>>,
+    keyed: RandomState,
     pub(super) counts: HashMap<Option<DeviceRef>, Counts>,
     /// Places of series that are in more than one group, but the first, which the registry has.
     pub(super) more: HashMap<u32, Vec<Place>>,
@@ -53,6 +55,7 @@ impl Default for TenantHead {
             groups: Vec::new(),
             free: Vec::new(),
             by_list: HashMap::new(),
+            keyed: RandomState::default(),
             counts: HashMap::new(),
             more: HashMap::new(),
             windows: BTreeMap::new(),
@@ -143,7 +146,7 @@ impl TenantHead {
         mut emit: impl FnMut(u32, Vec<u32>),
     ) {
         // The same labels twice in one list: the later ones stand alone, so that a row has one value per series.
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity_and_hasher(list.len(), RandomState::default());
         let mut alone: Vec<(u32, u32)> = Vec::new();
         list.retain(|entry| {
             let first = seen.insert(entry.1);
@@ -167,10 +170,14 @@ impl TenantHead {
     }
 
     fn find_group(&self, owner: Option<DeviceRef>, series: &[u32]) -> Option<u32> {
-        self.by_list.get(&hash_of(series))?.iter().copied().find(|group| {
-            self.group(*group)
-                .is_some_and(|group| group.owner() == owner && **group.series() == *series)
-        })
+        self.by_list
+            .get(&self.keyed.hash_one(series))?
+            .iter()
+            .copied()
+            .find(|group| {
+                self.group(*group)
+                    .is_some_and(|group| group.owner() == owner && **group.series() == *series)
+            })
     }
 
     fn group_of(&mut self, owner: Option<DeviceRef>, series: Vec<u32>) -> u32 {
@@ -181,7 +188,8 @@ impl TenantHead {
         if number as usize == self.groups.len() {
             self.groups.push(None);
         }
-        self.by_list.entry(hash_of(&series)).or_default().push(number);
+        let hash = self.keyed.hash_one(series.as_slice());
+        self.by_list.entry(hash).or_default().push(number);
         let mut group = Group::new(owner, series);
         let mut first_here = 0;
         for (position, series) in group.series().clone().iter().enumerate() {
@@ -212,7 +220,7 @@ impl TenantHead {
 
     /// Takes a group out of those that are found by their series.
     pub(super) fn unlist(&mut self, number: u32, series: &[u32]) {
-        let hash = hash_of(series);
+        let hash = self.keyed.hash_one(series);
         if let Some(groups) = self.by_list.get_mut(&hash) {
             groups.retain(|group| *group != number);
             if groups.is_empty() {
@@ -488,12 +496,4 @@ impl TenantHead {
 
 fn series_of(list: &[(u32, u32)]) -> Vec<u32> {
     list.iter().map(|(_, series)| *series).collect()
-}
-
-fn hash_of(series: &[u32]) -> u64 {
-    let mut hash = Xxh3::new();
-    for number in series {
-        hash.update(&number.to_le_bytes());
-    }
-    hash.digest()
 }

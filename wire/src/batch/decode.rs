@@ -1,5 +1,7 @@
 //! Reads groups.
 
+use std::sync::Arc;
+
 use crate::batch::decimal::{self, RAW};
 use crate::batch::group::Group;
 use crate::batch::key::GroupKey;
@@ -103,7 +105,7 @@ fn read_series(
     reference: Option<&GroupKey>,
     rows: usize,
     budget: &mut Budget,
-) -> Result<Vec<SeriesId>, BatchError> {
+) -> Result<Arc<[SeriesId]>, BatchError> {
     if let Some(reference) = reference {
         budget.take_cells(reference.series.len(), rows)?;
         let known = reference

@@ -1,5 +1,7 @@
 //! A group: rows that share a list of series.
 
+use std::sync::Arc;
+
 use crate::batch::presence::Presence;
 use crate::dict::SeriesId;
 use crate::message::{ExemplarCell, HistogramCell, Metadata};
@@ -23,8 +25,8 @@ pub struct Row {
 /// `series`) in row `r` is at `s * rows.len() + r`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Group {
-    /// The series, in rising order.
-    pub series: Vec<SeriesId>,
+    /// The series, in rising order; those of a keyed batch are the key's.
+    pub series: Arc<[SeriesId]>,
     /// The rows, in any order; at least one.
     pub rows: Vec<Row>,
     /// The float values; what stands in an absent cell means nothing (0 after decoding).

@@ -10,6 +10,7 @@
 //! length) and its bits XORed with those before.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::batch::{BatchError, decimal, runs, xor};
 use crate::dict::{DictHash, SeriesId};
@@ -147,7 +148,7 @@ fn fixed(reader: &mut Reader<'_>) -> Result<u64, BatchError> {
 /// What the rows of one list of series are differences from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupKey {
-    pub(crate) series: Vec<SeriesId>,
+    pub(crate) series: Arc<[SeriesId]>,
     /// Bits of each series' first value; those of 0.0 if it had none.
     pub(crate) bits: Vec<u64>,
     /// The mode each was written in; 0 if there was no value.
@@ -160,7 +161,7 @@ pub struct GroupKey {
 
 impl GroupKey {
     /// The series that it has values of.
-    pub fn series(&self) -> &[SeriesId] {
+    pub fn series(&self) -> &Arc<[SeriesId]> {
         &self.series
     }
 

@@ -331,7 +331,7 @@ fn check(payload: &[u8], key: Option<&Key>) {
                 .batch
                 .groups
                 .iter()
-                .flat_map(|g| &g.series)
+                .flat_map(|g| g.series.iter())
                 .all(|id| id.index() < 300)
         );
         let again = encode(&decoded.batch, Encoding::SelfContained);

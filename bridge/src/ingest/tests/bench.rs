@@ -283,7 +283,7 @@ impl Rig {
             .collect();
         let values = (0..rows.len() * 2).map(|n| n as f64).collect();
         let group = Group {
-            series: vec![SeriesId::new(0), SeriesId::new(1)],
+            series: [SeriesId::new(0), SeriesId::new(1)].into(),
             rows,
             values,
             ..Group::default()
@@ -340,7 +340,7 @@ impl Rig {
         let mut longer = self.rows(2..=2);
         longer.header.total = 5;
         let alone = Group {
-            series: vec![SeriesId::new(2)],
+            series: [SeriesId::new(2)].into(),
             rows: longer.groups[0].rows.clone(),
             values: vec![7.0],
             ..Group::default()

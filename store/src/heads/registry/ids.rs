@@ -5,11 +5,15 @@ use roaring::RoaringBitmap;
 /// The longest list.
 const FEW: usize = 256;
 
+/// The latest of many are put into the bitmap so many at a time, as each would be a search in it.
+const LATEST: usize = 64;
+
 /// A set of series.
 #[derive(Debug)]
 pub(super) enum Ids {
     Few(Vec<u32>),
-    Many(RoaringBitmap),
+    /// And the latest, in no order.
+    Many(RoaringBitmap, Vec<u32>),
 }
 
 impl Default for Ids {
@@ -21,17 +25,18 @@ impl Default for Ids {
 impl Ids {
     pub(super) fn insert(&mut self, series: u32) {
         match self {
-            Ids::Many(ids) => {
-                ids.insert(series);
+            Ids::Many(ids, latest) => {
+                latest.push(series);
+                if latest.len() >= LATEST {
+                    settle(ids, latest);
+                }
             }
             Ids::Few(ids) => {
                 let Err(at) = ids.binary_search(&series) else {
                     return;
                 };
                 if ids.len() == FEW {
-                    let mut many: RoaringBitmap = ids.iter().copied().collect();
-                    many.insert(series);
-                    *self = Ids::Many(many);
+                    *self = Ids::Many(ids.iter().copied().collect(), vec![series]);
                     return;
                 }
                 if ids.len() == ids.capacity() {
@@ -45,7 +50,8 @@ impl Ids {
 
     pub(super) fn remove(&mut self, series: u32) {
         match self {
-            Ids::Many(ids) => {
+            Ids::Many(ids, latest) => {
+                settle(ids, latest);
                 ids.remove(series);
             }
             Ids::Few(ids) => {
@@ -59,7 +65,7 @@ impl Ids {
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Ids::Few(ids) => ids.is_empty(),
-            Ids::Many(ids) => ids.is_empty(),
+            Ids::Many(ids, latest) => ids.is_empty() && latest.is_empty(),
         }
     }
 
@@ -67,22 +73,30 @@ impl Ids {
     pub(super) fn add_to(&self, set: &mut RoaringBitmap) {
         match self {
             Ids::Few(ids) => set.extend(ids),
-            Ids::Many(ids) => *set |= ids,
+            Ids::Many(ids, latest) => {
+                *set |= ids;
+                set.extend(latest);
+            }
         }
     }
 
     pub(super) fn to_set(&self) -> RoaringBitmap {
-        match self {
-            Ids::Few(ids) => ids.iter().copied().collect(),
-            Ids::Many(ids) => ids.clone(),
-        }
+        let mut set = RoaringBitmap::new();
+        self.add_to(&mut set);
+        set
     }
 
     /// Bytes of memory, roughly.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Ids::Few(ids) => 4 * ids.capacity(),
-            Ids::Many(ids) => ids.serialized_size(),
+            Ids::Many(ids, latest) => ids.serialized_size() + 4 * latest.capacity(),
         }
     }
+}
+
+/// Puts the latest into the bitmap.
+fn settle(ids: &mut RoaringBitmap, latest: &mut Vec<u32>) {
+    latest.sort_unstable();
+    ids.extend(latest.drain(..));
 }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::ids::Ids;
 
 /// Texts by number; a number whose text is no longer used is given out again.
@@ -11,7 +13,7 @@ struct Symbols {
     texts: Vec<Arc<str>>,
     /// How many pairs have it.
     uses: Vec<u32>,
-    numbers: HashMap<Arc<str>, u32>,
+    numbers: HashMap<Arc<str>, u32, RandomState>,
     free: Vec<u32>,
     bytes: usize,
 }
@@ -64,7 +66,7 @@ pub(super) struct Pairs {
     symbols: Symbols,
     pairs: Vec<Pair>,
     /// By name, then by value.
-    numbers: HashMap<u32, HashMap<u32, u32>>,
+    numbers: HashMap<u32, HashMap<u32, u32, RandomState>, RandomState>,
     free: Vec<u32>,
 }
 
@@ -121,7 +123,7 @@ impl Pairs {
         self.of_name(name)?.get(value).copied()
     }
 
-    fn of_name(&self, name: &str) -> Option<&HashMap<u32, u32>> {
+    fn of_name(&self, name: &str) -> Option<&HashMap<u32, u32, RandomState>> {
         self.numbers.get(self.symbols.numbers.get(name)?)
     }
 

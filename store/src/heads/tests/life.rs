@@ -111,9 +111,15 @@ fn devices_that_come_and_go_leave_nothing() {
         let batch = world.batch(0, &rows);
         let number = world.journal.len() as u64 + 1;
         let group = &batch.groups[0];
-        assert_eq!(world.heads.new_series(&name(device), group, &world.dict), SERIES);
+        assert_eq!(
+            world.heads.new_series(&name(device), &group.series, &world.dict),
+            SERIES
+        );
         world.apply(number, device, &batch, false);
-        assert_eq!(world.heads.new_series(&name(device), group, &world.dict), 0);
+        assert_eq!(
+            world.heads.new_series(&name(device), &group.series, &world.dict),
+            0
+        );
         assert!(world.heads.knows(&name(device), &batch, 1));
         assert_eq!(world.heads.active_of(&tenant(), device), SERIES);
         world.journal.push((number, device, batch));

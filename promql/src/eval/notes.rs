@@ -106,7 +106,7 @@ impl Notes {
 
     pub(crate) fn histogram_layouts(&mut self, error: LayoutError, metric: &str) {
         let mix = match error {
-            LayoutError::Mixed => "histograms with exponential and custom buckets schemas",
+            LayoutError::Mixed => "a mix of histograms with exponential and custom buckets schemas",
             LayoutError::Bounds => "histograms with incompatible custom buckets",
         };
         self.warn(&format!("vector contains {mix} for metric name {metric:?}"));

@@ -1,4 +1,4 @@
-//! Who answers: this engine, or a Prometheus.
+//! Who answers: this engine, a Prometheus, or both, which must agree in what they note and how they fail.
 
 use promql::{Options, ParseOptions, eval_instant, eval_range, parse_with};
 
@@ -11,6 +11,14 @@ use crate::storage::Storage;
 pub(crate) enum Engine {
     Ours(Storage),
     Peer(Peer),
+    Both(Both),
+}
+
+/// Two engines, and where they last differed.
+pub(crate) struct Both {
+    pub(crate) peer: Peer,
+    pub(crate) ours: Storage,
+    pub(crate) difference: Option<String>,
 }
 
 /// Upstream's harness runs with delayed name removal.
@@ -26,6 +34,10 @@ impl Engine {
         match self {
             Self::Ours(storage) => *storage = Storage::default(),
             Self::Peer(peer) => peer.clear(),
+            Self::Both(both) => {
+                both.peer.clear();
+                both.ours = Storage::default();
+            }
         }
     }
 
@@ -36,26 +48,63 @@ impl Engine {
                 Ok(())
             }
             Self::Peer(peer) => peer.load(step_ms, lines),
+            Self::Both(both) => {
+                both.ours.load(step_ms, lines);
+                both.peer.load(step_ms, lines)
+            }
         }
     }
 
     /// The answer to a query, or the error's text.
     pub(crate) fn evaluate(&mut self, query: &str, when: When) -> Result<Outcome, String> {
         match self {
-            Self::Peer(peer) => match when {
-                When::Instant { at } => peer.instant(query, at),
-                When::Range { start, end, step } => peer.range(query, start, end, step),
-            },
-            Self::Ours(storage) => {
-                let plan = parse_with(query, ParseOptions::ALL).map_err(|error| error.to_string())?;
-                let answer = match when {
-                    When::Instant { at } => eval_instant(&plan, at, storage, &options()),
-                    When::Range { start, end, step } => {
-                        eval_range(&plan, start, end, step, storage, &options())
-                    }
-                };
-                answer.map(Outcome::from).map_err(|error| error.to_string())
+            Self::Ours(storage) => ask_ours(storage, query, when),
+            Self::Peer(peer) => ask_peer(peer, query, when),
+            Self::Both(both) => {
+                let ours = ask_ours(&both.ours, query, when);
+                let difference = difference(&ours, &ask_peer(&mut both.peer, query, when));
+                let described = difference.map(|difference| format!("{query} {when:?}: {difference}"));
+                both.difference = both.difference.take().or(described);
+                ours
             }
         }
     }
+
+    /// Where two engines differed since the last call.
+    pub(crate) fn take_difference(&mut self) -> Option<String> {
+        match self {
+            Self::Both(both) => both.difference.take(),
+            Self::Ours(_) | Self::Peer(_) => None,
+        }
+    }
+}
+
+fn ask_peer(peer: &mut Peer, query: &str, when: When) -> Result<Outcome, String> {
+    match when {
+        When::Instant { at } => peer.instant(query, at),
+        When::Range { start, end, step } => peer.range(query, start, end, step),
+    }
+}
+
+fn ask_ours(storage: &Storage, query: &str, when: When) -> Result<Outcome, String> {
+    let plan = parse_with(query, ParseOptions::ALL).map_err(|error| error.to_string())?;
+    let answer = match when {
+        When::Instant { at } => eval_instant(&plan, at, storage, &options()),
+        When::Range { start, end, step } => eval_range(&plan, start, end, step, storage, &options()),
+    };
+    answer.map(Outcome::from).map_err(|error| error.to_string())
+}
+
+/// What is different in notes and errors. Prometheus's order of notes is random.
+fn difference(ours: &Result<Outcome, String>, theirs: &Result<Outcome, String>) -> Option<String> {
+    let notes = |outcome: &Result<Outcome, String>| {
+        outcome.clone().map(|outcome| {
+            let mut notes = outcome.warnings;
+            notes.extend(outcome.infos);
+            notes.sort();
+            notes
+        })
+    };
+    let (ours, theirs) = (notes(ours), notes(theirs));
+    (ours != theirs).then(|| format!("this engine: {ours:?}, Prometheus: {theirs:?}"))
 }

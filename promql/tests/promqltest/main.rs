@@ -6,7 +6,8 @@
 //! `tests/expected_passes.txt` says; that list is for the repository's own scripts and for version 3.5.3.
 //!
 //! With PROMQLTEST_PEER=1 a Prometheus 3.5 answers instead of this engine (`PROMETHEUS` names the program), which proves
-//! the runner. Of native histograms its API does not show schema and hints, so those are not compared then.
+//! the runner. Of native histograms its API does not show schema and hints, so those are not compared then. With
+//! PROMQLTEST_PEER=compare both answer, and must agree in warnings, infos and errors.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ mod script;
 mod server;
 mod storage;
 
-use engine::Engine;
+use engine::{Both, Engine};
 use peer::Peer;
 
 use run::FileResult;
@@ -72,18 +73,21 @@ fn run_folder(folder: &Path, prefix: &str, engine: &mut Engine) -> Result<Vec<Fi
 
 fn run_all(out: &mut impl Write) -> Result<bool, String> {
     let own = Path::new(MANIFEST_DIR).join("tests/scripts");
-    let against_peer = std::env::var_os("PROMQLTEST_PEER").is_some();
-    let mut engine = if against_peer {
-        match server::program() {
-            Ok(program) => Engine::Peer(Peer::new(program)),
-            Err(reason) => {
-                return writeln!(out, "promqltest: skipped: {reason}")
-                    .map(|()| true)
-                    .map_err(|error| error.to_string());
-            }
+    let peer = std::env::var("PROMQLTEST_PEER").ok();
+    let against_peer = peer.is_some();
+    let mut engine = match peer.map(|peer| (peer, server::program())) {
+        None => Engine::Ours(Storage::default()),
+        Some((peer, Ok(program))) if peer == "compare" => Engine::Both(Both {
+            peer: Peer::new(program),
+            ours: Storage::default(),
+            difference: None,
+        }),
+        Some((_, Ok(program))) => Engine::Peer(Peer::new(program)),
+        Some((_, Err(reason))) => {
+            return writeln!(out, "promqltest: skipped: {reason}")
+                .map(|()| true)
+                .map_err(|error| error.to_string());
         }
-    } else {
-        Engine::Ours(Storage::default())
     };
     let mut results = run_folder(&own, OWN, &mut engine)?;
     let default = Path::new(MANIFEST_DIR).join("../../shared/promqltest/v3.5.3");

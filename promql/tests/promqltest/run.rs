@@ -57,7 +57,11 @@ pub(crate) fn run_file(path: &Path, prefix: &str, engine: &mut Engine) -> Result
             Command::Load { step_ms, series } => {
                 loaded = loaded.and_then(|()| engine.load(*step_ms, series));
             }
-            Command::Eval(eval) => match loaded.clone().and_then(|()| run_eval(eval, engine)) {
+            Command::Eval(eval) => match loaded
+                .clone()
+                .and_then(|()| run_eval(eval, engine))
+                .and_then(|()| engine.take_difference().map_or(Ok(()), Err))
+            {
                 Ok(()) => result.passed += 1,
                 Err(why) => result
                     .failures

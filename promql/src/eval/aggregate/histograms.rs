@@ -20,11 +20,12 @@ enum State {
     Histograms(Histogram, f64),
     /// Floats and histograms.
     Mixed,
-    Misfit(LayoutError),
+    /// The row that does not fit.
+    Misfit(LayoutError, usize),
 }
 
 impl State {
-    fn add(self, cell: &Cell) -> Self {
+    fn add(self, row: usize, cell: &Cell) -> Self {
         match (self, cell) {
             (Self::Nothing, Cell::Float(value)) => {
                 let (mut sum, mut mean) = (SumOf::default(), MeanOf::default());
@@ -40,9 +41,9 @@ impl State {
             }
             (Self::Histograms(sum, count), Cell::Histogram(histogram)) => match sum.plus(histogram) {
                 Ok(sum) => Self::Histograms(sum, count + 1.0),
-                Err(error) => Self::Misfit(error),
+                Err(error) => Self::Misfit(error, row),
             },
-            (misfit @ Self::Misfit(_), Cell::Histogram(_)) => misfit,
+            (misfit @ Self::Misfit(..), Cell::Histogram(_)) => misfit,
             _ => Self::Mixed,
         }
     }
@@ -63,9 +64,11 @@ impl Evaluator<'_> {
             self.check_interrupt()?;
             let mut cells = Column::empty(grid.len());
             for index in 0..grid.len() {
-                let present = members.iter().filter_map(|row| rows[*row].cells.cell(index));
-                let state = present.fold(State::default(), |state, cell| state.add(&cell));
-                if let Some(cell) = self.finished(aggregate, state) {
+                let present = members
+                    .iter()
+                    .filter_map(|row| Some((*row, rows[*row].cells.cell(index)?)));
+                let state = present.fold(State::default(), |state, (row, cell)| state.add(row, &cell));
+                if let Some(cell) = self.finished(aggregate, state, rows) {
                     cells.set_cell(index, cell);
                 }
             }
@@ -74,7 +77,7 @@ impl Evaluator<'_> {
         Ok(groups.into_rows(columns))
     }
 
-    fn finished(&mut self, aggregate: &Aggregate, state: State) -> Option<Cell> {
+    fn finished(&mut self, aggregate: &Aggregate, state: State, rows: &[Row]) -> Option<Cell> {
         let (op, place) = (aggregate.op, aggregate.expr.span());
         match state {
             State::Nothing => None,
@@ -98,8 +101,9 @@ impl Evaluator<'_> {
                 self.notes.at(place).mixed_aggregation();
                 None
             }
-            State::Misfit(error) => {
-                self.notes.at(place).histogram_layouts(error, "");
+            State::Misfit(error, row) => {
+                let metric = rows[row].labels.metric_name();
+                self.notes.at(place).histogram_layouts(error, metric);
                 None
             }
         }
@@ -114,9 +118,11 @@ impl Evaluator<'_> {
             }
             AggregateOp::Limitk | AggregateOp::LimitRatio | AggregateOp::CountValues => {}
             _ => {
-                self.notes
-                    .at(aggregate.expr.span())
-                    .ignored_in_aggregation(aggregate.op.name());
+                let place = match aggregate.op {
+                    AggregateOp::Topk | AggregateOp::Bottomk => aggregate.span,
+                    _ => aggregate.expr.span(),
+                };
+                self.notes.at(place).ignored_in_aggregation(aggregate.op.name());
                 rows.iter_mut().for_each(|row| row.cells.drop_histograms());
                 rows.retain(|row| !row.cells.is_blank());
             }

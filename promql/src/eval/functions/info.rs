@@ -112,10 +112,9 @@ fn newest_of_each<'s>(known: &[&'s SampleTimes], index: usize) -> Result<Vec<&'s
             .find(|(other, _)| other.labels.metric_name() == name)
         {
             None => chosen.push((*info, time)),
-            Some((existing, at)) if *at == time => {
+            Some((_, at)) if *at == time => {
                 return Err(EvalError::Execution(format!(
-                    "found duplicate series for info metric: existing {} @ {at}, new {} @ {time}",
-                    existing.labels, info.labels
+                    "found duplicate series for info metric {name}"
                 )));
             }
             Some(existing) if existing.1 < time => *existing = (*info, time),

@@ -1,6 +1,6 @@
 //! label_replace and label_join.
 
-use crate::ast::{Call, Function};
+use crate::ast::{Call, Expr, Function};
 use crate::error::EvalError;
 use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
@@ -9,17 +9,6 @@ use crate::labels::METRIC_NAME;
 use crate::matcher::re2::compile_anchored;
 
 use super::argument;
-
-/// Labels may have any UTF-8 name but the empty one.
-fn check_name(name: &str, function: Function, which: &str) -> Result<(), EvalError> {
-    if name.is_empty() {
-        let function = function.name();
-        return Err(EvalError::Execution(format!(
-            "invalid {which} label name in {function}(): {name}"
-        )));
-    }
-    Ok(())
-}
 
 /// Sets or removes a label. A name that was set on purpose is not dropped at the end.
 fn set_label(row: &mut Row, name: &str, value: &str) {
@@ -30,8 +19,21 @@ fn set_label(row: &mut Row, name: &str, value: &str) {
 }
 
 impl Evaluator<'_> {
+    /// A label's name: any text in UTF-8 but the empty one.
+    fn label_name(&self, expr: &Expr, function: Function, role: &str) -> Result<String, EvalError> {
+        let bytes = self.bytes(expr)?;
+        match std::str::from_utf8(bytes) {
+            Ok(name) if !name.is_empty() => Ok(name.to_owned()),
+            _ => Err(EvalError::Execution(format!(
+                "invalid {role} label name in {}(): {}",
+                function.name(),
+                String::from_utf8_lossy(bytes)
+            ))),
+        }
+    }
+
     pub(super) fn label_replace(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
-        let target = self.text(argument(call, 1)?)?;
+        let target = argument(call, 1)?;
         let replacement = self.text(argument(call, 2)?)?;
         let source = self.text(argument(call, 3)?)?;
         let pattern = self.text(argument(call, 4)?)?;
@@ -42,7 +44,7 @@ impl Evaluator<'_> {
                 "invalid regular expression in label_replace(): {pattern}"
             ))
         })?;
-        check_name(&target, call.function, "destination")?;
+        let target = self.label_name(target, call.function, "destination")?;
         for row in &mut rows {
             let Some(captures) = regex.captures(row.labels.get(&source)) else {
                 continue;
@@ -56,18 +58,15 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn label_join(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
-        let target = self.text(argument(call, 1)?)?;
+        let target = argument(call, 1)?;
         let separator = self.text(argument(call, 2)?)?;
         let sources: Vec<String> = call
             .args
             .iter()
             .skip(3)
-            .map(|source| self.text(source))
+            .map(|source| self.label_name(source, call.function, "source"))
             .collect::<Result<_, _>>()?;
-        for source in &sources {
-            check_name(source, call.function, "source")?;
-        }
-        check_name(&target, call.function, "destination")?;
+        let target = self.label_name(target, call.function, "destination")?;
         let mut rows = self.vector(argument(call, 0)?, grid)?;
         for row in &mut rows {
             let values: Vec<&str> = sources.iter().map(|source| row.labels.get(source)).collect();

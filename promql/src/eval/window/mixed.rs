@@ -95,13 +95,6 @@ fn extrapolated(function: Function, window: &Window<'_>, metric: &str, notes: &m
     };
     let last = window.histograms.last()?;
     let counter = function != Function::Delta;
-    if counter && window.histograms.iter().any(|h| is_gauge(h)) {
-        notes.not_a_counter(metric);
-    }
-    let gauges = is_gauge(first) && is_gauge(last);
-    if !(counter || gauges) {
-        notes.not_a_gauge(metric);
-    }
     // Where the second sample is a reset, the first one's buckets do not matter, and need not fit.
     let first_counts = if counter && second.is_reset_after(first) {
         Histogram {
@@ -122,6 +115,13 @@ fn extrapolated(function: Function, window: &Window<'_>, metric: &str, notes: &m
             }
             before = now;
         }
+    }
+    // Histograms that do not fit each other are noted alone.
+    if counter && window.histograms.iter().any(|h| is_gauge(h)) {
+        notes.not_a_counter(metric);
+    }
+    if !(counter || is_gauge(first) && is_gauge(last)) {
+        notes.not_a_gauge(metric);
     }
     result.counter_reset = CounterReset::Gauge;
     let span = Span {

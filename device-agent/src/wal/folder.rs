@@ -127,7 +127,7 @@ impl Folder {
                 let found = memory.segments.get(&name);
                 found.cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
             }
-            Folder::Files(files) => files.disk.read(&files.path.join(name.file()), limit),
+            Folder::Files(files) => files.read(&name.file(), limit),
         }
     }
 
@@ -164,7 +164,7 @@ impl Folder {
         let Folder::Files(files) = self else {
             return Ok(None);
         };
-        match files.disk.read(&files.path.join("meta"), MAX_META) {
+        match files.read("meta", MAX_META) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
@@ -245,6 +245,13 @@ impl Files {
                 Err(_) => Err(AppendError::Damaged(e)),
             },
         }
+    }
+
+    /// What cannot be read is given up, so an error is worth a second try.
+    fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let path = self.path.join(name);
+        let read = || self.disk.read(&path, limit);
+        read().or_else(|_| read())
     }
 
     fn sync_folder(&self) -> io::Result<()> {

@@ -177,6 +177,11 @@ impl Gaps {
         self.settled += (before - self.list.len()) as u64;
     }
 
+    /// Takes the gaps of a session out.
+    pub(crate) fn take_all(&mut self, session: SessionId) -> Vec<Gap> {
+        self.list.extract_if(.., |gap| gap.session == session).collect()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Gap> {
         self.list.iter()
     }

@@ -18,8 +18,11 @@ const META_EVERY: u64 = 60_000;
 /// Sessions beyond this many are freed if they are wholly settled.
 const KEEP_SETTLED: usize = 32;
 
-/// Sessions beyond this many are freed whatever they hold; a state lists at most 256.
+/// Sessions with records beyond this many are freed whatever they hold.
 const KEEP_SESSIONS: usize = 200;
+
+/// Sessions beyond this many are let go if they have nothing but gaps; a state lists at most 256.
+const MAX_SESSIONS: usize = 250;
 
 /// When what was last done.
 #[derive(Debug)]
@@ -117,29 +120,29 @@ impl Wal {
         let limit = now.wall.minus(self.config.max_age);
         while let Some(old) = self.ledger.sessions().iter().find(|s| {
             let closed = s.closed || s.segments.len() > 1;
-            let times = s.segments.front().and_then(|segment| segment.times);
-            closed && times.is_some_and(|(_, newest)| newest < limit)
+            let oldest = s.segments.front();
+            closed && oldest.is_some_and(|segment| segment.is_before(limit, s.anchor))
         }) {
             let id = old.id;
             self.free(id, Reason::WalAge);
         }
     }
 
-    /// Keeps the number of sessions within what a state can list.
+    /// Keeps the number of sessions within what a state can list: those with records, and those with nothing but gaps.
     pub(crate) fn drop_old_sessions(&mut self) {
         loop {
             let sessions = self.ledger.sessions();
-            let settled = sessions
-                .iter()
-                .find(|s| s.closed && s.pending_records == 0 && !s.segments.is_empty());
-            let surplus = match sessions.len() {
-                n if n > KEEP_SESSIONS => sessions.iter().find(|s| s.closed && !s.segments.is_empty()),
-                n if n > KEEP_SETTLED => settled,
+            let mut logged = sessions.iter().filter(|s| s.closed && !s.segments.is_empty());
+            let settled = logged.clone().find(|s| s.pending_records == 0);
+            let surplus = match (logged.clone().count(), sessions.len()) {
+                (n, _) if n >= KEEP_SESSIONS => settled.or_else(|| logged.next()),
+                (_, all) if all > KEEP_SETTLED => settled,
                 _ => None,
             };
-            let Some(id) = surplus.map(|s| s.id) else { return };
+            let Some(id) = surplus.map(|s| s.id) else { break };
             self.free(id, Reason::WalBytes);
         }
+        while self.ledger.sessions().len() > MAX_SESSIONS && self.ledger.forget_gaps() {}
     }
 
     /// Frees a session's oldest segment: books, meta, then the file. On a full disk meta finds its room only then.

@@ -291,10 +291,11 @@ impl Ledger {
         freed
     }
 
-    /// Lets a session go if nothing of it is left.
+    /// Lets a session go if nothing of it is left, or may be at the next start.
     pub(crate) fn let_go_of(&mut self, id: SessionId) {
         let gaps = &self.gaps;
-        let done = |s: &Session| s.closed && s.segments.is_empty() && gaps.of(s.id).next().is_none();
+        let empty = |s: &Session| s.segments.is_empty() && !s.unread && gaps.of(s.id).next().is_none();
+        let done = |s: &Session| s.closed && empty(s);
         let Some(at) = self.sessions.iter().position(|s| s.id == id && done(s)) else {
             return;
         };
@@ -305,6 +306,21 @@ impl Ledger {
             self.let_go.remove(0);
         }
         self.changed = true;
+    }
+
+    /// Lets the oldest session go that has nothing but gaps: they are counted, and never shown. Says whether there was one.
+    pub(crate) fn forget_gaps(&mut self) -> bool {
+        let gaps_only = |s: &&Session| s.closed && s.segments.is_empty() && !s.unread;
+        let Some(id) = self.sessions.iter().find(gaps_only).map(|s| s.id) else {
+            return false;
+        };
+        for gap in self.gaps.take_all(id) {
+            if !gap.confirmed {
+                self.add_dropped(gap.reason, gap.samples);
+            }
+        }
+        self.let_go_of(id);
+        true
     }
 
     /// The bridge has forgotten sessions.

@@ -121,6 +121,9 @@ fn segment(
         Err(e) => {
             faults.read += 1;
             tracing::warn!(segment = name.number, error = %e, "a WAL segment cannot be read");
+            if let Some(session) = ledger.session_mut(name.session) {
+                session.unread = true;
+            }
             return;
         }
     };

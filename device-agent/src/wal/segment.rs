@@ -2,6 +2,9 @@
 
 use wire::{Seq, Timestamp};
 
+use crate::input::Moment;
+use crate::wal::session::Anchor;
+
 /// Index of one segment: the seqs from its first record to its last, or to the end of a hole behind it, and the running
 /// totals after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,10 @@ pub(crate) struct Segment {
     marks: Vec<(u32, u32)>,
     /// Wall times of the first and the newest record, as they were logged.
     pub(crate) times: Option<(Timestamp, Timestamp)>,
+    /// The newest wall time that was trusted when it was logged.
+    trusted: Option<Timestamp>,
+    /// The latest monotonic time, ms, of a record that was logged while the wall clock was not trusted.
+    untrusted_ms: Option<u64>,
 }
 
 /// A seq and the session's running total after it.
@@ -32,7 +39,29 @@ impl Segment {
             before,
             marks: Vec::new(),
             times: None,
+            trusted: None,
+            untrusted_ms: None,
         }
+    }
+
+    /// Enters the clocks of a record.
+    pub(crate) fn stamp(&mut self, at: Moment, trusted: bool) {
+        let from = self.times.map_or(at.wall, |(from, _)| from);
+        let to = self.times.map_or(at.wall, |(_, to)| to.max(at.wall));
+        self.times = Some((from, to));
+        match trusted {
+            true => self.trusted = self.trusted.max(Some(at.wall)),
+            false => self.untrusted_ms = self.untrusted_ms.max(Some(at.mono_ms)),
+        }
+    }
+
+    /// Whether all of it is older than a time; what cannot be placed in time is not.
+    pub(crate) fn is_before(&self, limit: Timestamp, anchor: Option<Anchor>) -> bool {
+        let placed = |ms: u64| Some(anchor?.offset_ms.saturating_add(ms.cast_signed()));
+        let old = self
+            .untrusted_ms
+            .is_none_or(|ms| placed(ms).is_some_and(|ms| ms < limit.ms()));
+        self.times.is_some() && old && self.trusted.is_none_or(|time| time < limit)
     }
 
     /// The last seq that it accounts for, and the running total after it; what is before `first` if there is none.

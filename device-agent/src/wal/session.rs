@@ -26,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) boot: BootId,
     pub(crate) closed: bool,
+    /// A segment could not be read; it may be at the next start.
+    pub(crate) unread: bool,
     pub(crate) segments: VecDeque<Segment>,
     /// No record up to this one is in the log.
     pub(crate) freed: u64,
@@ -59,6 +61,7 @@ impl Session {
             id,
             boot,
             closed,
+            unread: false,
             segments: VecDeque::new(),
             freed: 0,
             freed_total: 0,
@@ -156,14 +159,12 @@ impl Session {
         self.total = header.total;
         self.newest = header.stamp;
         self.doubtful |= !header.trusted;
-        let time = header.stamp.wall;
         if header.trusted {
-            self.trusted = Some(self.trusted.map_or(time, |t| t.max(time)));
+            self.trusted = self.trusted.max(Some(header.stamp.wall));
         }
         if let Some(segment) = self.segments.back_mut() {
             segment.push(header.seq.get(), header.total);
-            let times = segment.times;
-            segment.times = Some(times.map_or((time, time), |(from, to)| (from, to.max(time))));
+            segment.stamp(header.stamp, header.trusted);
         }
         if !self.settled.contains(header.seq) && !self.dropped.contains(header.seq) {
             self.pending_records += 1;

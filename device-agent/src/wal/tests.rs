@@ -241,6 +241,47 @@ fn a_gap_leaves_out_what_turns_out_to_be_stored() {
 }
 
 #[test]
+fn many_starts_without_a_bridge_cost_only_the_oldest_sessions() {
+    let dir = tempfile::tempdir().unwrap();
+    for session in 1..=300 {
+        let mut wal = open(dir.path(), session, 1 << 20);
+        wal.append(vec![scrape(session, 5, true)], true);
+    }
+    let wal = open(dir.path(), 301, 1 << 20);
+    assert_eq!(wal.ledger.generated(), 1500);
+    let (records, samples) = wal.ledger.pending();
+    assert_eq!((records, samples), (199, 995));
+    let dropped = wal.ledger.dropped();
+    assert_eq!(dropped.into_iter().collect::<Vec<_>>(), [(Reason::WalBytes, 505)]);
+    assert_eq!(wal.ledger.sessions().len(), 250);
+    let oldest_logged = wal.ledger.sessions().iter().find(|s| s.pending_records > 0);
+    assert_eq!(oldest_logged.unwrap().id, SessionId::new(102));
+}
+
+#[test]
+fn records_of_a_wrong_clock_age_only_once_their_time_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut wal = open(dir.path(), 1, 1 << 20);
+    let mut row = scrape(1, 5, true);
+    row.time = Timestamp::from_ms(7);
+    wal.append(vec![row], false);
+    drop(wal);
+    let mut wal = open(dir.path(), 2, 1 << 20);
+    let week = 7 * 86_400_000;
+    wal.keep(moment(week), true);
+    assert_eq!(wal.ledger.pending(), (1, 5));
+    let anchor = |offset_ms| Anchor {
+        offset_ms,
+        error_ms: 1,
+    };
+    wal.anchor(anchor(moment(0).wall.ms()));
+    wal.keep(moment(week + 1000), true);
+    assert_eq!(wal.ledger.pending(), (1, 5));
+    wal.keep(moment(week + 1001), true);
+    assert_eq!(wal.ledger.dropped()[&Reason::WalAge], 5);
+}
+
+#[test]
 fn too_many_gaps_are_merged_with_what_is_between_them() {
     let dir = tempfile::tempdir().unwrap();
     let id = SessionId::new(1);

@@ -98,6 +98,8 @@ struct World {
     clock: u64,
     /// A sync failed: what is durable under a lazy policy is not known.
     doubt: bool,
+    /// A segment could not be read, or meta at a start.
+    unread: bool,
     fresh: bool,
     /// Mark of the gaps that the last state of this run knew.
     mark: Option<u64>,
@@ -124,6 +126,7 @@ impl World {
             next_session: 1,
             clock: 0,
             doubt: false,
+            unread: false,
             fresh: true,
             mark: None,
         }
@@ -251,6 +254,21 @@ impl World {
         self.made.get_mut(&id).unwrap().settled.remove_all(&seqs);
     }
 
+    fn fail(&mut self, operation: Operation, within: u64) {
+        self.disk.fail(Fault {
+            operation,
+            after: self.random.u64(0..within),
+            times: self.random.u64(1..within),
+        });
+    }
+
+    /// Reads back what is pending of some session.
+    fn read(&mut self, wal: &mut Wal) {
+        let (id, _) = self.some(wal);
+        read_all(wal, id);
+        self.unread |= wal.faults.read > 0;
+    }
+
     fn step(&mut self, wal: &mut Wal) {
         match self.random.u8(0..20) {
             0..=9 => self.append(wal),
@@ -258,7 +276,7 @@ impl World {
             12 => self.tell(wal),
             13 => self.answer(wal),
             14 if self.random.u8(0..8) == 0 => self.wipe(wal),
-            14 => self.publish(wal),
+            14 => self.read(wal),
             15 | 16 => wal.keep(moment(self.clock), true),
             17 => drop(wal.write_meta()),
             18 if self.random.u8(0..4) == 0 => {
@@ -269,11 +287,7 @@ impl World {
                     Operation::Read,
                 ][self.random.usize(0..4)];
                 self.doubt |= operation == Operation::Sync;
-                self.disk.fail(Fault {
-                    operation,
-                    after: self.random.u64(0..4),
-                    times: self.random.u64(1..4),
-                });
+                self.fail(operation, 4);
             }
             19 if self.random.u8(0..4) == 0 => self.disk.room(Some(self.random.u64(0..4000))),
             _ => self.disk.heal(),
@@ -309,7 +323,12 @@ impl World {
             if !orderly {
                 self.disk.power_cut().unwrap();
             }
+            if self.random.u8(0..16) == 0 {
+                self.fail(Operation::Read, 4);
+            }
             wal = self.open();
+            self.disk.heal();
+            self.unread |= wal.faults.read > 0 || wal.faults.meta > 0;
             self.check(&mut wal);
         }
         self.drain(&mut wal);
@@ -321,10 +340,17 @@ impl World {
             self.check_session(wal, id);
         }
         self.check_books(wal);
+        for (id, made) in &self.made {
+            let mut owed = made.durable.clone();
+            owed.remove_all(&made.ever);
+            let gone = wal.ledger.session(*id).is_none() && !self.unread;
+            assert!(!gone || owed.is_empty(), "{owed:?} of {id}, which is gone");
+        }
         let sum = |of: &dyn Fn(&Made) -> u64| self.made.values().map(of).sum::<u64>();
         let least = sum(&|made| made.totals[self.kept(made).last().map_or(0, |seq| seq.get() as usize)]);
         let most = sum(&|made| *made.totals.last().unwrap());
         let generated = wal.ledger.generated();
+        let least = if self.unread { 0 } else { least };
         assert!(
             (least..=most).contains(&generated),
             "{least} <= {generated} <= {most}"
@@ -353,12 +379,12 @@ impl World {
         }
         let session = wal.ledger.session(id).unwrap();
         let last = Seq::new(session.last);
-        assert!(self.kept(made).last().is_none_or(|kept| kept <= last));
+        assert!(self.unread || self.kept(made).last().is_none_or(|kept| kept <= last));
         for gap in wal.ledger.gaps().of(id) {
             let mut lost = SeqSet::new();
             lost.insert_range(gap.first, gap.last);
             lost.remove_all(&session.settled);
-            if matches!(gap.reason, Reason::WalLost | Reason::WalCorrupt) && !self.doubt {
+            if matches!(gap.reason, Reason::WalLost | Reason::WalCorrupt) && !self.doubt && !self.unread {
                 let mut unsynced = lost.clone();
                 unsynced.remove_all(&made.durable);
                 assert_eq!(lost, unsynced, "durable and lost: {gap:?}");
@@ -396,8 +422,11 @@ impl World {
         }
         let mut unsaid = owed.missing_between(Seq::FIRST, Seq::new(session.last));
         unsaid.remove_all(&session.settled);
-        // What the bridge once had and lost it knows itself.
+        // What the bridge once had and lost it knows itself, and without meta what is below the first record.
         unsaid.remove_all(&made.ever);
+        if self.unread {
+            unsaid.remove_range(Seq::FIRST, Seq::new(session.freed));
+        }
         assert!(
             unsaid.is_empty(),
             "nothing is said of {unsaid:?} of {}",
@@ -424,6 +453,31 @@ impl World {
             assert!(lost.is_empty(), "{lost:?} of {}", session.id);
         }
     }
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_once_is_there_at_the_next_start() {
+    let mut world = World::new(1);
+    world.policy = SyncPolicy::Always;
+    let mut wal = world.open();
+    let id = wal.session();
+    for _ in 0..3 {
+        world.append(&mut wal);
+    }
+    let pending = wal.ledger.pending();
+    drop(wal);
+    // Meta is read, the segment is not.
+    world.disk.fail(Fault {
+        operation: Operation::Read,
+        after: 1,
+        times: 2,
+    });
+    let wal = world.open();
+    assert_eq!((wal.faults.read, wal.ledger.pending()), (1, (0, 0)));
+    drop(wal);
+    let mut wal = world.open();
+    assert_eq!(wal.ledger.pending(), pending);
+    world.check_session(&mut wal, id);
 }
 
 /// Seeds that once showed a fault, and then some.

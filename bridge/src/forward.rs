@@ -39,6 +39,7 @@ use self::metrics::Metrics;
 
 pub use config::RemoteWrite;
 pub use file::{RemoteWriteError, RemoteWriteFile, check};
+pub(crate) use message::Histogram;
 pub(crate) use status::{Destinations, Status};
 
 /// Is told numbers below which a destination has passed everything.

@@ -18,6 +18,7 @@ mod metadata;
 mod notes;
 mod params;
 mod query;
+mod read;
 mod routes;
 mod rules;
 mod series;

@@ -1,7 +1,7 @@
 //! Parameters of a request: the query string, and the form of a POST before it, as Go's `FormValue` looks them up.
 
 use axum::extract::{Form, FromRequest, Query, Request};
-use axum::http::Method;
+use axum::http::{HeaderMap, Method};
 use promql::Matcher;
 use wire::Tenant;
 
@@ -28,12 +28,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let named = named_tenant(request.headers())?;
-        let tenant = match &named {
-            Some(tenant) => tenant.clone(),
-            None => {
-                Tenant::new(DEFAULT_TENANT).map_err(|e| ApiError::new(ErrorKind::Internal, e.to_string()))?
-            }
-        };
+        let tenant = tenant_of(request.headers())?;
         let uri = request.uri().clone();
         let is_form = request.method() == Method::POST && request.headers().contains_key("content-type");
         let mut pairs = Vec::new();
@@ -50,7 +45,15 @@ fn unreadable(error: impl std::fmt::Display) -> ApiError {
     ApiError::new(ErrorKind::BadData, format!("error parsing form values: {error}"))
 }
 
-fn named_tenant(headers: &axum::http::HeaderMap) -> Result<Option<Tenant>, ApiError> {
+/// The tenant that a request is for.
+pub(super) fn tenant_of(headers: &HeaderMap) -> Result<Tenant, ApiError> {
+    match named_tenant(headers)? {
+        Some(tenant) => Ok(tenant),
+        None => Tenant::new(DEFAULT_TENANT).map_err(|e| ApiError::new(ErrorKind::Internal, e.to_string())),
+    }
+}
+
+fn named_tenant(headers: &HeaderMap) -> Result<Option<Tenant>, ApiError> {
     let bad = |error: &dyn std::fmt::Display| ApiError::new(ErrorKind::BadData, format!("tenant: {error}"));
     let mut named: Option<&str> = None;
     for header in TENANT_HEADERS {

@@ -1,12 +1,13 @@
 //! Which path is answered by what, and what is said of all others.
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::{
-    App, admin, destinations, exemplars, federate, fleet, fleet_store, metadata, query, rules, series,
+    App, admin, destinations, exemplars, federate, fleet, fleet_store, metadata, query, read, rules, series,
     status, targets,
 };
 
@@ -49,6 +50,10 @@ fn prometheus() -> Router<App> {
         .route("/status/runtimeinfo", get(status::runtime_info))
         .route("/status/tsdb", get(status::tsdb))
         .route("/status/walreplay", get(status::wal_replay))
+        .route(
+            "/read",
+            post(read::read).layer(DefaultBodyLimit::max(read::MAX_REQUEST)),
+        )
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
 }
 

@@ -9,5 +9,6 @@ mod endpoints;
 mod foreign_broker;
 mod histograms;
 mod http;
+mod read;
 mod server;
 mod status;

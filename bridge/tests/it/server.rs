@@ -261,13 +261,28 @@ impl Api {
         .await
     }
 
+    /// A POST of bytes, and the whole answer: code, head, body.
+    pub(crate) async fn post_bytes(&self, path: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+        let len = body.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len}\r\n\r\n");
+        self.exchange(&[head.as_bytes(), body].concat()).await
+    }
+
     async fn ask(&self, request: &str) -> (u16, String) {
+        let (code, _, body) = self.exchange(request.as_bytes()).await;
+        (code, String::from_utf8(body).unwrap())
+    }
+
+    /// Code, head and body of the answer to a whole request.
+    pub(crate) async fn exchange(&self, request: &[u8]) -> (u16, String, Vec<u8>) {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        socket.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
         let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (code, body.to_owned())
+        (code, head, answer[end + 4..].to_vec())
     }
 }

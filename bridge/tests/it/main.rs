@@ -9,6 +9,8 @@ mod endpoints;
 mod foreign_broker;
 mod histograms;
 mod http;
+mod peer;
+mod prometheus_reads;
 mod read;
 mod server;
 mod status;

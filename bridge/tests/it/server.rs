@@ -1,5 +1,6 @@
 //! A bridge on real sockets with a real store, and a plain HTTP client that keeps nothing alive.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -84,14 +85,14 @@ fn entry(batch: Batch, received: Timestamp) -> Entry {
 }
 
 /// This machine's time.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Timestamp::from_ms(since.unwrap().as_millis() as i64)
 }
 
 /// A bridge, and how to talk to it.
 pub(crate) struct Api {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     store: Arc<Store>,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), BridgeError>>,
@@ -276,13 +277,23 @@ impl Api {
 
     /// Code, head and body of the answer to a whole request.
     pub(crate) async fn exchange(&self, request: &[u8]) -> (u16, String, Vec<u8>) {
-        let mut socket = TcpStream::connect(self.address).await.unwrap();
-        socket.write_all(request).await.unwrap();
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).await.unwrap();
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
-        let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (code, head, answer[end + 4..].to_vec())
+        exchange(self.address, request).await.unwrap()
     }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Code, head and body of a server's answer to a whole request, after which it closes.
+pub(crate) async fn exchange(server: SocketAddr, request: &[u8]) -> std::io::Result<(u16, String, Vec<u8>)> {
+    let mut socket = TcpStream::connect(server).await?;
+    socket.write_all(request).await?;
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await?;
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Ok((code, head, answer[end + 4..].to_vec()))
 }

@@ -9,6 +9,7 @@ mod envelope;
 mod evaluate;
 mod exemplars;
 mod exposition;
+mod expression;
 mod federate;
 mod fleet;
 mod fleet_store;

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::{
-    App, admin, destinations, exemplars, federate, fleet, fleet_store, metadata, query, read, rules, series,
-    status, targets,
+    App, admin, destinations, exemplars, expression, federate, fleet, fleet_store, metadata, query, read,
+    rules, series, status, targets,
 };
 
 /// All routes.
@@ -32,6 +32,14 @@ fn prometheus() -> Router<App> {
         .route(
             "/query_exemplars",
             get(exemplars::exemplars).post(exemplars::exemplars),
+        )
+        .route(
+            "/format_query",
+            get(expression::format_query).post(expression::format_query),
+        )
+        .route(
+            "/parse_query",
+            get(expression::parse_query).post(expression::parse_query),
         )
         .route("/series", get(series::series).post(series::series))
         .route("/labels", get(series::label_names).post(series::label_names))

@@ -221,6 +221,19 @@ async fn what_there_is_none_of_is_empty_and_its_parameters_are_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_formatted_and_parsed() {
+    let api = Api::start().await;
+    let query = "query=sum(up)by(job)";
+    let formatted = success(r#""sum by (job) (up)""#);
+    assert_eq!(api.get(&format!("/api/v1/format_query?{query}")).await, formatted);
+    assert_eq!(api.post("/api/v1/format_query", query).await, formatted);
+    let tree = r#"{"matchers":[{"name":"__name__","type":"=","value":"up"}],"name":"up","offset":0,"startOrEnd":null,"timestamp":null,"type":"vectorSelector"}"#;
+    assert_eq!(api.get("/api/v1/parse_query?query=up").await, success(tree));
+    let error = r#"invalid parameter \"query\": unknown position: parse error: no expression found in input"#;
+    assert_eq!(api.get("/api/v1/parse_query").await, bad_data(error));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_process_tells_how_it_was_started() {
     let api = with_targets().await;
     assert_eq!(

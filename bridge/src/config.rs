@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regex::Regex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use wire::{DeviceName, Labels, Timestamp};
@@ -13,6 +14,7 @@ use crate::forward::RemoteWrite;
 use crate::hashrings::HashringFile;
 use crate::ingest::wall_clock;
 use crate::memory::Budgets;
+use crate::web::{WebFile, WebFileError};
 
 /// Settings of a bridge; the default is Prometheus's where Prometheus has the setting.
 #[derive(Debug, Clone)]
@@ -42,6 +44,10 @@ pub struct Config {
     pub ack_after: Option<String>,
     /// Whether snapshots may be asked for (`--web.enable-admin-api`).
     pub admin_api: bool,
+    /// How the HTTP listener is guarded (`--web.config.file`); `None`: it is not.
+    pub web: Option<WebFile>,
+    /// Origins whose pages may read answers; anchored at both ends (`--web.cors.origin`).
+    pub cors_origin: Regex,
     /// What `/federate` adds to series that lack it (`global.external_labels`).
     pub external_labels: Labels,
     /// What `/api/v1/status/…` tells of the process.
@@ -67,10 +73,17 @@ impl Config {
             remote_write: watch::channel(Vec::new()).1,
             ack_after: None,
             admin_api: false,
+            web: None,
+            cors_origin: Config::any_origin(),
             external_labels: Labels::default(),
             started: Started::default(),
             hashrings: None,
         }
+    }
+
+    /// Prometheus's default of the origins: all.
+    pub fn any_origin() -> Regex {
+        Regex::new("^(?:.*)$").expect("a valid expression")
     }
 }
 
@@ -79,7 +92,7 @@ impl Config {
 pub struct Started {
     /// When.
     pub time: Timestamp,
-    /// The configuration file with its defaults, without secrets.
+    /// The configuration file, without secrets.
     pub yaml: String,
     /// Flags and their values, without dashes, defaults included.
     pub flags: BTreeMap<String, String>,
@@ -138,6 +151,9 @@ pub enum BridgeError {
     /// A metric of the bridge is in the registry already.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The web configuration file cannot be used.
+    #[error(transparent)]
+    Web(#[from] WebFileError),
     /// What the journal holds could not be read at the start.
     #[error(transparent)]
     Journal(#[from] store::TailError),

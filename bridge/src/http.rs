@@ -4,6 +4,7 @@
 //! handler's future and with it the guard that cancels the evaluation.
 
 mod admin;
+mod compress;
 mod destinations;
 mod envelope;
 mod evaluate;
@@ -13,8 +14,10 @@ mod expression;
 mod federate;
 mod fleet;
 mod fleet_store;
+mod guard;
 mod histogram;
 mod json;
+mod listen;
 mod metadata;
 mod notes;
 mod params;
@@ -41,6 +44,7 @@ use crate::config::Config;
 use crate::forward::Destinations;
 use crate::ingest::{Fleet, Orders};
 use crate::metrics::Metrics;
+use crate::web::{Peer, Web};
 
 pub use time::parse_time;
 
@@ -56,6 +60,7 @@ pub(crate) struct App {
     pub(crate) subscribed: watch::Receiver<bool>,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) destinations: Arc<Destinations>,
+    pub(crate) web: watch::Receiver<Arc<Web>>,
 }
 
 /// Answers requests until `shutdown`.
@@ -66,8 +71,9 @@ pub(crate) async fn serve(
 ) -> std::io::Result<()> {
     // A connection that is kept alive would hold up the end for as long as its client likes.
     let stopped = shutdown.clone();
-    let server =
-        axum::serve(listener, routes::router(app)).with_graceful_shutdown(shutdown.cancelled_owned());
+    let listener = listen::Listener::new(listener, app.web.clone());
+    let service = routes::router(app).into_make_service_with_connect_info::<Peer>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned());
     tokio::select! {
         ended = server => ended,
         () = async {

@@ -16,6 +16,7 @@ mod metrics;
 mod mqtt;
 pub mod relabel;
 mod selector;
+mod web;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ pub use hashrings::{HashringFile, HashringFileError};
 pub use http::parse_time;
 pub use memory::Budgets;
 pub use selector::parse_selector;
+pub use web::{Web, WebFile, WebFileError};
 
 /// Acks that may wait for the broker's connection.
 const ACKS: usize = 16_384;
@@ -108,6 +110,12 @@ pub async fn run(
         metrics.rings.clone(),
         shutdown.clone(),
     );
+    let web = match &config.web {
+        Some(file) => Arc::new(file.read()?),
+        None => Arc::default(),
+    };
+    let (web, of_listener) = watch::channel(web);
+    let web = web::follow(config.web.clone(), web, shutdown.clone());
     let app = App {
         store: Arc::clone(&store),
         fleet: Arc::clone(&fleet),
@@ -118,6 +126,7 @@ pub async fn run(
         metrics,
         subscribed: watched,
         destinations,
+        web: of_listener,
     };
     let series = device_series::run(store, fleet, instance, shutdown.clone());
     let ingest = async {
@@ -135,12 +144,13 @@ pub async fn run(
             .map_err(io("HTTP listener"))
     };
     let guard = shutdown.clone().drop_guard();
-    let (ingest, http, (), (), ()) = tokio::join!(
+    let (ingest, http, (), (), (), ()) = tokio::join!(
         guarded(ingest, &shutdown),
         guarded(http, &shutdown),
         series,
         forward,
         rings,
+        web,
     );
     drop(guard);
     maintenance.end().await;

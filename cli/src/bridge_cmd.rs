@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output::Output;
 use crate::server::{bind, bridge_name, open_store};
-use crate::settings::{HTTP, SiteArgs};
+use crate::settings::SiteArgs;
 use crate::signals;
 use crate::storage::StorageArgs;
+use crate::web::QueryArgs;
 
 /// Arguments of `backhaul bridge`.
 #[derive(Debug, Args)]
@@ -25,12 +26,15 @@ pub(crate) struct BridgeArgs {
     broker: String,
     #[command(flatten)]
     storage: StorageArgs,
+    #[command(flatten)]
+    query: QueryArgs,
 }
 
-/// Runs until SIGTERM or SIGINT; SIGHUP reloads hashrings and destinations.
+/// Runs until SIGTERM or SIGINT; SIGHUP reloads hashrings, destinations and the web configuration.
 pub(crate) async fn run(args: BridgeArgs, out: &mut Output) -> Result<()> {
     let (settings, folder) = args.site.read()?;
-    let http = bind(args.site.http(&settings, HTTP)?, "--web.listen-address").await?;
+    let web = args.site.web(&settings)?;
+    let http = bind(web.http, "--web.listen-address").await?;
     let (host, port) = host_and_port(&args.broker)?;
     let tls = client_config(&ClientFiles::in_folder(&folder.certs(), "bridge"))?;
     let storage = args.storage.resolve(&settings.storage, &folder);
@@ -42,12 +46,12 @@ pub(crate) async fn run(args: BridgeArgs, out: &mut Output) -> Result<()> {
     let shutdown = CancellationToken::new();
     let rings = storage.hashrings.as_ref().map(|file| Arc::clone(&file.reload));
     let destinations = args.site.destinations(&settings);
-    let config = destinations.configure(storage.configure(bridge::Config {
-        admin_api: args.site.admin_api(),
-        ..bridge::Config::new(bridge_name()?)
-    }));
+    let config = storage.configure(bridge::Config::new(bridge_name()?));
+    let config = web.configure(args.query.configure(config), &storage.config);
+    let config = destinations.configure(config);
     let stop = signals::until_stop(move || {
         destinations.reload();
+        web.reload();
         if let Some(rings) = &rings {
             rings.notify_one();
         }

@@ -29,7 +29,7 @@ pub(crate) struct BrokerArgs {
 pub(crate) async fn run(args: BrokerArgs) -> Result<()> {
     let (settings, folder) = args.site.read()?;
     let mqtt = bind(settings.mqtt(args.mqtt), "--mqtt").await?;
-    let http = bind(args.site.http(&settings, HTTP)?, "--web.listen-address").await?;
+    let http = bind(args.site.broker_http(&settings, HTTP)?, "--web.listen-address").await?;
     tracing::info!(mqtt = %mqtt.local_addr()?, http = %http.local_addr()?, "serving");
 
     let registry = Registry::new();

@@ -29,6 +29,7 @@ use crate::simulate::meter::Meter;
 use crate::simulate::names;
 use crate::simulate::source::Source;
 use crate::storage::Storage;
+use crate::web::{QueryArgs, Web};
 use equation::Summary;
 use host::HostAgent;
 use progress::Progress;
@@ -100,9 +101,9 @@ pub(crate) async fn run(args: DemoArgs, out: &mut Output) -> Result<()> {
 fn server_config(args: &DemoArgs, folder: &Folder) -> ServerConfig {
     ServerConfig {
         storage: Storage::of_folder(folder.data()),
-        http: args.http,
+        web: Web::at(args.http),
+        query: QueryArgs::default(),
         mqtt: args.mqtt,
-        admin_api: false,
         destinations: Destinations::none(),
         folder: folder.clone(),
     }

@@ -14,10 +14,12 @@ mod replay;
 mod serve;
 mod server;
 mod settings;
+mod shown;
 mod signals;
 mod simulate;
 mod storage;
 mod store_cmd;
+mod web;
 
 use std::process::ExitCode;
 

@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output::Output;
 use crate::server::{Server, ServerConfig};
-use crate::settings::{HTTP, SiteArgs};
+use crate::settings::SiteArgs;
 use crate::signals;
 use crate::storage::StorageArgs;
+use crate::web::QueryArgs;
 
 /// Arguments of `backhaul serve`; certificates are made in DIR/certs if there are none.
 #[derive(Debug, Args)]
@@ -22,16 +23,19 @@ pub(crate) struct ServeArgs {
     mqtt: Option<SocketAddr>,
     #[command(flatten)]
     storage: StorageArgs,
+    #[command(flatten)]
+    query: QueryArgs,
 }
 
-/// Serves until SIGTERM or SIGINT; SIGHUP reloads certificates, CRL, hashrings and destinations.
+/// Serves until SIGTERM or SIGINT; SIGHUP reloads certificates, CRL, hashrings, destinations and the web
+/// configuration.
 pub(crate) async fn run(args: ServeArgs, out: &mut Output) -> Result<()> {
     let (settings, folder) = args.site.read()?;
     let config = ServerConfig {
-        http: args.site.http(&settings, HTTP)?,
+        web: args.site.web(&settings)?,
+        query: args.query,
         mqtt: settings.mqtt(args.mqtt),
         storage: args.storage.resolve(&settings.storage, &folder),
-        admin_api: args.site.admin_api(),
         destinations: args.site.destinations(&settings),
         folder,
     };

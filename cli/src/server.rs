@@ -20,6 +20,7 @@ use crate::folder::{Folder, SocketFolder};
 use crate::output::Output;
 use crate::replay;
 use crate::storage::Storage;
+use crate::web::{QueryArgs, Web};
 
 /// What a server needs to know.
 #[derive(Debug)]
@@ -28,12 +29,12 @@ pub(crate) struct ServerConfig {
     pub(crate) folder: Folder,
     /// The store.
     pub(crate) storage: Storage,
-    /// Address of the HTTP API.
-    pub(crate) http: SocketAddr,
+    /// The HTTP API.
+    pub(crate) web: Web,
+    /// Limits of queries.
+    pub(crate) query: QueryArgs,
     /// Address for devices.
     pub(crate) mqtt: SocketAddr,
-    /// Whether administration by HTTP is asked for.
-    pub(crate) admin_api: bool,
     /// Where everything is sent on to.
     pub(crate) destinations: Destinations,
 }
@@ -45,6 +46,7 @@ pub(crate) struct Server {
     mqtt: SocketAddr,
     reload: ReloadSignal,
     rings: Option<Arc<Notify>>,
+    web: Web,
     destinations: Arc<Destinations>,
     shutdown: CancellationToken,
     broker: JoinHandle<Result<(), broker::BrokerError>>,
@@ -90,7 +92,7 @@ impl Server {
             tracing::info!(folder = %config.folder.certs().display(), "made certificates");
         }
         let mqtt = bind(config.mqtt, "--mqtt").await?;
-        let http = bind(config.http, "--web.listen-address").await?;
+        let http = bind(config.web.http, "--web.listen-address").await?;
         let (mqtt_address, http_address) = (mqtt.local_addr()?, http.local_addr()?);
         let store = open_store(&config.storage, out).await?;
 
@@ -113,10 +115,9 @@ impl Server {
             .hashrings
             .as_ref()
             .map(|file| Arc::clone(&file.reload));
-        let bridge_config = config.storage.configure(bridge::Config {
-            admin_api: config.admin_api,
-            ..bridge::Config::new(bridge_name()?)
-        });
+        let bridge_config = config.storage.configure(bridge::Config::new(bridge_name()?));
+        let bridge_config = config.query.configure(bridge_config);
+        let bridge_config = config.web.configure(bridge_config, &config.storage.config);
         let bridge_config = config.destinations.configure(bridge_config);
         let bridge = bridge::run(
             bridge_config,
@@ -131,6 +132,7 @@ impl Server {
             mqtt: mqtt_address,
             reload,
             rings,
+            web: config.web,
             destinations: config.destinations.into(),
             broker: tokio::spawn(cancelling(shutdown.clone(), broker)),
             bridge: tokio::spawn(cancelling(shutdown.clone(), bridge)),
@@ -150,11 +152,12 @@ impl Server {
         self.mqtt
     }
 
-    /// Reloads certificates, CRL, hashrings and destinations when called.
+    /// Reloads certificates, CRL, hashrings, destinations and the web configuration when called.
     pub(crate) fn reload(&self) -> impl Fn() + use<> {
         let (certificates, rings) = (self.reload.clone(), self.rings.clone());
-        let destinations = self.destinations.clone();
+        let (destinations, web) = (self.destinations.clone(), self.web.clone());
         move || {
+            web.reload();
             certificates.fire();
             destinations.reload();
             if let Some(rings) = &rings {

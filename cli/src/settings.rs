@@ -10,21 +10,9 @@ use serde::Deserialize;
 
 use crate::destinations::Destinations;
 use crate::folder::Folder;
+use crate::shown::without_secrets;
 use crate::storage::{RawMemory, RawReceive, RawStorage, StorageFile};
-
-/// Flags of the HTTP listener.
-#[derive(Debug, Args)]
-struct WebArgs {
-    /// Address for queries, /metrics and health [default: 127.0.0.1:7490; a separate broker: 127.0.0.1:7492]
-    #[arg(long = "web.listen-address", visible_alias = "http")]
-    http: Option<SocketAddr>,
-    /// Let POST /api/v1/admin/tsdb/snapshot copy the store
-    #[arg(long = "web.enable-admin-api")]
-    admin_api: bool,
-    /// Serve HTTP without TLS or authentication on an address that is not loopback
-    #[arg(long = "web.insecure")]
-    insecure: bool,
-}
+use crate::web::{RawGlobal, RawWeb, Web, WebArgs, WebSettings};
 
 /// Flags of serve, broker and bridge; what is given here wins over the file.
 #[derive(Debug, Args)]
@@ -63,14 +51,14 @@ impl SiteArgs {
         Destinations::new(self.config.clone(), settings)
     }
 
-    /// Whether administration by HTTP is asked for.
-    pub(crate) fn admin_api(&self) -> bool {
-        self.web.admin_api
+    /// The HTTP listener of serve or bridge.
+    pub(crate) fn web(&self, settings: &Settings) -> Result<Web> {
+        self.web.resolve(&settings.web, HTTP)
     }
 
-    /// Address of the HTTP listener.
-    pub(crate) fn http(&self, settings: &Settings, default: SocketAddr) -> Result<SocketAddr> {
-        self.web.checked(settings.http, default)
+    /// Address of a separate broker's HTTP listener.
+    pub(crate) fn broker_http(&self, settings: &Settings, default: SocketAddr) -> Result<SocketAddr> {
+        self.web.address(&settings.web, default)
     }
 }
 
@@ -88,25 +76,11 @@ impl Settings {
 pub(crate) const HTTP: SocketAddr =
     SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7490));
 
-impl WebArgs {
-    /// The flag's address, the file's or the default; refused if it is open to others and nobody said so.
-    fn checked(&self, file: Option<SocketAddr>, default: SocketAddr) -> Result<SocketAddr> {
-        let address = self.http.or(file).unwrap_or(default);
-        if !address.ip().is_loopback() && !self.insecure {
-            bail!(
-                "{address} is open to other machines, and the HTTP API has no TLS or authentication of its own yet \
-                 (--web.config.file): listen on 127.0.0.1 behind a proxy, or say --web.insecure"
-            );
-        }
-        Ok(address)
-    }
-}
-
 /// The file's settings, all optional: flags win over them.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     dir: Option<PathBuf>,
-    http: Option<SocketAddr>,
+    web: WebSettings,
     mqtt: Option<SocketAddr>,
     /// The store.
     pub(crate) storage: StorageFile,
@@ -120,6 +94,7 @@ pub(crate) struct Settings {
 #[serde(deny_unknown_fields, default)]
 struct RawSettings {
     dir: Option<PathBuf>,
+    global: RawGlobal,
     web: RawWeb,
     mqtt: RawMqtt,
     storage: RawStorage,
@@ -127,12 +102,6 @@ struct RawSettings {
     receive: RawReceive,
     remote_write: Vec<RemoteWriteFile>,
     ack_after: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawWeb {
-    listen_address: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -165,7 +134,8 @@ impl Settings {
             remote_write,
             ack_after,
             dir: raw.dir,
-            http: parse(raw.web.listen_address).with_context(|| of("web.listen_address"))?,
+            web: WebSettings::new(raw.web, raw.global, dir, without_secrets(&text))
+                .with_context(|| file.display().to_string())?,
             mqtt: parse(raw.mqtt.listen_address).with_context(|| of("mqtt.listen_address"))?,
             storage: StorageFile::new(raw.storage, &raw.memory, raw.receive)
                 .with_context(|| file.display().to_string())?,
@@ -184,28 +154,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn web(http: &str, insecure: bool) -> WebArgs {
-        WebArgs {
-            http: Some(http.parse().unwrap()),
-            admin_api: false,
-            insecure,
-        }
-    }
-
-    #[test]
-    fn an_open_address_must_be_asked_for() {
-        assert!(web("127.0.0.1:1", false).checked(None, HTTP).is_ok());
-        let refused = web("0.0.0.0:1", false)
-            .checked(None, HTTP)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            refused.contains("--web.insecure") && refused.contains("--web.config.file"),
-            "{refused}"
-        );
-        assert!(web("0.0.0.0:1", true).checked(None, HTTP).is_ok());
-    }
 
     #[test]
     fn destinations_are_read_and_their_faults_named() {

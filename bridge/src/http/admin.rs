@@ -39,6 +39,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
 
 /// POST `/api/v1/admin/tsdb/snapshot`: a copy of the store in a folder of its own, while everything goes on.
 pub(crate) async fn snapshot(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    params.for_site()?;
     if !app.config.admin_api {
         return Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled"));
     }

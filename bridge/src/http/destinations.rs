@@ -5,19 +5,21 @@ use std::io::Write;
 use axum::extract::State;
 
 use super::App;
-use super::envelope::Success;
+use super::envelope::{ApiError, Success};
 use super::json;
+use super::params::Params;
 use crate::forward::Status;
 
 /// GET `fleet/destinations`.
-pub(crate) async fn destinations(State(app): State<App>) -> Success {
+pub(crate) async fn destinations(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    params.for_site()?;
     let all = app.destinations.list();
     let data = |out: &mut Vec<u8>| {
         out.extend_from_slice(b"{\"destinations\":");
         json::list(out, &all, |out, (name, status)| destination(out, name, status));
         out.push(b'}');
     };
-    Success::new(data, &[], &[])
+    Ok(Success::new(data, &[], &[]))
 }
 
 fn destination(out: &mut Vec<u8>, name: &str, status: &Status) {

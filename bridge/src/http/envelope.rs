@@ -21,6 +21,8 @@ pub(crate) enum ErrorKind {
     Internal,
     /// No such thing.
     NotFound,
+    /// Not for this principal; Prometheus has no word for it.
+    Forbidden,
     /// Not ready, or too busy.
     Unavailable,
 }
@@ -35,6 +37,7 @@ impl ErrorKind {
             ErrorKind::Timeout => "timeout",
             ErrorKind::Internal => "internal",
             ErrorKind::NotFound => "not_found",
+            ErrorKind::Forbidden => "forbidden",
             ErrorKind::Unavailable => "unavailable",
         }
     }
@@ -48,6 +51,7 @@ impl ErrorKind {
             ErrorKind::Timeout | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         }
     }
 }

@@ -10,7 +10,8 @@ use super::App;
 use super::envelope::{ApiError, ErrorKind, Success};
 use super::evaluate::blocking;
 use super::json;
-use super::params::Params;
+use super::params::{Params, allowed};
+use crate::web::Access;
 
 /// Which devices an answer lists.
 pub(super) struct Filter {
@@ -18,12 +19,14 @@ pub(super) struct Filter {
     device: Option<DeviceId>,
     connected: Option<bool>,
     limit: Option<usize>,
+    access: Access,
 }
 
 impl Filter {
     /// The parameter `tenant` asks for another one than the request's headers; with neither, all are listed.
     pub(super) fn new(params: &Params) -> Result<Self, ApiError> {
         let asked = params.optional("tenant", |text| Tenant::new(text).map_err(|e| e.to_string()))?;
+        let asked = asked.map(|tenant| allowed(tenant, params.access())).transpose()?;
         let connected = params.optional("connected", |text| {
             text.parse::<bool>()
                 .map_err(|_| format!("{text:?} is neither true nor false"))
@@ -33,12 +36,14 @@ impl Filter {
             device: params.optional("device_id", |text| DeviceId::new(text).map_err(|e| e.to_string()))?,
             connected,
             limit: params.limit()?,
+            access: params.access().clone(),
         })
     }
 
     /// Whether it lists a device.
     pub(super) fn has(&self, name: &DeviceName, app: &App) -> bool {
-        self.tenant.as_ref().is_none_or(|t| t == name.tenant())
+        self.access.allows(name.tenant())
+            && self.tenant.as_ref().is_none_or(|t| t == name.tenant())
             && self.device.as_ref().is_none_or(|d| d == name.device())
             && self
                 .connected

@@ -1,18 +1,16 @@
 //! Parameters of a request: the query string, and the form of a POST before it, as Go's `FormValue` looks them up.
 
 use axum::extract::{Form, FromRequest, Query, Request};
-use axum::http::{HeaderMap, Method};
+use axum::http::{Extensions, HeaderMap, Method};
 use promql::Matcher;
 use wire::Tenant;
 
 use super::envelope::{ApiError, ErrorKind};
 use super::time;
+use crate::web::Access;
 
 /// The headers that name a tenant.
 const TENANT_HEADERS: [&str; 2] = ["thanos-tenant", "x-scope-orgid"];
-
-/// The tenant of a request that names none.
-const DEFAULT_TENANT: &str = "default";
 
 /// The parameters and the tenant of a request.
 #[derive(Debug)]
@@ -21,14 +19,16 @@ pub(crate) struct Params {
     /// As a header names it.
     named: Option<Tenant>,
     tenant: Tenant,
+    access: Access,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let access = access_of(request.extensions());
         let named = named_tenant(request.headers())?;
-        let tenant = tenant_of(request.headers())?;
+        let tenant = tenant_of(request.headers(), &access)?;
         let uri = request.uri().clone();
         let is_form = request.method() == Method::POST && request.headers().contains_key("content-type");
         let mut pairs = Vec::new();
@@ -37,7 +37,12 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         }
         let Query(of_uri) = Query::<Vec<(String, String)>>::try_from_uri(&uri).map_err(unreadable)?;
         pairs.extend(of_uri);
-        Ok(Params { pairs, named, tenant })
+        Ok(Params {
+            pairs,
+            named,
+            tenant,
+            access,
+        })
     }
 }
 
@@ -45,11 +50,30 @@ fn unreadable(error: impl std::fmt::Display) -> ApiError {
     ApiError::new(ErrorKind::BadData, format!("error parsing form values: {error}"))
 }
 
+/// What the principal of a request may see; nothing if nobody said.
+pub(super) fn access_of(extensions: &Extensions) -> Access {
+    extensions.get().cloned().unwrap_or(Access::Tenants(Vec::new()))
+}
+
 /// The tenant that a request is for.
-pub(super) fn tenant_of(headers: &HeaderMap) -> Result<Tenant, ApiError> {
+pub(super) fn tenant_of(headers: &HeaderMap, access: &Access) -> Result<Tenant, ApiError> {
     match named_tenant(headers)? {
-        Some(tenant) => Ok(tenant),
-        None => Tenant::new(DEFAULT_TENANT).map_err(|e| ApiError::new(ErrorKind::Internal, e.to_string())),
+        Some(tenant) => allowed(tenant, access),
+        None => access.unnamed().ok_or_else(|| {
+            let reason = "tenant: name one that you may see by X-Scope-OrgID or THANOS-TENANT";
+            ApiError::new(ErrorKind::Forbidden, reason)
+        }),
+    }
+}
+
+/// A tenant, if it may be named.
+pub(super) fn allowed(tenant: Tenant, access: &Access) -> Result<Tenant, ApiError> {
+    match access.allows(&tenant) {
+        true => Ok(tenant),
+        false => Err(ApiError::new(
+            ErrorKind::Forbidden,
+            format!("tenant: {tenant} is not for you to see; `tenants` of --web.config.file says what is"),
+        )),
     }
 }
 
@@ -77,6 +101,22 @@ impl Params {
     /// The tenant, if a header names one.
     pub(crate) fn named_tenant(&self) -> Option<&Tenant> {
         self.named.as_ref()
+    }
+
+    /// What the principal may see.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Refuses who may not see the whole site.
+    pub(crate) fn for_site(&self) -> Result<(), ApiError> {
+        match self.access {
+            Access::All => Ok(()),
+            Access::Tenants(_) => {
+                let reason = "this concerns every tenant; `tenants` of --web.config.file can say \"*\"";
+                Err(ApiError::new(ErrorKind::Forbidden, reason))
+            }
+        }
     }
 
     /// The first value of a parameter, or `""`.

@@ -10,7 +10,7 @@ mod frame;
 mod message;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use promql::{EvalError, Interrupt, MatchOp, Matcher, SourceError};
@@ -24,6 +24,7 @@ use super::envelope::{ApiError, ErrorKind};
 use super::evaluate::evaluate;
 use super::params::tenant_of;
 use super::source::for_store;
+use crate::web::Access;
 
 /// Bytes of a request as it comes; one holds a few matchers.
 pub(super) const MAX_REQUEST: usize = 1 << 20;
@@ -35,8 +36,13 @@ const MAX_DECOMPRESSED: usize = 4 << 20;
 const MAX_QUERIES: usize = 1000;
 
 /// POST `read`. Errors are plain texts.
-pub(crate) async fn read(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Response {
-    let asked = tenant_of(&headers).and_then(|tenant| Ok((tenant, decode(&body).map_err(bad)?)));
+pub(crate) async fn read(
+    State(app): State<App>,
+    Extension(access): Extension<Access>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let asked = tenant_of(&headers, &access).and_then(|tenant| Ok((tenant, decode(&body).map_err(bad)?)));
     let (tenant, request) = match asked {
         Ok(asked) => asked,
         Err(error) => return plain(&error),
@@ -85,6 +91,7 @@ fn plain(error: &ApiError) -> Response {
         // Too many samples: the client's to change.
         ErrorKind::BadData | ErrorKind::Execution => StatusCode::BAD_REQUEST,
         ErrorKind::Timeout | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     (code, format!("{}\n", error.message())).into_response()

@@ -3,16 +3,27 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::{
-    App, admin, destinations, exemplars, expression, federate, fleet, fleet_store, metadata, query, read,
-    rules, series, status, targets,
+    App, admin, compress, destinations, exemplars, expression, federate, fleet, fleet_store, guard, metadata,
+    query, read, rules, series, status, targets,
 };
 
-/// All routes.
+/// All routes, and what stands before them.
 pub(super) fn router(app: App) -> Router {
+    // A router puts `Allow` on an answer outside of its own layers, so these are another one's.
+    Router::new()
+        .fallback_service(routes(app.clone()))
+        .layer(map_response(guard::allow))
+        .layer(from_fn(compress::compress))
+        .layer(from_fn_with_state(app.clone(), guard::cors))
+        .layer(from_fn_with_state(app, guard::authenticate))
+}
+
+fn routes(app: App) -> Router {
     Router::new()
         .nest("/api/v1", prometheus().merge(own()))
         .route("/federate", get(federate::federate))
@@ -87,7 +98,7 @@ async fn not_allowed() -> Response {
 }
 
 /// A text as Go's server writes it.
-fn plain(code: StatusCode, text: &'static str) -> Response {
+pub(super) fn plain(code: StatusCode, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -33,20 +33,22 @@ pub(crate) async fn tsdb(State(app): State<App>, params: Params) -> Result<Succe
 }
 
 /// GET `status/config`: the file as it took effect, without secrets.
-pub(crate) async fn config(State(app): State<App>) -> Success {
+pub(crate) async fn config(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    params.for_site()?;
     let yaml = &app.config.started.yaml;
-    Success::new(
+    Ok(Success::new(
         |out| json::labels(out, std::iter::once(("yaml", yaml.as_str()))),
         &[],
         &[],
-    )
+    ))
 }
 
 /// GET `status/flags`.
-pub(crate) async fn flags(State(app): State<App>) -> Success {
+pub(crate) async fn flags(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    params.for_site()?;
     let flags = app.config.started.flags.iter();
     let flags = flags.map(|(name, value)| (name.as_str(), value.as_str()));
-    Success::new(|out| json::labels(out, flags), &[], &[])
+    Ok(Success::new(|out| json::labels(out, flags), &[], &[]))
 }
 
 /// GET `status/walreplay`: the journal was read before the listener answered.

@@ -14,3 +14,4 @@ mod prometheus_reads;
 mod read;
 mod server;
 mod status;
+mod web;

@@ -121,7 +121,7 @@ async fn a_prometheus_reads_native_histograms_as_samples() {
         histogram: Some(histogram(u64::from(row) * 5 + 2)),
     };
     let group = Group {
-        series: vec![SeriesId::new(0)],
+        series: [SeriesId::new(0)].into(),
         rows: (0..7).map(row).collect(),
         values: vec![0.0; 7],
         present: Some(Presence::none(7)),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use promql::Features;
 use regex::Regex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -38,6 +39,8 @@ pub struct Config {
     pub query_concurrency: usize,
     /// Samples that a query may hold at once (`--query.max-samples`).
     pub query_max_samples: u64,
+    /// Parts of PromQL beyond the stable language (`--enable-feature`).
+    pub features: Features,
     /// Where everything that is stored is sent on to; a value that follows takes effect while the bridge runs.
     pub remote_write: watch::Receiver<Vec<RemoteWrite>>,
     /// The name of the destination that acks wait for; `None`: they wait for the journal alone.
@@ -70,6 +73,7 @@ impl Config {
             query_timeout: Duration::from_secs(120),
             query_concurrency: 20,
             query_max_samples: budgets.query_samples,
+            features: Features::default(),
             remote_write: watch::channel(Vec::new()).1,
             ack_after: None,
             admin_api: false,

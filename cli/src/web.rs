@@ -168,6 +168,7 @@ impl Web {
             ("web.config.file", path(&self.file)),
             ("web.cors.origin", self.cors_origin.as_str().to_owned()),
             ("web.enable-admin-api", self.admin_api.to_string()),
+            ("enable-feature", config.features.to_string()),
             ("query.lookback-delta", prometheus_duration(config.lookback_delta)),
             ("query.timeout", prometheus_duration(config.query_timeout)),
             ("query.max-concurrency", config.query_concurrency.to_string()),
@@ -219,6 +220,10 @@ pub(crate) struct QueryArgs {
     /// Samples that a query may hold at once [default: by the memory]
     #[arg(long = "query.max-samples", value_parser = clap::value_parser!(u64).range(1..))]
     max_samples: Option<u64>,
+    /// Parts of PromQL beyond the stable language, with commas between them: promql-experimental-functions,
+    /// promql-duration-expr, promql-delayed-name-removal
+    #[arg(long = "enable-feature")]
+    features: Option<promql::Features>,
 }
 
 impl QueryArgs {
@@ -231,6 +236,7 @@ impl QueryArgs {
             query_timeout: self.timeout.map_or(config.query_timeout, PromDuration::get),
             query_concurrency: self.max_concurrency.map_or(config.query_concurrency, usize::from),
             query_max_samples: self.max_samples.unwrap_or(config.query_max_samples),
+            features: self.features.unwrap_or(config.features),
             ..config
         }
     }

@@ -24,6 +24,7 @@ mod ast;
 mod duration;
 mod error;
 mod eval;
+mod features;
 mod histogram;
 mod labels;
 mod matcher;
@@ -41,6 +42,7 @@ pub use error::{EvalError, ParseError, SourceError};
 pub use eval::{
     Answer, InstantSample, Interrupt, Options, QueryValue, RangeSeries, eval_instant, eval_range,
 };
+pub use features::{Features, UnknownFeature};
 pub use histogram::{Bucket, Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, LayoutError};
 pub use labels::{Labels, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher, MatcherError, compile_anchored};

@@ -92,7 +92,8 @@ async fn run(
         })?,
     };
     let parsing = Instant::now();
-    let plan = promql::parse(params.get("query")).map_err(|e| ApiError::parameter("query", e))?;
+    let parse = app.config.features.parse;
+    let plan = promql::parse_with(params.get("query"), parse).map_err(|e| ApiError::parameter("query", e))?;
     // Any value asks for them, and all values for the same ones.
     let stats = (!params.get("stats").is_empty()).then(|| Stats::new(parsing.elapsed()));
     let job = Job {
@@ -139,6 +140,7 @@ impl Job {
         let options = Options {
             lookback_ms: self.lookback_ms,
             max_samples: self.app.config.query_max_samples,
+            delayed_name_removal: self.app.config.features.delayed_name_removal,
             interrupt: Some(interrupt),
             ..Options::default()
         };

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use wire::message::{self, Range, ReasonCount};
 use wire::{BootId, Seq, SeqSet, SessionId};
 
-use super::{ALL, check_sums, moment, open, scrape};
+use super::{ALL, check_freed, check_sums, fill, moment, open, scrape};
 use crate::wal::Reason;
 use crate::wal::format::{Kind, RecordHeader, SegmentHeader, put_record};
 use crate::wal::meta::{AnchorMeta, GapMeta, Meta, SessionMeta};
@@ -81,12 +81,14 @@ prop_compose! {
     }
 }
 
-/// A record: samples, and how far seq and total go beyond the record before.
-type Step = (u32, u64, u64, bool);
+/// A record: samples, how far seq and total go beyond the record before, whether its clock was trusted, and a payload;
+/// of no samples: a dictionary.
+type Step = (u32, u64, u64, bool, Vec<u8>);
 
 fn step() -> impl Strategy<Value = Step> {
     let skip = || prop_oneof![10 => Just(0u64), 3 => 0u64..5, 1 => number()];
-    (1u32..9, skip(), skip(), proptest::bool::weighted(0.9))
+    let payload = proptest::collection::vec(prop_oneof![0u8..4, any::<u8>()], 0..40);
+    (0u32..9, skip(), skip(), proptest::bool::weighted(0.9), payload)
 }
 
 fn write_segment(dir: &Path, session: u64, number: u64, start: (u64, u64), steps: &[Step]) {
@@ -102,25 +104,32 @@ fn write_segment(dir: &Path, session: u64, number: u64, start: (u64, u64), steps
         stamp,
     };
     let mut bytes = header.encode();
-    for &(samples, skip, more, trusted) in steps {
-        seq = seq.saturating_add(skip).saturating_add(1);
-        total = total.saturating_add(more).saturating_add(u64::from(samples));
+    for (samples, skip, more, trusted, payload) in steps {
+        let kind = if *samples == 0 {
+            Kind::Dictionary
+        } else {
+            Kind::Row
+        };
+        if kind == Kind::Row {
+            seq = seq.saturating_add(*skip).saturating_add(1);
+            total = total.saturating_add(*more).saturating_add(u64::from(*samples));
+        }
         let header = RecordHeader {
-            kind: Kind::Row,
-            trusted,
-            samples,
+            kind,
+            trusted: *trusted,
+            samples: *samples,
             seq: Seq::new(seq),
             total,
             stamp,
         };
-        put_record(&mut bytes, session, &header, &[0; 4]);
+        put_record(&mut bytes, session, &header, payload);
     }
     fs::write(dir.join(format!("{session}-{number:016x}.wal")), bytes).unwrap();
 }
 
 /// Records of ten samples each.
 fn tens(dir: &Path, number: u64, first: u64, count: usize) {
-    let steps = vec![(10, 0, 0, true); count];
+    let steps = vec![(10, 0, 0, true, Vec::new()); count];
     write_segment(dir, 1, number, (first - 1, (first - 1) * 10), &steps);
 }
 
@@ -209,5 +218,35 @@ proptest! {
             }
             wal.close();
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_meta_counts_as_absent(
+        records in 1u64..300,
+        at in any::<proptest::sample::Index>(),
+        bits in proptest::option::of(1u8..),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let id = SessionId::new(1);
+        let mut wal = open(dir.path(), 1, 64 << 10);
+        fill(&mut wal, records, 30);
+        wal.close();
+        drop(wal);
+        let path = dir.path().join("meta");
+        let mut bytes = fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        match bits {
+            Some(bits) => bytes[at] ^= bits,
+            None => bytes.truncate(at),
+        }
+        fs::write(&path, bytes).unwrap();
+        let mut wal = open(dir.path(), 2, 64 << 10);
+        prop_assert_eq!(wal.faults.meta, 1);
+        prop_assert_eq!(wal.ledger.session(id).unwrap().last, records);
+        check_freed(&mut wal, id, 30);
     }
 }

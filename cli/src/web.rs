@@ -21,7 +21,7 @@ pub(crate) struct WebArgs {
     http: Option<SocketAddr>,
     /// TLS, users, tokens and tenants of the HTTP listener, in Prometheus's schema. Read again when it changes and on
     /// SIGHUP
-    #[arg(long = "web.config.file")]
+    #[arg(id = "web.config.file", long = "web.config.file", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Origins whose pages may read answers, a regular expression that is anchored at both ends
     #[arg(long = "web.cors.origin", default_value = ".*")]

@@ -94,6 +94,8 @@ async fn run(
     let parsing = Instant::now();
     let parse = app.config.features.parse;
     let plan = promql::parse_with(params.get("query"), parse).map_err(|e| ApiError::parameter("query", e))?;
+    plan.check_durations()
+        .map_err(|e| ApiError::parameter("query", e))?;
     // Any value asks for them, and all values for the same ones.
     let stats = (!params.get("stats").is_empty()).then(|| Stats::new(parsing.elapsed()));
     let job = Job {

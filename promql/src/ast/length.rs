@@ -86,8 +86,12 @@ pub(crate) fn millis_of(seconds: f64) -> Option<i64> {
 }
 
 impl Plan {
-    /// Whether every duration of the query can be computed.
-    pub(crate) fn check_durations(&self) -> Result<(), EvalError> {
+    /// Whether every duration of the query can be computed; an evaluation begins with it. Prometheus finds such faults
+    /// behind the parser, which accepts them.
+    ///
+    /// # Errors
+    /// [`EvalError::BadRange`] in Prometheus's words, with the bytes that it concerns.
+    pub fn check_durations(&self) -> Result<(), EvalError> {
         check(&self.expr).map_err(EvalError::BadRange)
     }
 }

@@ -98,6 +98,7 @@ impl Segment {
         }
     }
 
+    /// Sets where a segment without records begins.
     pub(crate) fn start_after(&mut self, seq: u64, total: u64) {
         self.first = Seq::new(seq + 1);
         self.before = total;

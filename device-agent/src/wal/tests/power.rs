@@ -229,8 +229,7 @@ impl World {
     /// A state tells the bridge what was dropped; it drops what it lacks of that.
     fn tell(&mut self, wal: &mut Wal) {
         for gap in wal.ledger.gaps().iter().filter(|gap| gap.confirmed) {
-            let all = [gap.first.get()..=gap.last.get()];
-            let all = all.into_iter().flatten().map(Seq::new).collect();
+            let all = (gap.first.get()..=gap.last.get()).map(Seq::new).collect();
             self.made.get_mut(&gap.session).unwrap().settle(&all);
         }
         self.mark = Some(wal.ledger.gaps().mark());

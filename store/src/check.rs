@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
 use crate::index;
-use crate::journal::{FileError, JournalFile, files};
+use crate::journal::{FileError, JournalFile, Sums, files};
 use crate::ledger::DeviceLedger;
 use crate::overlay::Overlay;
 use crate::ring::Algorithm;
@@ -96,7 +96,7 @@ fn config(dir: &Path, disk: Arc<dyn Disk>) -> Result<Config, OpenError> {
     // The newest rings that can be read; without any, those of the partitions that are there.
     let mut rings = None;
     for (_, path) in files(&journal).map_err(io)?.into_iter().rev() {
-        let tables = JournalFile::open(&disk, &path, CACHE).and_then(|file| file.checkpoint());
+        let tables = JournalFile::open(&disk, &path, CACHE, Sums::Trust).and_then(|file| file.checkpoint());
         let newest = tables.ok().and_then(|checkpoint| {
             let (_, text) = checkpoint.tables.rings.last_key_value()?;
             Hashrings::parse(text, Algorithm::Ketama).ok()
@@ -254,10 +254,10 @@ fn unequal(device: &DeviceLedger, read: crate::query::ReadBack) -> Option<String
     let dropped: u64 = device.dropped.values().sum();
     let removed: u64 = device.removed.values().sum::<u64>() + read.joined;
     let found = read.samples + removed + device.quarantined;
-    if found != device.stored {
+    if found != device.stored + device.recovered {
         return Some(format!(
-            "{} samples are stored, and {} are found, {removed} were removed and {} are in quarantine",
-            device.stored, read.samples, device.quarantined
+            "{} samples are stored and {} recovered, and {} are found, {removed} were removed and {} are in quarantine",
+            device.stored, device.recovered, read.samples, device.quarantined
         ));
     }
     if device.generated != device.stored + dropped + device.pending {

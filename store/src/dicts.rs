@@ -17,7 +17,7 @@ use wire::DeviceName;
 use wire::dict::{self, DictHash, Dictionary};
 
 use crate::disk::{Disk, remove_if_there};
-use crate::journal::{FileError, begin, disk_bytes, guard, open_database};
+use crate::journal::{FileError, begin, disk_bytes, guard, open_checked, open_database};
 
 const VERSION: u64 = 1;
 
@@ -70,7 +70,7 @@ impl Dicts {
         let new = path.with_extension("redb.new");
         remove_if_there(&**disk, &new)?;
         let db = match path.try_exists()? {
-            true => guard(|| open_db(disk, &path, cache_bytes))?,
+            true => guard(|| with_tables(open_checked(disk, &path, cache_bytes)?))?,
             false => {
                 let db = guard(|| open_db(disk, &new, cache_bytes))?;
                 put_in_place(&**disk, &new, &path)?;
@@ -380,7 +380,11 @@ impl Inner {
 }
 
 fn open_db(disk: &Arc<dyn Disk>, path: &Path, cache_bytes: usize) -> Result<Database, FileError> {
-    let db = open_database(disk, path, cache_bytes)?;
+    with_tables(open_database(disk, path, cache_bytes)?)
+}
+
+/// Makes the tables of a new file.
+fn with_tables(db: Database) -> Result<Database, FileError> {
     let version = {
         let read = db.begin_read().map_err(FileError::of)?;
         match read.open_table(META) {

@@ -86,6 +86,16 @@ pub enum Entry {
         /// The session.
         session: SessionId,
     },
+    /// All sessions that a device has. If the journal was damaged before, a device may have let go of some others without
+    /// the store knowing it: they are let go now.
+    Sessions {
+        /// Who.
+        device: DeviceName,
+        /// When it said so, by the bridge's clock.
+        received: Timestamp,
+        /// Those of its log, and those that it lets go.
+        sessions: Vec<SessionId>,
+    },
     /// An operator forgets a device: its ledger goes, its samples stay.
     Forget {
         /// Who.

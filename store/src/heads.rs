@@ -10,6 +10,7 @@ mod delivery;
 mod group;
 mod layout;
 mod merge;
+mod owners;
 mod piece;
 mod place;
 mod registry;

@@ -19,7 +19,9 @@ pub(crate) use blob::Reader;
 use chain::Chain;
 pub(crate) use copy::copy;
 
-pub(crate) use file::{Checkpoint, FileError, JournalFile, begin, guard, open_database, path_of};
+pub(crate) use file::{
+    Checkpoint, FileError, JournalFile, Sums, begin, guard, open_checked, open_database, path_of,
+};
 pub(crate) use tables::{Rows, TableWrites, Tables};
 
 use crate::disk::Disk;
@@ -262,6 +264,18 @@ pub(crate) fn files(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
         }
     }
     found.sort_unstable();
+    Ok(found)
+}
+
+/// The first numbers of files that were set aside.
+pub(crate) fn set_aside(dir: &Path) -> std::io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "damaged") {
+            found.extend(file::first_of(&path.with_extension("")));
+        }
+    }
     Ok(found)
 }
 

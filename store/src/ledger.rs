@@ -10,7 +10,7 @@ mod session;
 mod settled;
 mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use wire::{DeviceName, SeqSet, Timestamp};
 
@@ -29,6 +29,8 @@ pub(crate) struct Ledger {
     devices: BTreeMap<DeviceRef, Device>,
     by_name: HashMap<DeviceName, DeviceRef>,
     next: DeviceRef,
+    /// Numbers of devices that were forgotten since the ledger was begun.
+    forgotten: BTreeSet<DeviceRef>,
 }
 
 impl Ledger {
@@ -65,6 +67,7 @@ impl Ledger {
         self.next = self.next.max(other.next);
         self.devices.extend(other.devices);
         self.by_name.extend(other.by_name);
+        self.forgotten.extend(other.forgotten);
     }
 
     /// Raises the next number, so that numbers of forgotten devices are not used again.
@@ -77,6 +80,7 @@ impl Ledger {
         if matches!(fact, Fact::Forget) {
             if let Some(device) = self.devices.remove(&number) {
                 self.by_name.remove(device.name());
+                self.forgotten.insert(number);
             }
             return;
         }
@@ -85,12 +89,35 @@ impl Ledger {
         }
     }
 
-    /// Counts, for every device, stored samples that the heads did not get as their journal file is damaged. `taken` says
-    /// how many they got.
-    pub(crate) fn note_damage(&mut self, taken: impl Fn(DeviceRef) -> u64) {
+    /// Counts, for every device, what damage took of stored samples, and what is there beyond them. `there` says how many
+    /// samples heads and blocks were given, and how many are in quarantine.
+    pub(crate) fn reconcile(&mut self, there: impl Fn(DeviceRef) -> (u64, u64)) {
         for (number, device) in &mut self.devices {
-            device.note_damage(taken(*number));
+            let (taken, quarantined) = there(*number);
+            device.reconcile(taken, quarantined);
         }
+    }
+
+    /// Says that records were lost.
+    pub(crate) fn doubt(&mut self) {
+        self.devices.values_mut().for_each(Device::doubt);
+    }
+
+    /// Whether it knows a device, or it was forgotten since the ledger was begun.
+    pub(crate) fn has_had(&self, number: DeviceRef) -> bool {
+        self.devices.contains_key(&number) || self.forgotten.contains(&number)
+    }
+
+    /// Takes in devices that others know by number and the ledger does not; says how many. Of two numbers of one device
+    /// the higher is that of now.
+    pub(crate) fn adopt(&mut self, owners: BTreeMap<DeviceRef, DeviceName>) -> usize {
+        let before = self.devices.len();
+        for (number, name) in owners.into_iter().rev() {
+            if !self.has_had(number) && !self.by_name.contains_key(&name) {
+                self.insert(number, Device::new(name));
+            }
+        }
+        self.devices.len() - before
     }
 
     pub(crate) fn settled(&self, name: &DeviceName, session: wire::SessionId) -> SeqSet {

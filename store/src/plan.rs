@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::entry::{Entry, RefusedReason};
 use crate::heads::Heads;
 use crate::keys::{DeviceKeys, Keys};
-use crate::ledger::{DeviceRef, Fact, Ledger, lost_edge};
+use crate::ledger::{Device, DeviceRef, Fact, Ledger, lost_edge};
 use crate::quarantine::Quarantine;
 use crate::receipt::{Receipt, SessionReceipt};
 use crate::record::{AlertRecord, LetGoRecord, LetterRecord, Record, RefusedRecord, SeenRecord, What};
@@ -109,7 +109,7 @@ impl<'a> Planner<'a> {
     pub(crate) fn plan(mut self, mut entries: Vec<Entry>) -> Plan {
         entries.sort_by_key(|entry| match entry {
             Entry::SessionSeen { .. } => 1,
-            Entry::LetGo { .. } => 2,
+            Entry::LetGo { .. } | Entry::Sessions { .. } => 2,
             Entry::Forget { .. } => 3,
             _ => 0,
         });
@@ -159,6 +159,18 @@ impl<'a> Planner<'a> {
                 received,
                 session,
             } => self.let_go(device, received, session),
+            Entry::Sessions {
+                device,
+                received,
+                sessions,
+            } => {
+                let known = self.ledger.device(&device);
+                let doubted = known.into_iter().flat_map(Device::doubted);
+                let gone: Vec<_> = doubted.filter(|id| !sessions.contains(id)).collect();
+                for session in gone {
+                    self.let_go(device.clone(), received, session);
+                }
+            }
             Entry::Forget { device, received } => {
                 if self.find(&device).is_some() {
                     self.push(device.clone(), received, What::Forget(true), Fact::Forget);

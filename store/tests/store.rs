@@ -7,6 +7,8 @@ mod busy;
 mod copies;
 #[path = "store/crash.rs"]
 mod crash;
+#[path = "store/damage.rs"]
+mod damage;
 #[path = "store/delivery.rs"]
 mod delivery;
 #[path = "store/device.rs"]

@@ -64,6 +64,8 @@ pub struct Equation {
     pub read_back: u64,
     /// Samples found twice.
     pub duplicates: u64,
+    /// Samples found that the ledger does not have as stored.
+    pub recovered: u64,
     /// Samples that left the store, by reason.
     pub removed: BTreeMap<String, u64>,
     /// Samples kept out of queries because their time is ahead.

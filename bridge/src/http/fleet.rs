@@ -189,7 +189,11 @@ fn terms(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App) {
         ledger.generated, ledger.stored
     );
     reasons(out, &ledger.dropped);
-    let _ = write!(out, ",\"pending\":{},\"removed\":", ledger.pending);
+    let _ = write!(
+        out,
+        ",\"pending\":{},\"recovered\":{},\"removed\":",
+        ledger.pending, ledger.recovered
+    );
     let mut removed = ledger.removed.clone();
     if found.joined > 0 {
         *removed.entry("same_timestamp").or_default() += found.joined;

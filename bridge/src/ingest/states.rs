@@ -69,6 +69,10 @@ impl Core {
         self.ask_for_credit(name, LaneKind::Backlog);
         self.note(message, &state, now);
         self.journal(name, &state, now);
+        // A kept state may be older than what is journaled of the device.
+        if !message.retained {
+            self.journal_all_sessions(name, &state, now);
+        }
         let let_go = state.let_go.iter().copied().map(SessionId::new).collect();
         let question = Question {
             device: name.clone(),
@@ -159,6 +163,22 @@ impl Core {
             };
             self.filling.add(entry, 0, now.mono_ms);
         }
+    }
+
+    /// Hands over which sessions there are, if the state lists all of them.
+    fn journal_all_sessions(&mut self, name: &DeviceName, state: &State, now: Now) {
+        let whole = |list: usize| list < wire::limits::MAX_SESSIONS;
+        if !whole(state.sessions.len()) || !whole(state.let_go.len()) {
+            return;
+        }
+        let listed = state.sessions.iter().map(|session| session.session);
+        let sessions = listed.chain(state.let_go.iter().copied()).map(SessionId::new);
+        let entry = Entry::Sessions {
+            device: name.clone(),
+            received: now.wall,
+            sessions: sessions.collect(),
+        };
+        self.filling.add(entry, 0, now.mono_ms);
     }
 
     fn journal_sessions(&mut self, name: &DeviceName, state: &State, now: Now) {

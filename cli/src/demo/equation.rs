@@ -1,7 +1,7 @@
 //! The proof at the end of a demo: every term of the delivery contract, with what was found by reading the store back.
 //!
-//! Per device `generated = stored + dropped + pending`, and what queries find is `stored - removed - quarantined`, with
-//! no sample twice. `generated` is compared with what the agents themselves counted.
+//! Per device `generated = stored + dropped + pending`, and what queries find is `stored + recovered - removed -
+//! quarantined`, with no sample twice. `generated` is compared with what the agents themselves counted.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,7 @@ pub(super) struct Summary {
     stored: u64,
     dropped: u64,
     pending: u64,
+    recovered: u64,
     removed: u64,
     quarantined: u64,
     read_back: u64,
@@ -45,6 +46,7 @@ struct Device {
     stored: u64,
     dropped: BTreeMap<String, u64>,
     pending: u64,
+    recovered: u64,
     removed: BTreeMap<String, u64>,
     quarantined: u64,
     read_back: u64,
@@ -70,10 +72,10 @@ impl Device {
                 self.generated
             )
         });
-        let unread = (self.stored != found).then(|| {
+        let unread = (self.stored + self.recovered != found).then(|| {
             format!(
-                "{id}: stored {} but read back + removed + quarantined is {found}",
-                self.stored
+                "{id}: stored {} and recovered {} but read back + removed + quarantined is {found}",
+                self.stored, self.recovered
             )
         });
         let twice =
@@ -112,6 +114,7 @@ pub(super) async fn read_back(
         stored: sum(|d| d.stored),
         dropped: sum(Device::dropped),
         pending: sum(|d| d.pending),
+        recovered: sum(|d| d.recovered),
         removed: sum(Device::removed),
         quarantined: sum(|d| d.quarantined),
         read_back: sum(|d| d.read_back),
@@ -132,8 +135,8 @@ impl Summary {
             self.generated, self.stored, self.dropped, self.pending, self.devices
         ))?;
         out.line(&format!(
-            "read back {} = stored {} - removed {} - quarantined {}, duplicates {}",
-            self.read_back, self.stored, self.removed, self.quarantined, self.duplicates
+            "read back {} = stored {} + recovered {} - removed {} - quarantined {}, duplicates {}",
+            self.read_back, self.stored, self.recovered, self.removed, self.quarantined, self.duplicates
         ))?;
         out.line(&format!(
             "wire {} bytes ({:.2} per sample, TLS and acks included; handshakes {} bytes apart), disk {} bytes",
@@ -161,6 +164,7 @@ mod tests {
             stored,
             dropped: BTreeMap::from([("wal_bytes".into(), 5)]),
             pending: 0,
+            recovered: 0,
             removed: BTreeMap::from([("conflict".into(), 2)]),
             quarantined: 0,
             read_back,

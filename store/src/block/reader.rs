@@ -1,10 +1,13 @@
 //! Reads a block file, only the pages that are asked for, out of redb's cache.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
 use prost::Message;
-use redb::{AccessGuard, Builder, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase};
+use redb::{
+    AccessGuard, Builder, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+};
 use roaring::RoaringBitmap;
 use wire::varint::Reader;
 
@@ -210,6 +213,73 @@ impl Block {
             times.dedup();
             Ok(times)
         })
+    }
+}
+
+/// A series of each device.
+struct SeriesOfOwners {
+    of_column: HashMap<u32, DeviceRef>,
+    found: BTreeMap<DeviceRef, u32>,
+}
+
+impl Block {
+    /// A series of each device that has any here.
+    pub(crate) fn series_of_owners(&self) -> Result<BTreeMap<DeviceRef, u32>, FileError> {
+        guard(|| {
+            let read = self.begin()?;
+            let owners = read.open_table(OWNERS).map_err(FileError::of)?;
+            let mut series = SeriesOfOwners {
+                of_column: HashMap::new(),
+                found: BTreeMap::new(),
+            };
+            let mut count = 0;
+            for row in owners.iter().map_err(FileError::of)? {
+                let (owner, row) = row.map_err(FileError::of)?;
+                let columns = held(row.value())?.columns.into_iter();
+                series
+                    .of_column
+                    .extend(columns.map(|column| (column, owner.value())));
+                count += 1;
+            }
+            series.in_chunks(&read, count)?;
+            if series.found.len() < count {
+                series.in_histograms(&read)?;
+            }
+            Ok(series.found)
+        })
+    }
+}
+
+impl SeriesOfOwners {
+    /// Looks through pages until all of the devices are found.
+    fn in_chunks(&mut self, read: &ReadTransaction, count: usize) -> Result<(), FileError> {
+        let table = read.open_table(CHUNKS).map_err(FileError::of)?;
+        for row in table.iter().map_err(FileError::of)? {
+            let (key, bytes) = row.map_err(FileError::of)?;
+            let mut page = Page::open(bytes.value())?;
+            check_key(key.value(), &page)?;
+            let mut at = page.first();
+            while let Some((step, column, _)) = page.next()? {
+                at = at.checked_add(step).ok_or_else(out_of_order)?;
+                let owner = self.of_column.get(&column);
+                let owner = *owner.ok_or_else(|| damaged("a times column is nobody's"))?;
+                self.found.entry(owner).or_insert(at);
+            }
+            if self.found.len() == count {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn in_histograms(&mut self, read: &ReadTransaction) -> Result<(), FileError> {
+        let table = read.open_table(HISTOGRAMS).map_err(FileError::of)?;
+        for row in table.iter().map_err(FileError::of)? {
+            let (key, row) = row.map_err(FileError::of)?;
+            let (owner, _) = owner_of_histogram(row.value())?;
+            self.found.entry(owner).or_insert(key.value().0);
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use super::file::{FileError, JournalFile};
+use super::file::{FileError, JournalFile, Sums};
 use super::{Extent, disk_bytes, files};
 use crate::disk::Disk;
 
@@ -101,7 +101,7 @@ impl Chain {
         let file = match older.open.upgrade() {
             Some(file) => file,
             None => {
-                let file = Arc::new(JournalFile::open(disk, &older.path, cache)?);
+                let file = Arc::new(JournalFile::open(disk, &older.path, cache, Sums::Trust)?);
                 older.open = Arc::downgrade(&file);
                 file
             }

@@ -7,6 +7,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{
     Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
@@ -77,10 +78,45 @@ impl Checkpoint {
     }
 }
 
+/// Whether a file's sums are checked when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sums {
+    /// All that the file holds is to be relied on.
+    Check,
+    /// What is read has sums of its own.
+    Trust,
+}
+
+/// A database of which nothing is heard when it cannot be closed, as its file is damaged.
+#[derive(Debug)]
+struct Closing(Option<Database>);
+
+impl Closing {
+    fn of(db: Database) -> Self {
+        Closing(Some(db))
+    }
+
+    fn get(&self) -> Result<&Database, FileError> {
+        let db = self.0.as_ref();
+        db.ok_or_else(|| FileError::Damaged("it is closed".into()))
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        // The next start repairs it, or sets it aside.
+        let _ = guard(|| {
+            drop(db);
+            Ok(())
+        });
+    }
+}
+
 /// An open file.
 #[derive(Debug)]
 pub(crate) struct JournalFile {
-    db: Database,
+    db: Closing,
     path: PathBuf,
     first: u64,
 }
@@ -122,7 +158,11 @@ impl JournalFile {
             Ok(db)
         });
         match named {
-            Ok(db) => Ok(JournalFile { db, path, first }),
+            Ok(db) => Ok(JournalFile {
+                db: Closing::of(db),
+                path,
+                first,
+            }),
             Err(error) => {
                 // The half-made file is deleted at the next start if this fails too.
                 let _ = disk.remove(&new);
@@ -132,11 +172,19 @@ impl JournalFile {
     }
 
     /// Opens a file that is there, repairing it after a crash.
-    pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Self, FileError> {
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        cache: usize,
+        sums: Sums,
+    ) -> Result<Self, FileError> {
         let first = first_of(path).ok_or_else(|| FileError::Damaged("not a journal file's name".into()))?;
-        let db = guard(|| open_database(disk, path, cache))?;
+        let db = guard(|| match sums {
+            Sums::Check => open_checked(disk, path, cache),
+            Sums::Trust => open_database(disk, path, cache),
+        })?;
         let file = JournalFile {
-            db,
+            db: Closing::of(db),
             path: path.to_owned(),
             first,
         };
@@ -145,7 +193,7 @@ impl JournalFile {
     }
 
     fn check_meta(&self) -> Result<(), FileError> {
-        let read = self.db.begin_read().map_err(FileError::of)?;
+        let read = self.db.get()?.begin_read().map_err(FileError::of)?;
         let meta = read.open_table(META).map_err(FileError::of)?;
         let get = |key| {
             meta.get(key)
@@ -174,7 +222,7 @@ impl JournalFile {
     /// The checkpoint that the file began with, but the tables beside the values as they are now.
     pub(crate) fn checkpoint(&self) -> Result<Checkpoint, FileError> {
         guard(|| {
-            let read = self.db.begin_read().map_err(FileError::of)?;
+            let read = self.db.get()?.begin_read().map_err(FileError::of)?;
             let meta = read.open_table(META).map_err(FileError::of)?;
             let next = meta
                 .get("next_device")
@@ -191,7 +239,7 @@ impl JournalFile {
 
     /// The file as it is now, whatever is written from here on.
     pub(crate) fn freeze(&self) -> Result<ReadTransaction, FileError> {
-        guard(|| self.db.begin_read().map_err(FileError::of))
+        guard(|| self.db.get()?.begin_read().map_err(FileError::of))
     }
 
     /// Hands over the values from `from` to before `end` in order, until `see` says false; stops at the first error of
@@ -203,7 +251,7 @@ impl JournalFile {
         mut see: impl FnMut(u64, &[u8]) -> bool,
     ) -> Result<(), FileError> {
         guard(|| {
-            let read = self.db.begin_read().map_err(FileError::of)?;
+            let read = self.db.get()?.begin_read().map_err(FileError::of)?;
             let blobs = read.open_table(BLOBS).map_err(FileError::of)?;
             let from = from.max(self.first).min(end);
             for row in blobs.range(from..end).map_err(FileError::of)? {
@@ -225,7 +273,7 @@ impl JournalFile {
         tables: &TableWrites,
     ) -> Result<(), FileError> {
         guard(|| {
-            let txn = begin(&self.db)?;
+            let txn = begin(self.db.get()?)?;
             if !values.is_empty() {
                 let mut blobs = txn.open_table(BLOBS).map_err(FileError::of)?;
                 for (number, value) in (first..).zip(values) {
@@ -258,6 +306,24 @@ pub(crate) fn open_database(disk: &Arc<dyn Disk>, path: &Path, cache: usize) -> 
         .set_cache_size(cache)
         .create_with_backend(Boxed(backend))
         .map_err(FileError::of)
+}
+
+/// The same with a file whose rows have no sums of their own: those of its pages are checked, which redb does by itself only
+/// after a crash.
+pub(crate) fn open_checked(disk: &Arc<dyn Disk>, path: &Path, cache: usize) -> Result<Database, FileError> {
+    let repaired = Arc::new(AtomicBool::new(false));
+    let seen = repaired.clone();
+    let backend = disk.backend(path, Access::Write)?;
+    let mut db = Builder::new()
+        .set_cache_size(cache)
+        .set_repair_callback(move |_| seen.store(true, Ordering::Relaxed))
+        .create_with_backend(Boxed(backend))
+        .map_err(FileError::of)?;
+    if !repaired.load(Ordering::Relaxed) {
+        // Where it says that something was not clean, it is so now.
+        db.check_integrity().map_err(FileError::of)?;
+    }
+    Ok(db)
 }
 
 /// A write transaction as this store wants them: on disk at commit, in two phases, as it holds bytes of devices.

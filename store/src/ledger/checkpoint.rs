@@ -42,6 +42,10 @@ struct DeviceRecord {
     seen: Option<SeenRecord>,
     #[prost(message, repeated, tag = "15")]
     removed: Vec<ReasonCount>,
+    #[prost(uint64, tag = "16")]
+    damaged: u64,
+    #[prost(uint64, tag = "17")]
+    recovered: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -66,6 +70,8 @@ struct SessionRecord {
     /// and after it + 1 (0: unknown).
     #[prost(uint64, repeated, tag = "9")]
     runs: Vec<u64>,
+    #[prost(bool, tag = "10")]
+    doubted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -117,6 +123,8 @@ pub(crate) fn encode(device: &Device) -> Vec<u8> {
         stored: device.stored,
         dropped: counts(&device.dropped),
         removed: counts(&device.removed),
+        damaged: device.damaged,
+        recovered: device.recovered,
         quarantined: device.quarantined,
         redelivered: device.redelivered,
         alerts: device.alerts,
@@ -163,6 +171,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Device> {
         .iter()
         .map(|c| (removal(&c.reason), c.samples))
         .collect();
+    device.damaged = record.damaged;
+    device.recovered = record.recovered;
     device.quarantined = record.quarantined;
     device.redelivered = record.redelivered;
     device.alerts = record.alerts;
@@ -197,6 +207,7 @@ fn session_record(id: SessionId, session: &Session) -> SessionRecord {
         closed_total: session.closed.map_or(0, |(_, total)| total),
         guessed: session.guessed.unwrap_or("").to_owned(),
         runs,
+        doubted: session.doubted,
     }
 }
 
@@ -206,6 +217,7 @@ fn session_of(record: &SessionRecord) -> Option<Session> {
         dropped: record.dropped,
         known: (record.known_seq, record.known_total),
         closed: record.closed_seq.map(|seq| (seq, record.closed_total)),
+        doubted: record.doubted,
         ..Session::default()
     };
     let mut from = 0u64;

@@ -28,12 +28,10 @@ const DEVICE_REASONS: [&str; 6] = [
 ];
 
 /// Reasons that arise here.
-const OWN_REASONS: [&str; 4] = [
-    "out_of_retention",
-    "malformed",
-    "quarantine_full",
-    "lost_at_store",
-];
+const OWN_REASONS: [&str; 4] = ["out_of_retention", "malformed", "quarantine_full", LOST_AT_STORE];
+
+/// Neither the device nor the store has them.
+const LOST_AT_STORE: &str = "lost_at_store";
 
 /// The one spelling of a reason why quarantined rows are gone; an unknown one is `deleted`.
 pub(crate) fn removal(text: &str) -> &'static str {
@@ -192,7 +190,10 @@ pub(crate) struct Device {
     pub(super) past_generated: u64,
     pub(super) stored: u64,
     pub(super) dropped: Reasons,
+    /// Stored samples that neither heads nor blocks were given, as their file is damaged.
     pub(super) damaged: u64,
+    /// Samples that heads and blocks hold and that the ledger does not have as stored, as it is of a damaged file.
+    pub(super) recovered: u64,
     /// What left the quarantine without being found, by reason.
     pub(super) removed: Reasons,
     pub(super) quarantined: u64,
@@ -215,6 +216,7 @@ impl Device {
             stored: 0,
             dropped: Reasons::new(),
             damaged: 0,
+            recovered: 0,
             removed: Reasons::new(),
             quarantined: 0,
             redelivered: 0,
@@ -256,9 +258,30 @@ impl Device {
         self.tombs.get(&session).is_some_and(|until| *until > now)
     }
 
-    pub(super) fn note_damage(&mut self, taken: u64) {
-        let elsewhere = self.removed.values().fold(self.quarantined, |sum, n| sum + n);
-        self.damaged = self.stored.saturating_sub(elsewhere).saturating_sub(taken);
+    /// Holds the counters against what is there: the samples that heads and blocks were given, and those in quarantine.
+    /// What differs is counted beside what differed when the checkpoint was written.
+    pub(super) fn reconcile(&mut self, taken: u64, quarantined: u64) {
+        self.quarantined = quarantined;
+        let there = self.removed.values().fold(taken, |sum, n| sum.saturating_add(*n));
+        let there = i128::from(there.saturating_add(quarantined));
+        let known = i128::from(self.stored) + i128::from(self.recovered) - i128::from(self.damaged);
+        let more = u64::try_from(there - known).unwrap_or(0);
+        let less = u64::try_from(known - there).unwrap_or(0);
+        self.recovered = self.recovered.saturating_add(more);
+        self.damaged = self.damaged.saturating_add(less);
+    }
+
+    /// What is not settled now may be settled in records that were lost, and sessions be let go.
+    pub(super) fn doubt(&mut self) {
+        self.sessions
+            .values_mut()
+            .for_each(|session| session.doubted = true);
+    }
+
+    /// Sessions of which it is not known whether the device let them go.
+    pub(crate) fn doubted(&self) -> impl Iterator<Item = SessionId> + '_ {
+        let doubted = self.sessions.iter().filter(|(_, session)| session.doubted);
+        doubted.map(|(id, _)| *id)
     }
 
     pub(super) fn apply(&mut self, received: Timestamp, fact: &Fact) {
@@ -450,7 +473,7 @@ impl Device {
                 last: edge,
                 samples: total,
                 guessed: false,
-                reason: "lost_at_store",
+                reason: LOST_AT_STORE,
                 ends,
             };
             self.drop_range(id, gap, None, None);
@@ -496,8 +519,18 @@ impl Device {
             let lost = session.pending();
             if lost > 0 {
                 let mut drops = Drops::new();
-                drops.insert("lost_at_store", i128::from(lost));
+                drops.insert(LOST_AT_STORE, i128::from(lost));
                 self.count(drops);
+                let (first, last) = session.unsettled();
+                self.push_gap(GapView {
+                    session: id,
+                    first,
+                    last,
+                    from: None,
+                    to: None,
+                    samples: lost,
+                    reason: LOST_AT_STORE,
+                });
             }
             self.past_generated = self.past_generated.saturating_add(session.generated());
         }
@@ -572,6 +605,7 @@ impl Device {
             stored: self.stored,
             dropped: self.dropped.clone(),
             removed,
+            recovered: self.recovered,
             pending: self
                 .sessions
                 .values()

@@ -31,6 +31,8 @@ pub(crate) struct Session {
     pub(crate) closed: Option<(u64, u64)>,
     /// Reason of the last gap whose samples had to be guessed; totals that arrive later correct it.
     pub(crate) guessed: Option<&'static str>,
+    /// Records about it may be lost, that the device let it go among them: then the device does not list it any more.
+    pub(crate) doubted: bool,
 }
 
 /// Samples that went to `dropped` (negative: came back from it, when a guess was too high).
@@ -120,6 +122,14 @@ impl Session {
         self.generated()
             .saturating_sub(self.stored)
             .saturating_sub(self.dropped)
+    }
+
+    /// The first and the last seq that are known to exist and not settled.
+    pub(crate) fn unsettled(&self) -> (u64, u64) {
+        let (last, _) = self.closed.unwrap_or(self.known);
+        let missing = self.settled.missing(1, last, Ends::default());
+        let first = missing.first().map_or(1, |piece| piece.first);
+        (first, missing.last().map_or(last, |piece| piece.last))
     }
 
     /// The oldest hole, when the session costs too many intervals.

@@ -10,7 +10,7 @@ use crate::entry::Seen;
 pub type Reasons = BTreeMap<&'static str, u64>;
 
 /// What the store knows of one device. At any moment
-/// `generated = stored + Σ dropped + pending` and, read back, `samples = stored - Σ removed - quarantined`.
+/// `generated = stored + Σ dropped + pending` and, read back, `samples = stored + recovered - Σ removed - quarantined`.
 #[derive(Debug, Clone)]
 pub struct DeviceLedger {
     /// Who.
@@ -25,6 +25,10 @@ pub struct DeviceLedger {
     /// (a later one of the same time won), `retention` (their block's time was over), `quarantine_expired`, `deleted` (an
     /// operator dropped them from the quarantine), `damaged` (their file was set aside).
     pub removed: Reasons,
+    /// Samples that the store holds although its ledger does not have them as stored, as the journal's newest file or
+    /// `dict.redb` was damaged. Those of them that the device sends again count as stored, and as removed
+    /// (`same_timestamp`); of the others some may count as dropped (`lost_at_store`) and be found all the same.
+    pub recovered: u64,
     /// Samples in the device's log that are not settled here.
     pub pending: u64,
     /// Samples in quarantine: stored, but no query finds them.

@@ -1,5 +1,6 @@
 //! Opens a folder: lock, dictionaries, the chain of journal files, replay.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use crate::config::Config;
 use crate::dicts::Dicts;
 use crate::error::{Damage, OpenError};
 use crate::heads::{HeadLimits, Heads};
-use crate::journal::{self, Checkpoint, FileError, Journal, JournalFile, Limits, Tables};
+use crate::journal::{self, Checkpoint, FileError, Journal, JournalFile, Limits, Sums, Tables};
+use crate::ledger::{DeviceRef, Ledger};
 use crate::metadata::MetadataTable;
 use crate::quarantine::Quarantine;
 use crate::rings::{self, Hashrings, Rings};
@@ -44,10 +46,12 @@ impl Store {
         });
         remove_unfinished(&config, &journal_dir)?;
         let chain = open_chain(&config, &journal_dir, &mut damage)?;
+        let mut lossy = chain.end.is_some() || !damage.is_empty();
 
         let rings = open_rings(dir, &config.hashrings, &chain, &mut damage)?;
         let heads = Heads::new(rings.clone(), head_limits(&config));
         let (partitions, sealed) = partitions::open(dir, &config, &rings.partitions(), &heads, &mut damage)?;
+        let before = damage.len();
         let rebuilt = replay(chain, &config, (&dicts, &heads), &mut damage, progress)?;
         let Rebuild {
             keys,
@@ -55,17 +59,35 @@ impl Store {
             routed,
             newest,
             next,
+            above,
+            unnamed,
         } = rebuilt;
         let sealed_beyond = Some(sealed).filter(|sealed| *sealed >= next);
         // Numbers of a file that was set aside may be sealed.
         let next = next.max(sealed + 1);
         heads.gate().applied(next - 1);
         dicts.committed(next - 1);
-        ledger.note_damage(|number| heads.tally(number).taken);
+        let from = newest
+            .as_ref()
+            .map_or(0, |(_, checkpoint, _)| checkpoint.next_device);
         let (newest, tables) = match newest {
             None => (None, Tables::default()),
             Some((file, checkpoint, bytes)) => (file.map(|file| (file, bytes)), checkpoint.tables),
         };
+        lossy |= damage.len() > before;
+        let quarantine = Quarantine::load(&tables.quarantine);
+        let adopted = unnamed + balance(&mut ledger, (from, above), &heads, &quarantine);
+        if adopted > 0 {
+            damage.push(Damage {
+                path: journal_dir.clone(),
+                what: format!("{adopted} devices are known from their samples in blocks alone"),
+            });
+        }
+        if lossy || adopted > 0 {
+            ledger.doubt();
+        }
+        // Later records do not name devices that the ledger knows, so those need a checkpoint that has them.
+        let newest = newest.filter(|_| adopted == 0);
         let limits = Limits {
             file_bytes: config.journal_file_bytes,
             cache: config.cache_bytes,
@@ -78,7 +100,7 @@ impl Store {
             rings,
             heads,
             numbers: AtomicU64::new(journal.next()),
-            quarantine: RwLock::new(Quarantine::load(&tables.quarantine)),
+            quarantine: RwLock::new(quarantine),
             writer: Mutex::new(Writer {
                 journal,
                 tables,
@@ -95,6 +117,33 @@ impl Store {
             _lock: lock,
         })
     }
+}
+
+/// Holds the ledger against heads, blocks and quarantine, of which it may know too little if a file was damaged. Says how
+/// many devices it takes over from them: those whose number is not below `from`, the next one of its checkpoint. Numbers
+/// below `above` are in use.
+fn balance(
+    ledger: &mut Ledger,
+    (from, above): (DeviceRef, DeviceRef),
+    heads: &Heads,
+    quarantine: &Quarantine,
+) -> usize {
+    let is_lost = |number: DeviceRef| number >= from && !ledger.has_had(number);
+    let mut unknown = heads.owners(is_lost);
+    let mut quarantined: BTreeMap<DeviceRef, u64> = BTreeMap::new();
+    for (_, held) in quarantine.rows() {
+        *quarantined.entry(held.device).or_default() += held.rows.samples;
+        if is_lost(held.device) {
+            unknown.insert(held.device, held.rows.device.clone());
+        }
+    }
+    let adopted = ledger.adopt(unknown);
+    ledger.reserve(above.max(heads.above_owners()));
+    ledger.reconcile(|number| {
+        let quarantined = quarantined.get(&number).copied().unwrap_or(0);
+        (heads.tally(number).taken, quarantined)
+    });
+    adopted
 }
 
 fn head_limits(config: &Config) -> HeadLimits {
@@ -150,12 +199,14 @@ fn open_chain(config: &Config, dir: &Path, damage: &mut Vec<Damage>) -> Result<C
     let mut older = journal::files(dir).map_err(|error| io_error(dir, error))?;
     let mut end = None;
     while let Some((first, path)) = older.pop() {
-        let opened = JournalFile::open(&config.disk, &path, config.cache_bytes).and_then(|file| {
-            let checkpoint = file.checkpoint()?;
-            Ok((file, checkpoint))
-        });
+        let opened =
+            JournalFile::open(&config.disk, &path, config.cache_bytes, Sums::Check).and_then(|file| {
+                let checkpoint = file.checkpoint()?;
+                Ok((file, checkpoint))
+            });
         match opened {
             Ok(newest) => {
+                let end = end.or(lost_after(dir, newest.0.first())?);
                 let newest = Some(newest);
                 return Ok(Chain { older, newest, end });
             }
@@ -164,11 +215,19 @@ fn open_chain(config: &Config, dir: &Path, damage: &mut Vec<Damage>) -> Result<C
         }
         end = Some(first);
     }
+    let end = end.or(lost_after(dir, 0)?);
     Ok(Chain {
         older,
         newest: None,
         end,
     })
+}
+
+/// The number of the first file after another that an earlier start set aside. As long as there is no commit, there is
+/// none that is newer.
+fn lost_after(dir: &Path, newest: u64) -> Result<Option<u64>, OpenError> {
+    let lost = journal::set_aside(dir).map_err(|error| io_error(dir, error))?;
+    Ok(lost.into_iter().filter(|first| *first > newest).min())
 }
 
 fn open_dicts(path: &Path, config: &Config, damage: &mut Vec<Damage>) -> Result<Dicts, OpenError> {

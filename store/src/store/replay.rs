@@ -6,7 +6,7 @@
 
 mod worker;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZero;
 use std::path::Path;
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
+use wire::DeviceName;
 use worker::{Begin, Job, Rebuilt, Worker, left_out};
 
 use super::Progress;
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::dicts::Dicts;
 use crate::error::{Damage, OpenError};
 use crate::heads::Heads;
-use crate::journal::{Checkpoint, FileError, JournalFile, Reader};
+use crate::journal::{Checkpoint, FileError, JournalFile, Reader, Sums};
 use crate::keys::Keys;
 use crate::ledger::{Device, DeviceRef, Ledger, decode_device};
 use crate::record::{Record, What};
@@ -45,6 +46,10 @@ pub(super) struct Rebuild {
     pub(super) newest: Option<Newest>,
     /// The number after the last value read.
     pub(super) next: u64,
+    /// A number above those of all devices that records name.
+    pub(super) above: DeviceRef,
+    /// Devices that the journal does not name and blocks do.
+    pub(super) unnamed: usize,
 }
 
 /// The newest file, unless it is not to be written again, its checkpoint, and bytes of its values.
@@ -73,6 +78,9 @@ pub(super) fn replay(
             config,
             shards: senders.into_iter().map(Shard::new).collect(),
             shard_of: HashMap::new(),
+            heads,
+            owners: None,
+            unnamed: BTreeSet::new(),
             samples: &samples,
             state: Progress {
                 files_total,
@@ -81,11 +89,13 @@ pub(super) fn replay(
             damage,
             progress,
             next: chain.end.unwrap_or(1),
+            above: 0,
             file_bytes: 0,
             routed: BTreeMap::new(),
         };
         let newest = source.chain(chain);
-        let (next, mut state) = (source.next, source.state);
+        let (next, above, unnamed) = (source.next, source.above, source.unnamed.len());
+        let mut state = source.state;
         let routed = std::mem::take(&mut source.routed);
         drop(source);
         let mut ledger = Ledger::default();
@@ -115,6 +125,8 @@ pub(super) fn replay(
             routed,
             newest,
             next,
+            above,
+            unnamed,
         })
     })
 }
@@ -125,11 +137,17 @@ struct Source<'a> {
     shards: Vec<Shard>,
     /// Shards of the devices that were named.
     shard_of: HashMap<DeviceRef, usize>,
+    heads: &'a Heads,
+    /// Devices as blocks know them, once they were asked for.
+    owners: Option<BTreeMap<DeviceRef, DeviceName>>,
+    /// Those whose name is from there.
+    unnamed: BTreeSet<DeviceRef>,
     samples: &'a AtomicU64,
     state: Progress,
     damage: &'a mut Vec<Damage>,
     progress: &'a mut dyn FnMut(Progress),
     next: u64,
+    above: DeviceRef,
     file_bytes: u64,
     routed: BTreeMap<u32, u64>,
 }
@@ -181,6 +199,11 @@ impl Shard {
 impl Source<'_> {
     fn chain(&mut self, chain: Chain) -> Result<Option<Newest>, OpenError> {
         let ends = chain.ends();
+        if let Some((file, checkpoint)) = chain.newest.as_ref().filter(|_| !chain.older.is_empty()) {
+            // A number is a device's for good: names that a damaged record had in an older file may be here.
+            let begins = self.names(checkpoint);
+            self.send(file.path(), begins);
+        }
         for ((_, path), end) in chain.older.iter().zip(ends) {
             self.older(path, end)?;
         }
@@ -200,7 +223,7 @@ impl Source<'_> {
     }
 
     fn older(&mut self, path: &Path, end: u64) -> Result<(), OpenError> {
-        let opened = JournalFile::open(&self.config.disk, path, self.config.cache_bytes);
+        let opened = JournalFile::open(&self.config.disk, path, self.config.cache_bytes, Sums::Trust);
         let read = opened.and_then(|file| {
             self.begin(path, &file.checkpoint()?, None);
             self.file(&file, end)
@@ -227,8 +250,38 @@ impl Source<'_> {
         self.shard_of.get(&number).copied().unwrap_or(0)
     }
 
+    /// Names a device whose first record cannot be read, if blocks have it.
+    fn name(&mut self, record: &mut Record) {
+        if !record.name.is_empty() || self.shard_of.contains_key(&record.device) {
+            return;
+        }
+        let owners = self.owners.get_or_insert_with(|| self.heads.owners(|_| true));
+        if let Some(name) = owners.get(&record.device) {
+            record.name = name.to_string();
+            self.unnamed.insert(record.device);
+        }
+    }
+
     /// Hands a checkpoint's devices to their workers.
     fn begin(&mut self, path: &Path, checkpoint: &Checkpoint, ledger: Option<Vec<(DeviceRef, Device)>>) {
+        let mut begins = self.names(checkpoint);
+        for (number, row) in &checkpoint.keys {
+            begins[self.shard(*number, "")].keys.push((*number, row.clone()));
+        }
+        let folding = ledger.is_some();
+        for begin in &mut begins {
+            begin.ledger = folding.then(Vec::new);
+        }
+        for (number, device) in ledger.into_iter().flatten() {
+            if let Some(ledger) = &mut begins[self.shard(number, "")].ledger {
+                ledger.push((number, device));
+            }
+        }
+        self.send(path, begins);
+    }
+
+    /// The names of a checkpoint's devices.
+    fn names(&mut self, checkpoint: &Checkpoint) -> Vec<Begin> {
         let mut begins: Vec<Begin> = self.shards.iter().map(|_| Begin::default()).collect();
         for (number, bytes) in &checkpoint.devices {
             if let Some(device) = decode_device(bytes) {
@@ -237,20 +290,12 @@ impl Source<'_> {
                 begins[shard].names.push((*number, name));
             }
         }
-        for (number, row) in &checkpoint.keys {
-            begins[self.shard(*number, "")].keys.push((*number, row.clone()));
-        }
-        let folding = ledger.is_some();
-        for begin in &mut begins {
+        begins
+    }
+
+    fn send(&mut self, path: &Path, begins: Vec<Begin>) {
+        for (shard, mut begin) in self.shards.iter_mut().zip(begins) {
             begin.path = path.to_owned();
-            begin.ledger = folding.then(Vec::new);
-        }
-        for (number, device) in ledger.into_iter().flatten() {
-            if let Some(ledger) = &mut begins[self.shard(number, "")].ledger {
-                ledger.push((number, device));
-            }
-        }
-        for (shard, begin) in self.shards.iter_mut().zip(begins) {
             shard.flush();
             shard.send(Job::File(begin));
         }
@@ -266,7 +311,9 @@ impl Source<'_> {
             self.state.bytes += value.len() as u64;
             match reader.push(value) {
                 Ok(records) => {
-                    for record in records {
+                    for mut record in records {
+                        self.name(&mut record);
+                        self.above = self.above.max(record.device.saturating_add(1));
                         let last = self.routed.entry(record.ring).or_default();
                         *last = number.max(*last);
                         let shard = self.shard(record.device, &record.name);

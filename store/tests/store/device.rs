@@ -274,7 +274,7 @@ pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
     Labels::new(pairs.iter().copied()).unwrap()
 }
 
-/// generated = stored + dropped + pending, and what is read back is what was stored less what was removed.
+/// generated = stored + dropped + pending, and what is read back is what was stored or recovered less what was removed.
 pub(crate) fn assert_equation(store: &Store, name: &DeviceName) {
     let device = store.device(name).unwrap();
     let dropped: u64 = device.dropped.values().sum();
@@ -287,7 +287,7 @@ pub(crate) fn assert_equation(store: &Store, name: &DeviceName) {
     let read = store.read_back(name);
     assert_eq!(
         read.samples + read.joined + removed + device.quarantined,
-        device.stored,
+        device.stored + device.recovered,
         "{device:?}"
     );
     assert_eq!(read.duplicates, 0);

@@ -39,9 +39,17 @@ pub(crate) enum Victim {
     All,
 }
 
-/// Files of the store whose bits are flipped: the kind is chosen first, as blocks are many. The journal and the dictionaries
-/// are not among them: without them the ledger knows less than the blocks hold, and the equation does not tell that apart.
-const KINDS: [&str; 3] = ["index.redb", "index.copy.redb", "/default-"];
+/// Files of the store whose bits are flipped: the kind is chosen first, as blocks are many.
+const KINDS: [&str; 5] = [
+    "index.redb",
+    "index.copy.redb",
+    "/default-",
+    "/journal/",
+    "dict.redb",
+];
+
+/// Of these kinds, those without which the ledger knows less than devices made.
+const LEDGER: [&str; 2] = ["/journal/", "dict.redb"];
 
 fn ms(random: &mut fastrand::Rng, range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(random.u64(range))
@@ -189,6 +197,9 @@ impl World {
                 store: true,
                 ever: true,
             };
+            if LEDGER.contains(&kind) {
+                self.agents.iter_mut().for_each(|agent| agent.forgot = true);
+            }
         }
     }
 

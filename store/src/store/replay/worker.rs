@@ -122,7 +122,11 @@ impl<'a> Worker<'a> {
     fn record(&mut self, number: u64, record: Record) -> Result<(), String> {
         let device = record.device;
         if !record.name.is_empty() {
-            let name = record.name.parse().map_err(|_| "a device's name is malformed")?;
+            let name: DeviceName = record.name.parse().map_err(|_| "a device's name is malformed")?;
+            // Whatever becomes of the record, the number is the device's.
+            if self.folding && self.rebuilt.ledger.get(device).is_none() {
+                self.rebuilt.ledger.insert(device, Device::new(name.clone()));
+            }
             self.names.insert(device, name);
         }
         let name = self.names.get(&device).cloned();

@@ -18,7 +18,7 @@ use crate::ingest::{Fleet, wall_clock};
 const EVERY: Duration = Duration::from_secs(15);
 
 /// The value of label `job`.
-const JOB: &str = "backhaul-bridge";
+pub(crate) const JOB: &str = "backhaul-bridge";
 
 /// Writes the series until `shutdown`; `instance` is the bridge's listen address.
 pub(crate) async fn run(store: Arc<Store>, fleet: Arc<Fleet>, instance: String, shutdown: CancellationToken) {

@@ -61,5 +61,5 @@ pub use receipt::{Receipt, SessionReceipt};
 pub use rings::{Hashring, HashringError, Hashrings, MAX_FILE, MAX_PARTITIONS};
 pub use snapshot::{SNAPSHOTS, SnapshotError};
 pub use status::{ActiveSeries, HeadStatus};
-pub use store::{Pressure, Progress, Room, Round, Store, Usage};
+pub use store::{Lacking, Pressure, Progress, Room, Round, Store, Usage};
 pub use tail::{HistogramSample, Piece, Place, Resolve, Rows, Sample, Skipped, Tail, TailError, Unpassed};

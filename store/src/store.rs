@@ -1,6 +1,7 @@
 //! The store: one folder, one writer, many readers.
 
 mod copies;
+mod freshness;
 mod hashrings;
 mod maintain;
 mod open;
@@ -24,6 +25,7 @@ use wire::batch::{Key, KeyId};
 use wire::dict::{DictHash, Dictionary};
 use wire::{DeviceName, Labels, SeqSet, SessionId, Tenant, Timestamp};
 
+pub use self::freshness::Lacking;
 pub use self::maintain::Round;
 use self::maintain::Upkeep;
 use self::partitions::Shared;

@@ -119,8 +119,8 @@ impl Job {
         let mut answer = self.evaluate(&source, interrupt)?;
         let evaluated = began.elapsed();
         let loaded = source.loaded();
-        let devices = source.into_devices();
-        let found = notes::of(&self.app, &self.tenant, &devices, self.span());
+        let read = source.into_read();
+        let found = notes::of(&self.app, &self.tenant, &read, self.span());
         answer.warnings.extend(found.warnings);
         answer.infos.extend(found.infos);
         if self.limit.is_some_and(|limit| truncate(&mut answer.value, limit)) {

@@ -1,6 +1,6 @@
 //! The store as the engine reads it, for one tenant and one query.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +11,7 @@ use wire::Tenant;
 use wire::labels::DEVICE_ID;
 
 use super::histogram;
+use crate::device_series::JOB;
 
 /// Bytes that a list of values may take once compiled.
 const MAX_LIST_BYTES: usize = 64 << 20;
@@ -20,8 +21,17 @@ pub(crate) struct TenantSource<'a> {
     store: &'a Store,
     tenant: &'a Tenant,
     interrupt: &'a Interrupt,
-    devices: Mutex<BTreeSet<String>>,
+    read: Mutex<Read>,
     loaded: AtomicU64,
+}
+
+/// What a query has read.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// Devices of which it found samples.
+    pub(crate) devices: BTreeSet<String>,
+    /// What it looked for, by its text.
+    pub(crate) selectors: BTreeMap<String, Vec<store::Matcher>>,
 }
 
 impl<'a> TenantSource<'a> {
@@ -31,7 +41,7 @@ impl<'a> TenantSource<'a> {
             store,
             tenant,
             interrupt,
-            devices: Mutex::default(),
+            read: Mutex::default(),
             loaded: AtomicU64::default(),
         }
     }
@@ -41,20 +51,24 @@ impl<'a> TenantSource<'a> {
         self.loaded.load(Ordering::Relaxed)
     }
 
-    /// Devices that the query has read.
-    pub(crate) fn into_devices(self) -> BTreeSet<String> {
-        self.devices.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// What the query has read.
+    pub(crate) fn into_read(self) -> Read {
+        self.read.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, slices: &[SeriesSlice]) {
+    fn note(&self, matchers: &[Matcher], for_store: Vec<store::Matcher>, slices: &[SeriesSlice]) {
         let samples: usize = slices.iter().map(|s| s.values.len() + s.histograms.len()).sum();
         self.loaded.fetch_add(samples as u64, Ordering::Relaxed);
-        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in slices.iter().filter_map(|s| s.labels.get(DEVICE_ID)) {
-            if !devices.contains(id) {
-                devices.insert(id.to_owned());
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        // What the bridge itself writes of a device is there however late the device is.
+        let of_devices = slices.iter().filter(|s| s.labels.get("job") != Some(JOB));
+        for id in of_devices.filter_map(|s| s.labels.get(DEVICE_ID)) {
+            if !read.devices.contains(id) {
+                read.devices.insert(id.to_owned());
             }
         }
+        let text: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
+        read.selectors.entry(text.join(",")).or_insert(for_store);
     }
 }
 
@@ -64,20 +78,15 @@ impl SeriesSource for TenantSource<'_> {
             return Err(SourceError::Interrupted);
         }
         let most = usize::try_from(hints.max_samples).unwrap_or(usize::MAX);
+        let plain = for_store(self.store, self.tenant, matchers)?;
         let slices = self
             .store
-            .select(
-                self.tenant,
-                &for_store(self.store, self.tenant, matchers)?,
-                hints.start_ms,
-                hints.end_ms,
-                most,
-            )
+            .select(self.tenant, &plain, hints.start_ms, hints.end_ms, most)
             .map_err(|error| match error {
                 SelectError::TooManySamples { .. } => SourceError::TooManySamples,
                 SelectError::Unreadable(what) => SourceError::Storage(what),
             })?;
-        self.note(&slices);
+        self.note(matchers, plain, &slices);
         slices.into_iter().map(series).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use wire::{DeviceName, SessionId, Timestamp};
+use wire::{DeviceId, DeviceName, SessionId, Tenant, Timestamp};
 
 use super::device::Device;
 
@@ -36,6 +36,16 @@ impl Fleet {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.clone(), live);
+    }
+
+    /// Devices of a tenant whose data is known to be whole only until before a time, and until when.
+    pub(crate) fn behind(&self, tenant: &Tenant, time: Timestamp) -> Vec<(DeviceId, Timestamp)> {
+        let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
+        let behind = devices.iter().filter_map(|(name, live)| {
+            let until = live.complete_until.filter(|until| *until < time)?;
+            (name.tenant() == tenant).then(|| (name.device().clone(), until))
+        });
+        behind.collect()
     }
 
     /// The present of a device; the default for one not heard of since the start.

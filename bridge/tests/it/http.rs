@@ -200,6 +200,27 @@ async fn a_gap_in_the_range_is_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_matches_and_is_late_is_told_though_nothing_of_it_is_found() {
+    let api = Api::start().await;
+    // By this machine's clock the batch is days old.
+    let late = r#""infos":["device \"gw-1\" is late: complete until 2026-11-22T00:00:00Z"]}"#;
+    for query in ["up", "sum(rate(load1%5B5m%5D))", "count(%7Bjob%3D~%22no.e%22%7D)"] {
+        let (code, body) = api.get(&format!("/api/v1/query?query={query}")).await;
+        assert_eq!((code, body.ends_with(late)), (200, true), "{body}");
+    }
+    // What matches nothing of it, asks for nothing, or is of its time, is not late.
+    let then = seconds(START_MS);
+    for path in [
+        "query?query=absent_metric".to_owned(),
+        "query?query=1%2B1".to_owned(),
+        format!("query?query=up&time={then}"),
+    ] {
+        let (_, body) = api.get(&format!("/api/v1/{path}")).await;
+        assert!(!body.contains("late"), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_fleet_is_listed_with_the_terms_of_the_equation() {
     let api = Api::start().await;
     let (code, body) = api

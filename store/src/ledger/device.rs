@@ -577,6 +577,16 @@ impl Device {
         }
     }
 
+    /// Time of its newest sample that is not quarantined.
+    pub(crate) fn newest(&self) -> Option<Timestamp> {
+        self.newest
+    }
+
+    /// The latest gaps, oldest first.
+    pub(crate) fn gaps(&self) -> impl Iterator<Item = &GapView> {
+        self.gaps.iter()
+    }
+
     pub(crate) fn view(&self, removed: Reasons) -> DeviceLedger {
         let mut removed = removed;
         let own = self.removed.iter().map(|(reason, samples)| (*reason, *samples));

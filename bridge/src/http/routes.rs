@@ -79,6 +79,7 @@ fn prometheus() -> Router<App> {
 /// What it has not.
 fn own() -> Router<App> {
     Router::new()
+        .route("/openapi.json", get(openapi))
         .route("/fleet/devices", get(fleet::devices))
         .route("/fleet/destinations", get(destinations::destinations))
         .route("/fleet/equation", get(fleet::equation))
@@ -87,6 +88,12 @@ fn own() -> Router<App> {
         .route("/fleet/quarantine", get(fleet_store::quarantine))
         .route("/fleet/quarantine/release", post(fleet_store::release))
         .route("/fleet/quarantine/drop", post(fleet_store::drop_rows))
+}
+
+/// GET `openapi.json`: this API for machines; a test compares it with the routes.
+async fn openapi() -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    (headers, include_str!("openapi.json")).into_response()
 }
 
 async fn not_found() -> Response {

@@ -9,6 +9,7 @@ mod endpoints;
 mod foreign_broker;
 mod histograms;
 mod http;
+mod openapi;
 mod peer;
 mod prometheus_reads;
 mod read;

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod device;
+mod fact;
 mod session;
 mod settled;
 mod view;
@@ -15,9 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use wire::{DeviceName, SeqSet, Timestamp};
 
 pub(crate) use checkpoint::{decode as decode_device, encode as encode_device};
-pub(crate) use device::{
-    Class, DELETED, Device, Fact, QUARANTINE_EXPIRED, RowFact, lost_edge, reason, removal,
-};
+pub(crate) use device::{Device, lost_edge};
+pub(crate) use fact::{Class, DELETED, Fact, QUARANTINE_EXPIRED, RowFact, reason, removal};
 pub use view::{DeviceLedger, GapView, Reasons, SessionLedger};
 
 /// The number that stands for a device in the journal.

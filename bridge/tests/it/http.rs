@@ -236,7 +236,7 @@ async fn the_fleet_is_listed_with_the_terms_of_the_equation() {
         api.get("/api/v1/fleet/equation").await,
         (
             200,
-            r#"{"status":"success","data":{"devices":[{"tenant":"default","device_id":"gw-1","generated":4,"stored":4,"dropped":{},"pending":0,"removed":{},"quarantined":0,"read_back":4,"duplicates":0,"redelivered":0,"series":2}]}}"#
+            r#"{"status":"success","data":{"devices":[{"tenant":"default","device_id":"gw-1","generated":4,"stored":4,"dropped":{},"pending":0,"recovered":0,"removed":{},"quarantined":0,"read_back":4,"duplicates":0,"redelivered":0,"series":2}]}}"#
                 .to_owned()
         )
     );

@@ -4,7 +4,8 @@ use prost::Message;
 use wire::message::ReasonCount;
 use wire::{SessionId, Timestamp};
 
-use super::device::{Device, reason, removal};
+use super::device::Device;
+use super::fact::{reason, removal};
 use super::session::Session;
 use super::settled::Run;
 use super::view::{GapView, Reasons};

@@ -361,7 +361,6 @@ fn life(seed: u64, rounds: usize) {
         }
         if random.bool() {
             let file = &files[random.usize(0..files.len())];
-            println!("{clean} {}", file.display());
             flip(file, &mut random);
         }
     }
@@ -385,7 +384,7 @@ fn bits_that_flip_in_the_journal_and_in_dictionaries_leave_the_books_balanced() 
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(|| fastrand::u64(..));
     for seed in (0..count).map(|n| first.wrapping_add(n)) {
-        println!("seed {seed}");
+        println!("BACKHAUL_SEED={seed}");
         life(seed, 12);
     }
 }

@@ -96,7 +96,8 @@ impl From<promql::EvalError> for ApiError {
             promql::EvalError::Execution(_) | promql::EvalError::TooManySamples => ErrorKind::Execution,
             promql::EvalError::Timeout => ErrorKind::Timeout,
             promql::EvalError::Canceled => ErrorKind::Canceled,
-            promql::EvalError::BadRange(_) => ErrorKind::BadData,
+            // Times are checked before: it is the expression that has no values at each of them.
+            promql::EvalError::BadRange(reason) => return ApiError::parameter("query", reason),
             promql::EvalError::Storage(_) => ErrorKind::Internal,
         };
         ApiError::new(kind, error.to_string())

@@ -20,6 +20,7 @@ use super::envelope::{ApiError, ErrorKind};
 use super::evaluate::evaluate;
 use super::exposition::{Names, go_float, label_value};
 use super::params::Params;
+use super::routes::plain;
 use super::source::TenantSource;
 
 /// The label that tells targets apart.
@@ -30,7 +31,7 @@ pub(crate) async fn federate(State(app): State<App>, headers: HeaderMap, params:
     let selectors: Result<Vec<_>, _> = params.all("match[]").map(promql::parse_selector).collect();
     let selectors = match selectors {
         Ok(selectors) => selectors,
-        Err(reason) => return (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
+        Err(reason) => return plain(StatusCode::BAD_REQUEST, format!("{reason}\n")),
     };
     let names = Names::asked_for(&headers);
     let job = Job {
@@ -45,16 +46,16 @@ pub(crate) async fn federate(State(app): State<App>, headers: HeaderMap, params:
     .await;
     match answer {
         Ok(text) => ([(header::CONTENT_TYPE, names.content_type())], text).into_response(),
-        Err(error) => plain(&error),
+        Err(error) => refused(&error),
     }
 }
 
-fn plain(error: &ApiError) -> Response {
+fn refused(error: &ApiError) -> Response {
     let code = match error.kind() {
         ErrorKind::Timeout | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    (code, format!("{}\n", error.message())).into_response()
+    plain(code, format!("{}\n", error.message()))
 }
 
 struct Job {

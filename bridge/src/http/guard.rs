@@ -50,6 +50,9 @@ pub(super) async fn cors(State(app): State<App>, request: Request, next: Next) -
         Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
         _ => next.run(request).await,
     };
+    if is_no_route(&response) {
+        return response;
+    }
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = allowed {
@@ -70,6 +73,16 @@ pub(super) async fn cors(State(app): State<App>, request: Request, next: Next) -
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }
     response
+}
+
+/// Whether the router had no handler for it: such answers are plain texts, of which origins learn nothing.
+fn is_no_route(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_json = kind.is_some_and(|kind| kind == "application/json");
+    matches!(
+        response.status(),
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+    ) && !is_json
 }
 
 /// `Allow` of a refused method, as Prometheus lists them.

@@ -164,6 +164,13 @@ fn bucket(out: &mut Vec<u8>, bucket: &Bucket) {
     out.push(b']');
 }
 
+/// A scalar or a text: Prometheus writes the times of these as it writes any float, without zeros at the end.
+fn alone(out: &mut Vec<u8>, ms: i64, value: impl FnOnce(&mut Vec<u8>)) {
+    let _ = write!(out, "[{},", ms as f64 / 1000.0);
+    value(out);
+    out.push(b']');
+}
+
 /// `{"resultType":…,"result":…}`.
 pub(crate) fn result(out: &mut Vec<u8>, answer: &QueryValue) {
     let kind = match answer {
@@ -176,14 +183,8 @@ pub(crate) fn result(out: &mut Vec<u8>, answer: &QueryValue) {
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\",\"result\":");
     match answer {
-        QueryValue::Scalar { time_ms, value } => pair(out, *time_ms, *value),
-        QueryValue::Text { time_ms, value } => {
-            out.push(b'[');
-            time(out, *time_ms);
-            out.push(b',');
-            text(out, value);
-            out.push(b']');
-        }
+        QueryValue::Scalar { time_ms, value } => alone(out, *time_ms, |out| self::value(out, *value)),
+        QueryValue::Text { time_ms, value } => alone(out, *time_ms, |out| text(out, value)),
         QueryValue::Vector(vector) => list(out, vector, instant),
         QueryValue::Matrix(matrix) => list(out, matrix, range),
     }

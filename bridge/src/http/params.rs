@@ -2,7 +2,7 @@
 
 use axum::extract::{Form, FromRequest, Query, Request};
 use axum::http::{Extensions, HeaderMap, Method};
-use promql::Matcher;
+use promql::{Matcher, ParseError};
 use wire::Tenant;
 
 use super::envelope::{ApiError, ErrorKind};
@@ -172,8 +172,7 @@ impl Params {
     }
 
     /// `match[]`: selectors.
-    pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
-        let read = |text: &str| promql::parse_selector(text).map_err(|e| ApiError::parameter("match[]", e));
-        self.all("match[]").map(read).collect()
+    pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ParseError> {
+        self.all("match[]").map(promql::parse_selector).collect()
     }
 }

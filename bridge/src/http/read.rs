@@ -23,6 +23,7 @@ use super::App;
 use super::envelope::{ApiError, ErrorKind};
 use super::evaluate::evaluate;
 use super::params::tenant_of;
+use super::routes::plain;
 use super::source::for_store;
 use crate::web::Access;
 
@@ -45,7 +46,7 @@ pub(crate) async fn read(
     let asked = tenant_of(&headers, &access).and_then(|tenant| Ok((tenant, decode(&body).map_err(bad)?)));
     let (tenant, request) = match asked {
         Ok(asked) => asked,
-        Err(error) => return plain(&error),
+        Err(error) => return refused(&error),
     };
     let queries: Result<Vec<_>, _> = request
         .queries
@@ -54,7 +55,7 @@ pub(crate) async fn read(
         .collect();
     let queries = match queries {
         Ok(queries) => queries,
-        Err(reason) => return plain(&bad(reason)),
+        Err(reason) => return refused(&bad(reason)),
     };
     let chunks = request.accepts_chunks();
     let job = Job {
@@ -78,7 +79,7 @@ pub(crate) async fn read(
             let kind = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
             ([(header::CONTENT_TYPE, kind)], body).into_response()
         }
-        Err(error) => plain(&error),
+        Err(error) => refused(&error),
     }
 }
 
@@ -86,7 +87,7 @@ fn bad(reason: String) -> ApiError {
     ApiError::new(ErrorKind::BadData, reason)
 }
 
-fn plain(error: &ApiError) -> Response {
+fn refused(error: &ApiError) -> Response {
     let code = match error.kind() {
         // Too many samples: the client's to change.
         ErrorKind::BadData | ErrorKind::Execution => StatusCode::BAD_REQUEST,
@@ -94,7 +95,7 @@ fn plain(error: &ApiError) -> Response {
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    (code, format!("{}\n", error.message())).into_response()
+    plain(code, format!("{}\n", error.message()))
 }
 
 /// The request of a body; sizes are checked before memory is taken.

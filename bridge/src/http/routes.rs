@@ -105,10 +105,10 @@ async fn not_allowed() -> Response {
 }
 
 /// A text as Go's server writes it.
-pub(super) fn plain(code: StatusCode, text: &'static str) -> Response {
+pub(super) fn plain(code: StatusCode, text: impl Into<String>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (code, headers, text).into_response()
+    (code, headers, text.into()).into_response()
 }

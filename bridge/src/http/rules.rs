@@ -6,9 +6,9 @@ use super::params::Params;
 
 /// GET `rules`.
 pub(crate) async fn rules(params: Params) -> Result<Success, ApiError> {
-    for text in params.all("match[]") {
-        promql::parse_selector(text).map_err(|error| ApiError::new(ErrorKind::BadData, error.to_string()))?;
-    }
+    params
+        .selectors()
+        .map_err(|error| ApiError::new(ErrorKind::BadData, error.to_string()))?;
     let kind = params.get("type");
     if !matches!(kind.to_ascii_lowercase().as_str(), "" | "alert" | "record") {
         return Err(ApiError::parameter(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::extract::{Path, State};
-use promql::{EvalError, Matcher};
+use promql::{EvalError, Matcher, ParseError};
 use wire::{Labels, Tenant};
 
 use super::App;
@@ -25,11 +25,12 @@ struct Lookup {
 }
 
 impl Lookup {
-    fn new(app: App, params: &Params) -> Result<Self, ApiError> {
+    /// `refuse` words what is wrong with a selector, as Prometheus does here and there.
+    fn new(app: App, params: &Params, refuse: fn(ParseError) -> ApiError) -> Result<Self, ApiError> {
         let limit = params.limit()?;
         let start_ms = params.time_or("start", MIN_MS)?;
         let end_ms = params.time_or("end", MAX_MS)?;
-        let selectors = params.selectors()?;
+        let selectors = params.selectors().map_err(refuse)?;
         Ok(Lookup {
             app,
             tenant: params.tenant().clone(),
@@ -116,7 +117,8 @@ pub(crate) async fn series(State(app): State<App>, params: Params) -> Result<Suc
     if params.all("match[]").next().is_none() {
         return Err(ApiError::new(ErrorKind::BadData, "no match[] parameter provided"));
     }
-    let lookup = Lookup::new(app.clone(), &params)?;
+    let refuse = |error| ApiError::parameter("match[]", error);
+    let lookup = Lookup::new(app.clone(), &params, refuse)?;
     evaluate(&app, app.config.query_timeout, move |_| {
         let found: BTreeSet<Labels> = lookup.union(|m| lookup.in_range(m))?;
         Ok(lookup.answer(found, |out, set| json::labels(out, set.iter())))
@@ -126,7 +128,7 @@ pub(crate) async fn series(State(app): State<App>, params: Params) -> Result<Suc
 
 /// GET or POST `labels`.
 pub(crate) async fn label_names(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
-    let lookup = Lookup::new(app, &params)?;
+    let lookup = Lookup::new(app, &params, plainly)?;
     lookup.run(|l| l.union(|m| l.names(m))).await
 }
 
@@ -145,8 +147,12 @@ pub(crate) async fn label_values(
         }
         name => name,
     };
-    let lookup = Lookup::new(app, &params)?;
+    let lookup = Lookup::new(app, &params, plainly)?;
     lookup.run(move |l| l.union(|m| l.values(&name, m))).await
+}
+
+fn plainly(error: ParseError) -> ApiError {
+    ApiError::new(ErrorKind::BadData, error.to_string())
 }
 
 /// `U__…` spells any UTF-8 name: `__` is an underscore, `_<hex>_` a code point.

@@ -14,5 +14,6 @@ mod peer;
 mod prometheus_reads;
 mod read;
 mod server;
+mod shapes;
 mod status;
 mod web;

@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running Prometheus, which ends with it.
 pub(crate) struct Peer {
+    /// As it says it, such as `3.5.0`.
+    pub(crate) version: String,
     child: Child,
     address: SocketAddr,
     _folder: TempDir,
@@ -28,14 +30,20 @@ impl Drop for Peer {
     }
 }
 
-/// The program, or a printed reason.
-fn program() -> Option<PathBuf> {
+/// The program and its version, or a printed reason.
+fn program() -> Option<(PathBuf, String)> {
     let folder = std::env::var_os("BACKHAUL_PEERS_DIR").map(PathBuf::from);
     let named = folder.map(|folder| folder.join("usr/bin/prometheus"));
     for program in named.into_iter().chain([PathBuf::from("prometheus")]) {
-        let version = Command::new(&program).arg("--version").output();
-        if version.is_ok_and(|v| String::from_utf8_lossy(&v.stdout).starts_with("prometheus, version 3.")) {
-            return Some(program);
+        let Ok(told) = Command::new(&program).arg("--version").output() else {
+            continue;
+        };
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        let version = told
+            .strip_prefix("prometheus, version ")
+            .and_then(|rest| rest.split(' ').next());
+        if let Some(version) = version.filter(|version| version.starts_with("3.")) {
+            return Some((program, version.to_owned()));
         }
     }
     println!(
@@ -47,7 +55,7 @@ fn program() -> Option<PathBuf> {
 impl Peer {
     /// Starts it with a configuration; `None` if there is none.
     pub(crate) async fn start(config: &str) -> Option<Peer> {
-        let program = program()?;
+        let (program, version) = program()?;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
@@ -67,6 +75,7 @@ impl Peer {
             .spawn()
             .unwrap();
         let peer = Peer {
+            version,
             child,
             address,
             _folder: folder,

@@ -9,7 +9,7 @@ use crate::peer::{Peer, result};
 use crate::server::{Api, START_MS, now, seconds};
 
 /// A series of rows a second apart that end at a time, the values of its kinds: a counter, something odd, rare.
-fn rows(end_ms: i64, count: i64) -> (Dictionary, Group) {
+pub(crate) fn rows(end_ms: i64, count: i64) -> (Dictionary, Group) {
     let mut dictionary = Dictionary::new();
     for metric in ["ticks_total", "odd", "rare"] {
         dictionary
@@ -62,7 +62,7 @@ async fn compare(api: &Api, peer: &Peer, paths: &[String]) {
     }
 }
 
-fn remote_read(api: &Api) -> String {
+pub(crate) fn remote_read(api: &Api) -> String {
     format!(
         "remote_read:\n- {{url: 'http://{}/api/v1/read', read_recent: true}}\n",
         api.address()

@@ -162,7 +162,7 @@ pub fn eval_instant(
 ) -> Result<Answer, EvalError> {
     plan.check_durations()?;
     let grid = Grid::single(time_ms);
-    let mut evaluator = Evaluator::new(plan, grid, source, options);
+    let mut evaluator = Evaluator::new(plan, (time_ms, time_ms), source, options);
     let value = evaluator.instant_value(plan.expr(), grid)?;
     Ok(evaluator.answer(value))
 }
@@ -199,7 +199,7 @@ pub fn eval_range(
     if grid.len() as u64 > options.max_samples {
         return Err(EvalError::TooManySamples);
     }
-    let mut evaluator = Evaluator::new(plan, grid, source, options);
+    let mut evaluator = Evaluator::new(plan, (start_ms, end_ms), source, options);
     let value = evaluator.range_value(expr, grid)?;
     Ok(evaluator.answer(value))
 }

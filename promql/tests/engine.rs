@@ -510,3 +510,14 @@ fn notes_say_where_in_the_query_they_belong() {
     // Of a subquery Prometheus does not know the place.
     assert_eq!(infos("1 + rate(g[5m:15s])"), [format!("{words} (1:1)")]);
 }
+
+#[test]
+fn the_end_of_a_query_need_not_be_on_its_grid() {
+    let gauge = Memory::named(&["g"], &[(0, 1.0), (15_000, 2.0), (30_000, 3.0)]);
+    let options = Options::default();
+    let answer = eval_range(&plan("g @ end()"), 0, 30_000, 20_000, &gauge, &options).unwrap();
+    let QueryValue::Matrix(series) = answer.value else {
+        panic!("{:?}", answer.value)
+    };
+    assert_eq!(series[0].samples.values(), [3.0, 3.0]);
+}

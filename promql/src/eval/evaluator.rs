@@ -30,7 +30,7 @@ pub(crate) enum Value {
 pub(crate) struct Evaluator<'a> {
     source: &'a dyn SeriesSource,
     pub(super) options: &'a Options<'a>,
-    /// The query's own bounds, for `@ start()` and `@ end()`.
+    /// The query's own bounds, for `@ start()` and `@ end()`; the end need not be on the grid.
     start_ms: i64,
     end_ms: i64,
     /// Whether the query fixes a time with `@` anywhere.
@@ -44,15 +44,15 @@ pub(crate) struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     pub(super) fn new(
         plan: &Plan,
-        grid: Grid,
+        (start_ms, end_ms): (i64, i64),
         source: &'a dyn SeriesSource,
         options: &'a Options<'a>,
     ) -> Self {
         Self {
             source,
             options,
-            start_ms: grid.start_ms(),
-            end_ms: grid.end_ms(),
+            start_ms,
+            end_ms,
             fixes_times: fixes_times(&plan.expr),
             notes: Notes::default(),
             query: plan.query.clone(),

@@ -10,9 +10,10 @@ use promql::{Expr, Matrix, ParseOptions, parse_with};
 mod corpus;
 #[expect(dead_code, reason = "promqltest needs more of it")]
 mod json;
+mod random;
 mod server;
 
-use corpus::Random;
+use random::Random;
 use server::Server;
 
 /// What Prometheus says of a query.

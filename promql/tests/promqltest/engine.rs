@@ -18,7 +18,27 @@ pub(crate) enum Engine {
 pub(crate) struct Both {
     pub(crate) peer: Peer,
     pub(crate) ours: Storage,
-    pub(crate) difference: Option<String>,
+    difference: Option<String>,
+}
+
+impl Both {
+    pub(crate) fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            ours: Storage::default(),
+            difference: None,
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.peer.clear();
+        self.ours = Storage::default();
+    }
+
+    pub(crate) fn load(&mut self, step_ms: i64, lines: &[Line]) -> Result<(), String> {
+        self.ours.load(step_ms, lines);
+        self.peer.load(step_ms, lines)
+    }
 }
 
 /// Upstream's harness runs with delayed name removal.
@@ -34,10 +54,7 @@ impl Engine {
         match self {
             Self::Ours(storage) => *storage = Storage::default(),
             Self::Peer(peer) => peer.clear(),
-            Self::Both(both) => {
-                both.peer.clear();
-                both.ours = Storage::default();
-            }
+            Self::Both(both) => both.clear(),
         }
     }
 
@@ -48,10 +65,7 @@ impl Engine {
                 Ok(())
             }
             Self::Peer(peer) => peer.load(step_ms, lines),
-            Self::Both(both) => {
-                both.ours.load(step_ms, lines);
-                both.peer.load(step_ms, lines)
-            }
+            Self::Both(both) => both.load(step_ms, lines),
         }
     }
 
@@ -79,14 +93,14 @@ impl Engine {
     }
 }
 
-fn ask_peer(peer: &mut Peer, query: &str, when: When) -> Result<Outcome, String> {
+pub(crate) fn ask_peer(peer: &mut Peer, query: &str, when: When) -> Result<Outcome, String> {
     match when {
         When::Instant { at } => peer.instant(query, at),
         When::Range { start, end, step } => peer.range(query, start, end, step),
     }
 }
 
-fn ask_ours(storage: &Storage, query: &str, when: When) -> Result<Outcome, String> {
+pub(crate) fn ask_ours(storage: &Storage, query: &str, when: When) -> Result<Outcome, String> {
     let plan = parse_with(query, ParseOptions::ALL).map_err(|error| error.to_string())?;
     let answer = match when {
         When::Instant { at } => eval_instant(&plan, at, storage, &options()),
@@ -96,7 +110,7 @@ fn ask_ours(storage: &Storage, query: &str, when: When) -> Result<Outcome, Strin
 }
 
 /// What is different in notes and errors. Prometheus's order of notes is random.
-fn difference(ours: &Result<Outcome, String>, theirs: &Result<Outcome, String>) -> Option<String> {
+pub(crate) fn difference(ours: &Result<Outcome, String>, theirs: &Result<Outcome, String>) -> Option<String> {
     let notes = |outcome: &Result<Outcome, String>| {
         outcome.clone().map(|outcome| {
             let mut notes = outcome.warnings;

@@ -7,7 +7,8 @@
 //!
 //! With PROMQLTEST_PEER=1 a Prometheus 3.5 answers instead of this engine (`PROMETHEUS` names the program), which proves
 //! the runner. Of native histograms its API does not show schema and hints, so those are not compared then. With
-//! PROMQLTEST_PEER=compare both answer, and must agree in warnings, infos and errors.
+//! PROMQLTEST_PEER=compare both answer, and must agree in warnings, infos and errors. PROMQLTEST_RANDOM=20000 asks both so
+//! many random queries of the seed PROMQL_SEED instead, whose values must agree as well.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,15 @@ use std::process::ExitCode;
 
 mod check;
 mod engine;
+mod fuzz;
 mod histogram;
 #[path = "../prometheus/json.rs"]
 mod json;
 mod outcome;
 mod peer;
 mod pinned;
+#[path = "../prometheus/random.rs"]
+mod random;
 mod remote_write;
 mod run;
 mod script;
@@ -77,11 +81,7 @@ fn run_all(out: &mut impl Write) -> Result<bool, String> {
     let against_peer = peer.is_some();
     let mut engine = match peer.map(|peer| (peer, server::program())) {
         None => Engine::Ours(Storage::default()),
-        Some((peer, Ok(program))) if peer == "compare" => Engine::Both(Both {
-            peer: Peer::new(program),
-            ours: Storage::default(),
-            difference: None,
-        }),
+        Some((peer, Ok(program))) if peer == "compare" => Engine::Both(Both::new(Peer::new(program))),
         Some((_, Ok(program))) => Engine::Peer(Peer::new(program)),
         Some((_, Err(reason))) => {
             return writeln!(out, "promqltest: skipped: {reason}")
@@ -135,9 +135,35 @@ fn run_all(out: &mut impl Write) -> Result<bool, String> {
     Ok(good)
 }
 
+fn number_from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Random queries instead of scripts.
+fn run_random(out: &mut impl Write, queries: u64) -> Result<bool, String> {
+    let io = |error: std::io::Error| error.to_string();
+    let program = match server::program() {
+        Ok(program) => program,
+        Err(reason) => {
+            writeln!(out, "promqltest: skipped: {reason}").map_err(io)?;
+            return Ok(true);
+        }
+    };
+    let seed = number_from_env("PROMQL_SEED").unwrap_or(1);
+    let mut both = Both::new(Peer::new(program));
+    let queries = usize::try_from(queries).map_err(|error| error.to_string())?;
+    let (good, report) = fuzz::run(&mut both, queries, seed)?;
+    writeln!(out, "{report}").map_err(io)?;
+    Ok(good)
+}
+
 fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
-    match run_all(&mut out) {
+    let ran = match number_from_env("PROMQLTEST_RANDOM") {
+        Some(queries) => run_random(&mut out, queries),
+        None => run_all(&mut out),
+    };
+    match ran {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

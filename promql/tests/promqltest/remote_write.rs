@@ -44,15 +44,22 @@ impl Message {
     }
 }
 
-/// One span per bucket; gaps are offsets.
+/// Spans of buckets side by side; gaps are offsets.
 fn push_buckets(message: &mut Message, buckets: &Buckets, spans: u64, counts: u64) {
-    let mut next = 0;
+    let mut runs: Vec<(i32, i32)> = Vec::new();
     for (index, _) in buckets.iter() {
+        match runs.last_mut() {
+            Some((first, len)) if *first + *len == index => *len += 1,
+            _ => runs.push((index, 1)),
+        }
+    }
+    let mut next = 0;
+    for (first, len) in runs {
         let mut span = Message::default();
-        span.sint(1, index - next);
-        span.int(2, 1);
+        span.sint(1, first - next);
+        span.int(2, i64::from(len));
         message.bytes(spans, &span.0);
-        next = index + 1;
+        next = first + len;
     }
     message.doubles(counts, buckets.iter().map(|(_, count)| count));
 }

@@ -37,6 +37,17 @@ impl Figure {
         }
     }
 
+    /// Whether falls are repaired: for quantiles that are looked for, not for fractions, as in Prometheus.
+    fn repairs(&self, index: usize, buckets: &[Bucket]) -> bool {
+        let complete = buckets
+            .last()
+            .is_some_and(|bucket| bucket.upper_bound == f64::INFINITY);
+        match self {
+            Self::Quantile(q) => complete && (0.0..=1.0).contains(&q[index]),
+            Self::Fraction(..) => false,
+        }
+    }
+
     fn of_native(&self, index: usize, histogram: &Histogram, metric: &str, notes: &mut Notes) -> f64 {
         match self {
             Self::Quantile(q) => {
@@ -99,8 +110,7 @@ impl Source {
             (None, true) => None,
             (None, false) => {
                 prepare(&mut buckets);
-                // Prometheus repairs what falls for quantiles, not for fractions.
-                if matches!(figure, Figure::Quantile(_)) && repair(&mut buckets) == Repair::Forced {
+                if figure.repairs(index, &buckets) && repair(&mut buckets) == Repair::Forced {
                     notes.at(places.histograms).forced_monotonic(&self.name);
                 }
                 Some(figure.of_classic(index, &buckets))
@@ -119,10 +129,6 @@ struct Places {
 impl Evaluator<'_> {
     pub(super) fn histogram_quantile(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let quantiles = self.scalar(argument(call, 0)?, grid)?;
-        let place = argument(call, 0)?.span();
-        for q in &quantiles {
-            self.notes.at(place).check_quantile(*q);
-        }
         self.over_histograms(call, 1, grid, &Figure::Quantile(quantiles))
     }
 
@@ -146,6 +152,11 @@ impl Evaluator<'_> {
             histograms: expr.span(),
         };
         let rows = self.vector(expr, grid)?;
+        if let Figure::Quantile(quantiles) = figure {
+            for q in quantiles {
+                self.notes.at(places.first).check_quantile(*q);
+            }
+        }
         self.notes.at(places.histograms);
         let sources = self.histogram_sources(rows);
         let mut results = Vec::with_capacity(sources.len());

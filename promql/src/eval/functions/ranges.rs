@@ -80,6 +80,9 @@ impl Evaluator<'_> {
             }
         };
         if matches!(call.function, Function::LastOverTime | Function::FirstOverTime) {
+            // They bring a name back whose removal was delayed, as in Prometheus 3.5.
+            let mut rows = rows;
+            rows.iter_mut().for_each(|row| row.drop_name = false);
             return Ok(rows);
         }
         self.without_names(rows)

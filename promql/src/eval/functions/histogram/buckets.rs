@@ -73,12 +73,14 @@ pub(super) fn quantile(q: f64, buckets: &[Bucket]) -> f64 {
     let Some(observations) = total(buckets) else {
         return f64::NAN;
     };
-    if observations == 0.0 || observations.is_nan() {
+    if observations == 0.0 {
         return f64::NAN;
     }
     let rank = q * observations;
     let last = buckets.len() - 1;
-    let at = buckets[..last].partition_point(|bucket| bucket.count < rank);
+    // Counts that are NaN reach no rank, so that the last bound is the answer, as in Prometheus.
+    let reaches = |bucket: &Bucket| bucket.count >= rank;
+    let at = buckets[..last].partition_point(|bucket| !reaches(bucket));
     if at == last {
         return buckets[last - 1].upper_bound;
     }

@@ -1,8 +1,8 @@
 //! `/api/v1/targets` and `scrape_pools`: the fleet's scrape targets with their health.
 //!
 //! Devices scrape, so a target is what `up` says of it: its labels, its health and its last scrape are those of the newest
-//! sample. The targets of a device that nothing came of within the lookback are as they were then, health `unknown`. What
-//! only the device knows (the URL, the error's text, the timeout) is an empty text.
+//! sample. The targets of a device that nothing came of within the lookback are as they were then, health `unknown`; a
+//! device without any `up` is a target by itself. What only the device knows (the URL, the error's text, the timeout) is an empty text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -41,7 +41,9 @@ enum Health {
     Up,
     Down,
     /// Nothing came of its device for longer than the lookback.
-    Unknown,
+    Silent,
+    /// Its device sends no `up`.
+    Untold,
 }
 
 impl Health {
@@ -49,7 +51,7 @@ impl Health {
         match self {
             Health::Up => "up",
             Health::Down => "down",
-            Health::Unknown => "unknown",
+            Health::Silent | Health::Untold => "unknown",
         }
     }
 
@@ -57,7 +59,8 @@ impl Health {
         match self {
             Health::Up => "",
             Health::Down => "the device could not scrape it",
-            Health::Unknown => "nothing newer has come from the device",
+            Health::Silent => "nothing newer has come from the device",
+            Health::Untold => "the device sends no up",
         }
     }
 }
@@ -76,7 +79,7 @@ pub(crate) async fn targets(State(app): State<App>, params: Params) -> Result<Su
     evaluate(&shared, shared.config.query_timeout, move |interrupt| {
         let mut all = active(&app, &tenant, interrupt)?;
         all.retain(|target| pool.is_empty() || target.pool() == pool);
-        let pools: BTreeSet<&str> = all.iter().map(Target::pool).collect();
+        let pools = pools(&all);
         let shown = if active_wanted { all.as_slice() } else { &[] };
         let data = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"{\"activeTargets\":");
@@ -103,7 +106,7 @@ pub(crate) async fn scrape_pools(State(app): State<App>, params: Params) -> Resu
     let shared = app.clone();
     evaluate(&shared, shared.config.query_timeout, move |interrupt| {
         let all = active(&app, &tenant, interrupt)?;
-        let pools: BTreeSet<&str> = all.iter().map(Target::pool).collect();
+        let pools = pools(&all);
         let data = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"{\"scrapePools\":");
             json::list(out, &pools, |out, pool| json::text(out, pool));
@@ -112,6 +115,14 @@ pub(crate) async fn scrape_pools(State(app): State<App>, params: Params) -> Resu
         Ok(Success::new(data, &[], &[]))
     })
     .await
+}
+
+fn pools(targets: &[Target]) -> BTreeSet<&str> {
+    targets
+        .iter()
+        .map(Target::pool)
+        .filter(|pool| !pool.is_empty())
+        .collect()
 }
 
 /// The targets of a tenant, by their labels.
@@ -134,16 +145,16 @@ pub(super) fn active(app: &App, tenant: &Tenant, interrupt: &Interrupt) -> Resul
             return Err(EvalError::Canceled);
         }
         let id = ledger.device.device().as_str();
-        let last = match ledger.newest_sample {
-            Some(newest) => search.at(newest.ms(), Some(id))?,
+        let newest = ledger.newest_sample.map(|at| at.ms());
+        let last = match newest {
+            Some(newest) => search.at(newest, Some(id))?,
             None => Vec::new(),
         };
+        let is_silent = newest.is_none_or(|newest| newest <= now_ms.saturating_sub(lookback_ms));
+        let health = if is_silent { Health::Silent } else { Health::Untold };
         match last.is_empty() {
-            true => quiet.extend(Target::unheard(id)),
-            false => quiet.extend(last.into_iter().map(|target| Target {
-                health: Health::Unknown,
-                ..target
-            })),
+            true => quiet.extend(Target::by_itself(id, health, newest)),
+            false => quiet.extend(last.into_iter().map(|target| Target { health, ..target })),
         }
     }
     all.append(&mut quiet);
@@ -208,11 +219,11 @@ fn nameless(labels: &Labels) -> Labels {
 
 impl Target {
     /// The one that stands for a device without any.
-    fn unheard(device: &str) -> Option<Target> {
+    fn by_itself(device: &str, health: Health, newest_ms: Option<i64>) -> Option<Target> {
         Some(Target {
             labels: Labels::new([(DEVICE_ID, device)]).ok()?,
-            health: Health::Unknown,
-            last_scrape_ms: None,
+            health,
+            last_scrape_ms: newest_ms,
             duration: 0.0,
             interval_ms: None,
         })

@@ -170,6 +170,32 @@ async fn a_silent_device_s_targets_are_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_without_up_is_a_target_by_itself() {
+    let api = Api::start_with(|_| {}).await;
+    api.post("/api/v1/fleet/forget?device_id=gw-1", "").await;
+    let mut dictionary = Dictionary::new();
+    dictionary
+        .append(Labels::new([("__name__", "load5")]).unwrap())
+        .unwrap();
+    let row = Row {
+        seq: Seq::new(1),
+        time: Timestamp::from_ms(START_MS + 1000),
+        mono_ms: 1,
+    };
+    let group = Group {
+        series: [SeriesId::new(0)].into(),
+        rows: vec![row],
+        values: vec![1.0],
+        ..Group::default()
+    };
+    api.deliver_as("default.gw-2", dictionary, group);
+    let (_, body) = api.get("/api/v1/targets?state=active").await;
+    let labels = r#""labels":{"device_id":"gw-2"},"#;
+    let health = r#""lastError":"the device sends no up","lastScrape":"2026-11-22T00:00:01Z","lastScrapeDuration":0,"health":"unknown""#;
+    assert!(body.contains(labels) && body.contains(health), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_there_is_none_of_is_empty_and_its_parameters_are_checked() {
     let api = Api::start().await;
     for (path, data) in [

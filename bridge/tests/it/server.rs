@@ -191,11 +191,21 @@ impl Api {
 
     /// The device delivers a group of its own series, received at `START_MS`.
     pub(crate) fn deliver(&self, dictionary: Dictionary, group: Group) {
+        self.deliver_as(&device().to_string(), dictionary, group);
+    }
+
+    /// As [`Api::deliver`], another device.
+    pub(crate) fn deliver_as(&self, device: &str, dictionary: Dictionary, group: Group) {
+        let device: DeviceName = device.parse().unwrap();
         let mut batch = batch(&dictionary);
-        self.store.put_dictionary(&device(), dictionary).unwrap();
+        self.store.put_dictionary(&device, dictionary).unwrap();
         batch.groups = vec![group];
         let received = Timestamp::from_ms(START_MS);
-        self.store.commit(vec![entry(batch, received)]).unwrap();
+        let entries = match entry(batch, received) {
+            Entry::Batch(of_ours) => vec![Entry::Batch(BatchEntry { device, ..of_ours })],
+            other => vec![other],
+        };
+        self.store.commit(entries).unwrap();
     }
 
     /// The device delivers a record that is a day ahead of this machine's clock.

@@ -105,6 +105,8 @@ impl Caretaker {
     }
 
     fn count(&self, round: &Round) {
+        let refused = &self.metrics.metadata_refused;
+        refused.inc_by(self.store.metadata_refused().saturating_sub(refused.get()));
         let usage = self.store.usage();
         let metrics = &self.metrics.store;
         metrics.seals.inc_by(round.sealed as u64);

@@ -35,6 +35,7 @@ pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
     pub(crate) mqtt_connected: IntGauge,
     pub(crate) mqtt_connections: IntCounter,
+    pub(crate) metadata_refused: IntCounter,
     pub(crate) queries: IntCounterVec,
     pub(crate) queries_running: IntGauge,
     pub(crate) query_seconds: Histogram,
@@ -142,6 +143,10 @@ impl Metrics {
                 "1 while the bridge is subscribed at the broker.",
             )?,
             mqtt_connections: make.counter("mqtt_connections_total", "Connections made to the broker.")?,
+            metadata_refused: make.counter(
+                "metadata_refused_total",
+                "Metadata of metrics that did not fit into its tenant's budget.",
+            )?,
             queries: make.counters("queries_total", "Queries answered, by outcome.", "outcome")?,
             queries_running: make.gauge("queries_running", "Queries being evaluated.")?,
             query_seconds: make.seconds("query_duration_seconds", "Duration of an evaluation.", 0.001)?,

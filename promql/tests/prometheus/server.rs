@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 /// The version that this engine follows.
 const VERSION: &str = "version 3.5";
 
-/// Its features, which `ParseOptions::ALL` and delayed name removal stand for.
-pub(crate) const FEATURES: &str =
-    "promql-experimental-functions,promql-duration-expr,promql-delayed-name-removal,native-histograms";
+/// Its features, which `ParseOptions::ALL` stands for.
+pub(crate) const FEATURES: &str = "promql-experimental-functions,promql-duration-expr,native-histograms";
 
 /// A running Prometheus, which ends with this value.
 pub(crate) struct Server {

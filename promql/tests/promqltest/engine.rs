@@ -41,14 +41,6 @@ impl Both {
     }
 }
 
-/// Upstream's harness runs with delayed name removal.
-fn options() -> Options<'static> {
-    Options {
-        delayed_name_removal: true,
-        ..Options::default()
-    }
-}
-
 impl Engine {
     pub(crate) fn clear(&mut self) {
         match self {
@@ -72,10 +64,10 @@ impl Engine {
     /// The answer to a query, or the error's text.
     pub(crate) fn evaluate(&mut self, query: &str, when: When) -> Result<Outcome, String> {
         match self {
-            Self::Ours(storage) => ask_ours(storage, query, when),
+            Self::Ours(storage) => ask_ours(storage, query, when, true),
             Self::Peer(peer) => ask_peer(peer, query, when),
             Self::Both(both) => {
-                let ours = ask_ours(&both.ours, query, when);
+                let ours = ask_ours(&both.ours, query, when, both.peer.delayed_name_removal);
                 let difference = difference(&ours, &ask_peer(&mut both.peer, query, when));
                 let described = difference.map(|difference| format!("{query} {when:?}: {difference}"));
                 both.difference = both.difference.take().or(described);
@@ -100,11 +92,21 @@ pub(crate) fn ask_peer(peer: &mut Peer, query: &str, when: When) -> Result<Outco
     }
 }
 
-pub(crate) fn ask_ours(storage: &Storage, query: &str, when: When) -> Result<Outcome, String> {
+/// This engine's answer. Upstream's harness runs with delayed name removal.
+pub(crate) fn ask_ours(
+    storage: &Storage,
+    query: &str,
+    when: When,
+    delayed_name_removal: bool,
+) -> Result<Outcome, String> {
+    let options = Options {
+        delayed_name_removal,
+        ..Options::default()
+    };
     let plan = parse_with(query, ParseOptions::ALL).map_err(|error| error.to_string())?;
     let answer = match when {
-        When::Instant { at } => eval_instant(&plan, at, storage, &options()),
-        When::Range { start, end, step } => eval_range(&plan, start, end, step, storage, &options()),
+        When::Instant { at } => eval_instant(&plan, at, storage, &options),
+        When::Range { start, end, step } => eval_range(&plan, start, end, step, storage, &options),
     };
     answer.map(Outcome::from).map_err(|error| error.to_string())
 }

@@ -18,6 +18,8 @@ const BATCH: usize = 2000;
 pub(crate) struct Peer {
     program: PathBuf,
     server: Option<Server>,
+    /// Whether names are dropped at the end of a query, as Prometheus's own harness wants it.
+    pub(crate) delayed_name_removal: bool,
 }
 
 impl Peer {
@@ -25,6 +27,7 @@ impl Peer {
         Self {
             program,
             server: None,
+            delayed_name_removal: true,
         }
     }
 
@@ -34,7 +37,9 @@ impl Peer {
 
     fn server(&mut self) -> Result<&Server, String> {
         if self.server.is_none() {
-            self.server = Some(Server::start(&self.program, FEATURES)?);
+            let delayed = ",promql-delayed-name-removal";
+            let more = if self.delayed_name_removal { delayed } else { "" };
+            self.server = Some(Server::start(&self.program, &format!("{FEATURES}{more}"))?);
         }
         self.server
             .as_ref()

@@ -27,7 +27,15 @@ use super::source::TenantSource;
 const INSTANCE: &str = "instance";
 
 /// GET `federate`. Errors are plain texts.
-pub(crate) async fn federate(State(app): State<App>, headers: HeaderMap, params: Params) -> Response {
+pub(crate) async fn federate(
+    State(app): State<App>,
+    headers: HeaderMap,
+    params: Result<Params, ApiError>,
+) -> Response {
+    let params = match params {
+        Ok(params) => params,
+        Err(error) => return refused(&error),
+    };
     let selectors: Result<Vec<_>, _> = params.all("match[]").map(promql::parse_selector).collect();
     let selectors = match selectors {
         Ok(selectors) => selectors,
@@ -52,6 +60,8 @@ pub(crate) async fn federate(State(app): State<App>, headers: HeaderMap, params:
 
 fn refused(error: &ApiError) -> Response {
     let code = match error.kind() {
+        ErrorKind::BadData => StatusCode::BAD_REQUEST,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::Timeout | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };

@@ -324,6 +324,8 @@ async fn the_newest_samples_are_federated() {
     assert_eq!(api.get("/federate").await, (200, String::new()));
     let (code, reason) = api.get("/federate?match[]=a(").await;
     assert_eq!((code, reason.contains("parse error")), (400, true), "{reason}");
+    let (code, reason) = api.get_as("/federate", &[("x-scope-orgid", "a.b")]).await;
+    assert_eq!((code, reason.starts_with("tenant: ")), (400, true), "{reason}");
     // By this machine's clock the samples are beyond the lookback.
     let late = Api::start().await;
     assert_eq!(late.get("/federate?match[]=up").await, (200, String::new()));

@@ -49,6 +49,10 @@ pub struct Config {
     pub admin_api: bool,
     /// How the HTTP listener is guarded (`--web.config.file`); `None`: it is not.
     pub web: Option<WebFile>,
+    /// HTTP connections at once (`--web.max-connections`).
+    pub http_connections: usize,
+    /// How long an HTTP connection may be idle (`--web.read-timeout`). A query that takes longer ends with it.
+    pub http_idle: Duration,
     /// Origins whose pages may read answers; anchored at both ends (`--web.cors.origin`).
     pub cors_origin: Regex,
     /// What `/federate` adds to series that lack it (`global.external_labels`).
@@ -78,6 +82,8 @@ impl Config {
             ack_after: None,
             admin_api: false,
             web: None,
+            http_connections: 512,
+            http_idle: Duration::from_secs(300),
             cors_origin: Config::any_origin(),
             external_labels: Labels::default(),
             started: Started::default(),

@@ -5,6 +5,7 @@
 
 mod admin;
 mod compress;
+mod connection;
 mod destinations;
 mod envelope;
 mod evaluate;
@@ -71,7 +72,8 @@ pub(crate) async fn serve(
 ) -> std::io::Result<()> {
     // A connection that is kept alive would hold up the end for as long as its client likes.
     let stopped = shutdown.clone();
-    let listener = listen::Listener::new(listener, app.web.clone());
+    let (most, idle) = (app.config.http_connections, app.config.http_idle);
+    let listener = listen::Listener::new(listener, app.web.clone(), most, idle);
     let service = routes::router(app).into_make_service_with_connect_info::<Peer>();
     let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned());
     tokio::select! {

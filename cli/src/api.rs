@@ -1,5 +1,7 @@
 //! The HTTP API as the command line uses it.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -16,6 +18,18 @@ pub(crate) struct ApiArgs {
     /// Tenant to ask for
     #[arg(long, default_value = "default")]
     tenant: String,
+    /// Folder of certificates: ca.crt is trusted, and operator.crt shown if it is there
+    #[arg(long = "api.certs", value_name = "DIR")]
+    certs: Option<PathBuf>,
+    /// File of the token to show
+    #[arg(long = "api.token-file", value_name = "FILE", conflicts_with = "user")]
+    token_file: Option<PathBuf>,
+    /// User to ask as
+    #[arg(long = "api.user", value_name = "USER", requires = "password_file")]
+    user: Option<String>,
+    /// File of the user's password
+    #[arg(long = "api.password-file", value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
 }
 
 /// Prometheus's envelope.
@@ -42,7 +56,41 @@ pub(crate) struct Answer<T> {
 impl ApiArgs {
     /// Names an API directly.
     pub(crate) fn new(url: String, tenant: String) -> Self {
-        ApiArgs { url, tenant }
+        ApiArgs {
+            url,
+            tenant,
+            certs: None,
+            token_file: None,
+            user: None,
+            password_file: None,
+        }
+    }
+
+    fn client(&self) -> Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder();
+        if let Some(certs) = &self.certs {
+            let ca = reqwest::Certificate::from_pem_bundle(&read(&certs.join("ca.crt"))?)?;
+            builder = builder.tls_certs_only(ca);
+            let own = certs.join("operator.crt");
+            if own.exists() {
+                let pem = [read(&own)?, b"\n".to_vec(), read(&certs.join("operator.key"))?].concat();
+                builder = builder.identity(reqwest::Identity::from_pem(&pem)?);
+            }
+        }
+        Ok(builder.build()?)
+    }
+
+    /// With what the asker shows.
+    fn shown(&self, request: reqwest::RequestBuilder) -> Result<reqwest::RequestBuilder> {
+        let secret = |file: &Path| -> Result<String> {
+            let text = String::from_utf8(read(file)?).with_context(|| file.display().to_string())?;
+            Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+        };
+        Ok(match (&self.token_file, &self.user, &self.password_file) {
+            (Some(file), _, _) => request.bearer_auth(secret(file)?),
+            (None, Some(user), Some(file)) => request.basic_auth(user, Some(secret(file)?)),
+            _ => request,
+        })
     }
 
     /// GET of an endpoint under `/api/v1/`.
@@ -75,13 +123,21 @@ impl ApiArgs {
         if !params.is_empty() {
             url.query_pairs_mut().extend_pairs(params);
         }
-        let mut response = reqwest::Client::new()
+        let request = self
+            .client()?
             .request(method, url)
-            .header("THANOS-TENANT", &self.tenant)
-            .send()
-            .await
-            .with_context(|| format!("no answer from {}; is `backhaul serve` running there?", self.url))?;
+            .header("THANOS-TENANT", &self.tenant);
+        let mut response =
+            self.shown(request)?.send().await.with_context(|| {
+                format!("no answer from {}; is `backhaul serve` running there?", self.url)
+            })?;
         let status = response.status();
+        if status == reqwest::StatusCode::UNAUTHORIZED {
+            bail!(
+                "{} does not know who asks; say it by --api.user or --api.token-file",
+                self.url
+            );
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > MAX_ANSWER {
@@ -108,4 +164,8 @@ impl ApiArgs {
             ),
         }
     }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bridge::{Started, WebFile};
@@ -26,6 +27,12 @@ pub(crate) struct WebArgs {
     /// Origins whose pages may read answers, a regular expression that is anchored at both ends
     #[arg(long = "web.cors.origin", default_value = ".*")]
     cors_origin: String,
+    /// HTTP connections at once; others wait
+    #[arg(long = "web.max-connections", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
+    max_connections: u16,
+    /// How long an HTTP connection may be idle
+    #[arg(long = "web.read-timeout", default_value = "5m")]
+    read_timeout: PromDuration,
     /// Let POST /api/v1/admin/tsdb/snapshot copy the store
     #[arg(long = "web.enable-admin-api")]
     admin_api: bool,
@@ -75,6 +82,8 @@ pub(crate) struct Web {
     /// Where it listens.
     pub(crate) http: SocketAddr,
     file: Option<WebFile>,
+    max_connections: u16,
+    read_timeout: Duration,
     cors_origin: Regex,
     admin_api: bool,
     external_labels: Labels,
@@ -109,6 +118,8 @@ impl WebArgs {
         Ok(Web {
             http: self.checked(settings, default, is_safe)?,
             file,
+            max_connections: self.max_connections,
+            read_timeout: self.read_timeout.get(),
             cors_origin: Regex::new(&origin).context("--web.cors.origin")?,
             admin_api: self.admin_api,
             external_labels: settings.external_labels.clone(),
@@ -135,6 +146,8 @@ impl Web {
         Web {
             http,
             file: None,
+            max_connections: 512,
+            read_timeout: Duration::from_secs(300),
             cors_origin: bridge::Config::any_origin(),
             admin_api: false,
             external_labels: Labels::default(),
@@ -153,6 +166,8 @@ impl Web {
     pub(crate) fn configure(&self, config: bridge::Config, storage: &store::Config) -> bridge::Config {
         let config = bridge::Config {
             web: self.file.clone(),
+            http_connections: usize::from(self.max_connections),
+            http_idle: self.read_timeout,
             cors_origin: self.cors_origin.clone(),
             admin_api: self.admin_api,
             external_labels: self.external_labels.clone(),
@@ -167,6 +182,8 @@ impl Web {
             ("web.listen-address", self.http.to_string()),
             ("web.config.file", path(&self.file)),
             ("web.cors.origin", self.cors_origin.as_str().to_owned()),
+            ("web.max-connections", self.max_connections.to_string()),
+            ("web.read-timeout", prometheus_duration(self.read_timeout)),
             ("web.enable-admin-api", self.admin_api.to_string()),
             ("enable-feature", config.features.to_string()),
             ("query.lookback-delta", prometheus_duration(config.lookback_delta)),
@@ -201,7 +218,7 @@ fn retention(storage: &store::Config) -> String {
     }
 }
 
-fn prometheus_duration(duration: std::time::Duration) -> String {
+fn prometheus_duration(duration: Duration) -> String {
     promql::format_duration(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -251,6 +268,8 @@ mod tests {
         WebArgs {
             http: Some(http.parse().unwrap()),
             config,
+            max_connections: 1,
+            read_timeout: "5m".parse().unwrap(),
             cors_origin: ".*".to_owned(),
             admin_api: false,
             insecure,

@@ -1,7 +1,7 @@
 //! The listener: plain TCP or TLS, as the web configuration says when a connection comes.
 //!
-//! Handshakes run beside one another under a deadline, a bounded number at once; who is too slow or is refused costs the
-//! others nothing.
+//! Handshakes run beside one another under a deadline; who is too slow or is refused costs the others nothing. There is a
+//! bound on connections (`--web.max-connections`), beyond which new ones wait in the system's queue.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,57 +10,73 @@ use std::time::Duration;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
+use super::connection::Connection;
 use crate::web::{Peer, Web};
 
 /// The longest handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Handshakes at once.
-const HANDSHAKES: usize = 256;
-
 /// How long to wait after the system refused a connection, for want of file descriptors as a rule.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// A connection's bytes.
-pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// Accepts connections.
 pub(super) struct Listener {
     tcp: TcpListener,
     web: watch::Receiver<Arc<Web>>,
     slots: Arc<Semaphore>,
-    done: mpsc::Sender<(Stream, Peer)>,
-    ready: mpsc::Receiver<(Stream, Peer)>,
+    /// How long a connection may be idle.
+    idle: Duration,
+    done: mpsc::Sender<(Connection, Peer)>,
+    ready: mpsc::Receiver<(Connection, Peer)>,
 }
 
 impl Listener {
-    pub(super) fn new(tcp: TcpListener, web: watch::Receiver<Arc<Web>>) -> Self {
-        let (done, ready) = mpsc::channel(HANDSHAKES);
+    /// At most so many connections, of which each may be idle for so long.
+    pub(super) fn new(tcp: TcpListener, web: watch::Receiver<Arc<Web>>, most: usize, idle: Duration) -> Self {
+        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+        let (done, ready) = mpsc::channel(most);
         Listener {
             tcp,
             web,
-            slots: Arc::new(Semaphore::new(HANDSHAKES)),
+            slots: Arc::new(Semaphore::new(most)),
+            idle,
             done,
             ready,
         }
     }
 
+    /// A connection, once there is room for one.
+    async fn next(
+        tcp: &TcpListener,
+        slots: &Arc<Semaphore>,
+    ) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let slot = Arc::clone(slots)
+            .acquire_owned()
+            .await
+            .map_err(std::io::Error::other)?;
+        let (stream, address) = tcp.accept().await?;
+        Ok((stream, address, slot))
+    }
+
     /// Begins a handshake, or hands a plain connection on.
-    fn begin(&self, stream: TcpStream, address: SocketAddr) -> Option<(Stream, Peer)> {
+    fn begin(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        slot: OwnedSemaphorePermit,
+    ) -> Option<(Connection, Peer)> {
+        let idle = self.idle;
         let Some(tls) = self.web.borrow().tls.clone() else {
             let peer = Peer {
                 address,
                 certificate: None,
             };
-            return Some((Either::Left(stream), peer));
+            return Some((Connection::new(Either::Left(stream), idle, slot), peer));
         };
-        // Beyond the bound it is closed; the client dials again.
-        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
         let done = self.done.clone();
         tokio::spawn(async move {
             let shaken = tokio::time::timeout(
@@ -76,25 +92,25 @@ impl Listener {
                 };
                 if tls.admits(peer.certificate.as_deref()) {
                     // The listener is gone only at the end.
-                    let _ = done.send((Either::Right(Box::new(stream)), peer)).await;
+                    let connection = Connection::new(Either::Right(Box::new(stream)), idle, slot);
+                    let _ = done.send((connection, peer)).await;
                 }
             }
-            drop(slot);
         });
         None
     }
 }
 
 impl axum::serve::Listener for Listener {
-    type Io = Stream;
+    type Io = Connection;
     type Addr = Peer;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             tokio::select! {
-                accepted = self.tcp.accept() => match accepted {
-                    Ok((stream, address)) => {
-                        if let Some(plain) = self.begin(stream, address) {
+                accepted = Self::next(&self.tcp, &self.slots) => match accepted {
+                    Ok((stream, address, slot)) => {
+                        if let Some(plain) = self.begin(stream, address, slot) {
                             return plain;
                         }
                     }

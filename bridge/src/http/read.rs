@@ -21,7 +21,7 @@ use wire::{Labels, Tenant};
 use self::message::{ReadRequest, ResponseType};
 use super::App;
 use super::envelope::{ApiError, ErrorKind};
-use super::evaluate::evaluate;
+use super::evaluate::{blocking, evaluate};
 use super::params::tenant_of;
 use super::routes::plain;
 use super::source::for_store;
@@ -43,21 +43,17 @@ pub(crate) async fn read(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let asked = tenant_of(&headers, &access).and_then(|tenant| Ok((tenant, decode(&body).map_err(bad)?)));
-    let (tenant, request) = match asked {
-        Ok(asked) => asked,
+    let tenant = match tenant_of(&headers, &access) {
+        Ok(tenant) => tenant,
         Err(error) => return refused(&error),
     };
-    let queries: Result<Vec<_>, _> = request
-        .queries
-        .iter()
-        .map(|query| Query::new(query, &app))
-        .collect();
-    let queries = match queries {
-        Ok(queries) => queries,
-        Err(reason) => return refused(&bad(reason)),
+    let external = app.config.external_labels.clone();
+    // Regular expressions take their time to be compiled.
+    let checked = blocking(move || checked(&body, &external)).await;
+    let (queries, chunks) = match checked.and_then(|checked| checked.map_err(bad)) {
+        Ok(checked) => checked,
+        Err(error) => return refused(&error),
     };
-    let chunks = request.accepts_chunks();
     let job = Job {
         app: app.clone(),
         tenant,
@@ -98,6 +94,13 @@ fn refused(error: &ApiError) -> Response {
     plain(code, format!("{}\n", error.message()))
 }
 
+/// The queries of a body, and whether chunks are wanted.
+fn checked(body: &[u8], external: &Labels) -> Result<(Vec<Query>, bool), String> {
+    let request = decode(body)?;
+    let queries = request.queries.iter().map(|query| Query::new(query, external));
+    Ok((queries.collect::<Result<_, _>>()?, request.accepts_chunks()))
+}
+
 /// The request of a body; sizes are checked before memory is taken.
 fn decode(body: &[u8]) -> Result<ReadRequest, String> {
     let bytes = snap::raw::decompress_len(body).map_err(|error| format!("snappy: {error}"))?;
@@ -125,8 +128,7 @@ struct Query {
 impl Query {
     /// A client adds its external labels to its matchers. Ours are in no stored series: a matcher that names one of them is
     /// for a series without it.
-    fn new(query: &message::Query, app: &App) -> Result<Self, String> {
-        let external = &app.config.external_labels;
+    fn new(query: &message::Query, external: &Labels) -> Result<Self, String> {
         let matcher = |m: &message::LabelMatcher| {
             let op = match m.r#type {
                 0 => MatchOp::Equal,
@@ -227,5 +229,32 @@ impl ReadRequest {
         let known = |kind: &i32| ResponseType::try_from(*kind).ok();
         let first = self.accepted_response_types.iter().find_map(known);
         first == Some(ResponseType::StreamedXorChunks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        snap::raw::Encoder::new().compress_vec(bytes).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bodies_are_refused_or_taken(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = checked(&bytes, &Labels::default());
+            let _ = checked(&packed(&bytes), &Labels::default());
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_before_it_is_decompressed() {
+        let large = packed(&vec![0; MAX_DECOMPRESSED + 1]);
+        assert!(large.len() < MAX_REQUEST);
+        assert!(decode(&large).unwrap_err().contains("larger than the limit"));
+        assert!(decode(&packed(&[])).is_ok());
     }
 }

@@ -255,6 +255,26 @@ async fn changes_of_the_file_are_followed_and_faults_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_are_bounded_and_idle_ones_end() {
+    let api = Api::start_with(|config| {
+        config.http_connections = 2;
+        config.http_idle = Duration::from_millis(300);
+    })
+    .await;
+    // Two that say nothing take all there is, until they have been idle for too long.
+    let mut silent = TcpStream::connect(api.address()).await.unwrap();
+    let mut slow = TcpStream::connect(api.address()).await.unwrap();
+    slow.write_all(b"GET /-/healthy HT").await.unwrap();
+    assert_eq!(api.get("/-/healthy").await.0, 200);
+    for stream in [&mut silent, &mut slow] {
+        let mut answer = Vec::new();
+        // Reset or closed, but not answered.
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn browsers_of_other_origins_are_answered_as_prometheus_answers_them() {
     let api =
         Api::start_with(|config| config.cors_origin = regex::Regex::new("^(?:https?://good)$").unwrap())

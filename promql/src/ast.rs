@@ -23,7 +23,7 @@ pub(crate) use length::millis_of;
 pub use ops::{AggregateOp, BinaryOp};
 pub use pretty::format;
 pub use signature::ValueType;
-pub use span::{Position, Span};
+pub use span::Span;
 pub use tree::parse_tree_json;
 
 /// A parsed and checked query.

@@ -34,8 +34,8 @@ mod series;
 
 pub use ast::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Cardinality, DurationExpr, Expr, Function, Grouping,
-    Matching, Matrix, Number, Paren, Plan, Position, Selector, Span, Subquery, Text, Unary, ValueType,
-    format, parse_tree_json,
+    Matching, Matrix, Number, Paren, Plan, Selector, Span, Subquery, Text, Unary, ValueType, format,
+    parse_tree_json,
 };
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{EvalError, ParseError, SourceError};

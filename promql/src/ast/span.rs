@@ -36,7 +36,7 @@ impl Span {
 
 /// Line and column, or unknown in an empty query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position(Option<(usize, usize)>);
+pub(crate) struct Position(Option<(usize, usize)>);
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -244,7 +244,14 @@ impl Writer<'_> {
                 ]);
                 format!("{function}({})", self.vector(depth - 1))
             }
-            7 => {
+            _ => self.operation(depth),
+        }
+    }
+
+    /// An operator between two expressions.
+    fn operation(&mut self, depth: usize) -> String {
+        match self.random.below(3) {
+            0 => {
                 let (op, scalar) = (self.operator(), self.scalar(depth - 1));
                 let vector = self.vector(depth - 1);
                 if self.random.below(2) == 0 {
@@ -253,7 +260,7 @@ impl Writer<'_> {
                     format!("{scalar} {op} ({vector})")
                 }
             }
-            8 => {
+            1 => {
                 let set = self.one_of(&["and", "or", "unless"]);
                 let on = self.one_of(&["", " on (job)", " ignoring (instance)"]);
                 format!(

@@ -11,20 +11,20 @@ struct Message(Vec<u8>);
 impl Message {
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.0.push((value & 0x7f) as u8 | 0x80);
+            self.0.push(((value & 0x7f) as u8) | 0x80);
             value >>= 7;
         }
         self.0.push(value as u8);
     }
 
     fn bytes(&mut self, field: u64, bytes: &[u8]) {
-        self.varint(field << 3 | 2);
+        self.varint((field << 3) | 2);
         self.varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
     fn double(&mut self, field: u64, value: f64) {
-        self.varint(field << 3 | 1);
+        self.varint((field << 3) | 1);
         self.0.extend_from_slice(&value.to_bits().to_le_bytes());
     }
 
@@ -35,7 +35,7 @@ impl Message {
 
     /// A signed number in zigzag.
     fn sint(&mut self, field: u64, value: i32) {
-        self.int(field, i64::from((value << 1 ^ value >> 31) as u32));
+        self.int(field, i64::from(((value << 1) ^ (value >> 31)) as u32));
     }
 
     fn doubles(&mut self, field: u64, values: impl Iterator<Item = f64>) {

@@ -120,7 +120,8 @@ fn extrapolated(function: Function, window: &Window<'_>, metric: &str, notes: &m
     if counter && window.histograms.iter().any(|h| is_gauge(h)) {
         notes.not_a_counter(metric);
     }
-    if !(counter || is_gauge(first) && is_gauge(last)) {
+    let gauges = is_gauge(first) && is_gauge(last);
+    if !counter && !gauges {
         notes.not_a_gauge(metric);
     }
     result.counter_reset = CounterReset::Gauge;

@@ -1,4 +1,4 @@
-//! The series of a pair: a sorted list while they are few, a bitmap beyond.
+//! The series of a pair: a list in no order while they are few, a bitmap beyond.
 
 use roaring::RoaringBitmap;
 
@@ -23,6 +23,7 @@ impl Default for Ids {
 }
 
 impl Ids {
+    /// Adds a series that is not there.
     pub(super) fn insert(&mut self, series: u32) {
         match self {
             Ids::Many(ids, latest) => {
@@ -31,19 +32,15 @@ impl Ids {
                     settle(ids, latest);
                 }
             }
+            Ids::Few(ids) if ids.len() == FEW => {
+                *self = Ids::Many(ids.iter().copied().collect(), vec![series]);
+            }
             Ids::Few(ids) => {
-                let Err(at) = ids.binary_search(&series) else {
-                    return;
-                };
-                if ids.len() == FEW {
-                    *self = Ids::Many(ids.iter().copied().collect(), vec![series]);
-                    return;
-                }
                 if ids.len() == ids.capacity() {
                     // Doubling would leave half of most lists empty.
                     ids.reserve_exact(ids.len() / 4 + 1);
                 }
-                ids.insert(at, series);
+                ids.push(series);
             }
         }
     }
@@ -55,8 +52,8 @@ impl Ids {
                 ids.remove(series);
             }
             Ids::Few(ids) => {
-                if let Ok(at) = ids.binary_search(&series) {
-                    ids.remove(at);
+                if let Some(at) = ids.iter().position(|id| *id == series) {
+                    ids.swap_remove(at);
                 }
             }
         }

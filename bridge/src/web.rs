@@ -2,7 +2,7 @@
 //! (prometheus/exporter-toolkit docs/web-configuration.md), with bearer tokens and tenants added.
 //!
 //! The file and the certificates that it names are read at the start, when they change, and on SIGHUP. What cannot be used
-//! is refused, and what holds stays. Connections that are open go on as they began; users count for every request.
+//! is refused, and what holds stays. Every request is held against what holds then, also on a connection that began before.
 
 mod access;
 mod file;
@@ -91,6 +91,9 @@ impl Web {
         peer: &Peer,
         authorization: Option<&HeaderValue>,
     ) -> Option<Principal> {
+        if !peer.holds(self.tls.as_ref()) {
+            return None;
+        }
         if self.accounts.is_empty() {
             return Some(peer.principal());
         }

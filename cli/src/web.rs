@@ -130,7 +130,7 @@ impl WebArgs {
     /// The flag's address, the file's or the default; refused if it is open to others and nobody said so.
     fn checked(&self, settings: &WebSettings, default: SocketAddr, is_safe: bool) -> Result<SocketAddr> {
         let address = self.http.or(settings.http).unwrap_or(default);
-        if !address.ip().is_loopback() && !is_safe && !self.insecure {
+        if !address.ip().to_canonical().is_loopback() && !is_safe && !self.insecure {
             bail!(
                 "{address} is open to other machines: give it TLS and users, tokens or client certificates \
                  (--web.config.file), listen on 127.0.0.1 behind a proxy, or say --web.insecure"

@@ -27,7 +27,8 @@ pub(super) async fn authenticate(
             next.run(request).await
         }
         None => {
-            let challenge = [(header::WWW_AUTHENTICATE, "Basic")];
+            // The connection may be what is at fault.
+            let challenge = [(header::WWW_AUTHENTICATE, "Basic"), (header::CONNECTION, "close")];
             (challenge, plain(StatusCode::UNAUTHORIZED, "Unauthorized\n")).into_response()
         }
     };

@@ -71,11 +71,10 @@ impl Listener {
     ) -> Option<(Connection, Peer)> {
         let idle = self.idle;
         let Some(tls) = self.web.borrow().tls.clone() else {
-            let peer = Peer {
-                address,
-                certificate: None,
-            };
-            return Some((Connection::new(Either::Left(stream), idle, slot), peer));
+            return Some((
+                Connection::new(Either::Left(stream), idle, slot),
+                Peer::plain(address),
+            ));
         };
         let done = self.done.clone();
         tokio::spawn(async move {
@@ -85,12 +84,12 @@ impl Listener {
             );
             if let Ok(Ok(stream)) = shaken.await {
                 let (_, session) = stream.get_ref();
-                let certificate = session.peer_certificates().and_then(|chain| chain.first());
                 let peer = Peer {
                     address,
-                    certificate: certificate.map(|der| der.to_vec()),
+                    chain: session.peer_certificates().map(<[_]>::to_vec).unwrap_or_default(),
+                    tls: Some(Arc::clone(&tls)),
                 };
-                if tls.admits(peer.certificate.as_deref()) {
+                if tls.admits(peer.chain.first()) {
                     // The listener is gone only at the end.
                     let connection = Connection::new(Either::Right(Box::new(stream)), idle, slot);
                     let _ = done.send((connection, peer)).await;
@@ -122,10 +121,7 @@ impl axum::serve::Listener for Listener {
     }
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        Ok(Peer {
-            address: self.tcp.local_addr()?,
-            certificate: None,
-        })
+        Ok(Peer::plain(self.tcp.local_addr()?))
     }
 }
 

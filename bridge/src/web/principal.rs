@@ -9,10 +9,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use certs::identity_of;
 use ring::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
 use wire::Role;
 use wire::name::OWN_TENANT;
 
 use super::Access;
+use super::tls::Tls;
 
 /// Passwords found right that are kept, as bcrypt is slow on purpose.
 const MAX_KEPT: usize = 100;
@@ -25,8 +27,10 @@ pub(super) const NOBODY: &str = "$2b$10$oU11pmSqwerNQuQbPR5PHuHaI1696cCxt40cxyIc
 pub(crate) struct Peer {
     /// Where it is.
     pub(crate) address: SocketAddr,
-    /// Its certificate, which was verified, DER.
-    pub(crate) certificate: Option<Vec<u8>>,
+    /// Its certificate, which was verified, and those above it; empty: it showed none.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// The settings under which the connection began; `None`: without TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// Who makes a request.
@@ -46,9 +50,28 @@ pub(crate) enum Principal {
 }
 
 impl Peer {
+    /// One without TLS.
+    pub(crate) fn plain(address: SocketAddr) -> Self {
+        Peer {
+            address,
+            chain: Vec::new(),
+            tls: None,
+        }
+    }
+
+    /// Whether its connection may go on under these settings. A connection outlives the settings it began under, and its
+    /// certificate may be revoked since.
+    pub(super) fn holds(&self, now: Option<&Arc<Tls>>) -> bool {
+        match (now, &self.tls) {
+            (Some(now), Some(began)) => Arc::ptr_eq(now, began) || now.still_admits(&self.chain),
+            (Some(_), None) => false,
+            (None, began) => began.is_none(),
+        }
+    }
+
     /// Who it is by its certificate.
     pub(crate) fn principal(&self) -> Principal {
-        let Some(certificate) = &self.certificate else {
+        let Some(certificate) = self.chain.first() else {
             return Principal::Anonymous;
         };
         let Ok(identity) = identity_of(certificate) else {
@@ -167,7 +190,7 @@ impl Accounts {
     pub(super) fn access(&self, principal: &Principal, peer: &Peer) -> Access {
         let said = |name: &String| self.tenants.get(name).cloned();
         match principal {
-            Principal::Anonymous if peer.address.ip().is_loopback() => Access::All,
+            Principal::Anonymous if peer.address.ip().to_canonical().is_loopback() => Access::All,
             Principal::Anonymous => Access::least(),
             Principal::Account(name) => said(name).unwrap_or_else(Access::least),
             Principal::Certificate { name, access } => said(name).unwrap_or_else(|| access.clone()),
@@ -191,4 +214,45 @@ pub(super) fn sha256(texts: &[&[u8]]) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_trusted_without_a_name() {
+        for (address, access) in [
+            ("127.0.0.1:1", Access::All),
+            ("[::1]:1", Access::All),
+            ("[::ffff:127.0.0.1]:1", Access::All),
+            ("192.0.2.1:1", Access::least()),
+        ] {
+            let peer = Peer::plain(address.parse().unwrap());
+            assert_eq!(
+                Accounts::default().access(&peer.principal(), &peer),
+                access,
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_wrong_password_costs_is_not_kept() {
+        let hash = bcrypt::hash("right", 4).unwrap();
+        let users = BTreeMap::from([("alice".to_owned(), hash)]);
+        let accounts = Accounts::new(users, BTreeMap::new(), BTreeMap::new());
+        let shown = |user: &str, password: &str| Credentials::Password {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        };
+        let alice = Principal::Account("alice".to_owned());
+        assert_eq!(accounts.recall(&shown("alice", "right")), None);
+        assert_eq!(accounts.compare(&shown("alice", "right")), Some(alice.clone()));
+        assert_eq!(accounts.recall(&shown("alice", "right")), Some(Some(alice)));
+        for (user, password) in [("alice", "wrong"), ("bob", "right"), ("", "")] {
+            assert_eq!(accounts.compare(&shown(user, password)), None);
+            assert_eq!(accounts.recall(&shown(user, password)), None);
+        }
+    }
 }

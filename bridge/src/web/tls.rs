@@ -7,8 +7,9 @@ use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use serde::Deserialize;
 use x509_parser::certificate::X509Certificate;
@@ -25,6 +26,8 @@ pub(super) struct RawTls {
     key: Option<String>,
     client_ca_file: Option<PathBuf>,
     client_ca: Option<String>,
+    /// Certificates that count no more. Not in Prometheus's schema.
+    client_crl_file: Option<PathBuf>,
     client_auth_type: ClientAuth,
     client_allowed_sans: Vec<String>,
     min_version: Option<Version>,
@@ -64,19 +67,17 @@ enum Version {
 #[derive(Debug)]
 pub(crate) struct Tls {
     pub(crate) config: Arc<ServerConfig>,
+    /// Of clients' certificates; `None`: they are not asked for.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// No connection without a verified certificate.
     pub(super) demands_certificate: bool,
     /// Subject alternative names of which a client's certificate has to have one; none: any will do.
     allowed_sans: Vec<String>,
 }
 
-/// Reads files, and notes what was read.
-pub(super) trait ReadFile: FnMut(&Path) -> Result<Vec<u8>, String> {}
-impl<F: FnMut(&Path) -> Result<Vec<u8>, String>> ReadFile for F {}
-
 impl RawTls {
-    /// The section, its files read; an error says what to change.
-    pub(super) fn check(self, mut read: impl ReadFile) -> Result<Tls, String> {
+    /// The section, its files read by `read`; an error says what to change.
+    pub(super) fn check(self, mut read: impl FnMut(&Path) -> Result<Vec<u8>, String>) -> Result<Tls, String> {
         let mut pem = |name: &str, inline: &Option<String>, file: &Option<PathBuf>| match (inline, file) {
             (Some(_), Some(_)) => Err(format!("{name} and {name}_file are both given; leave one out")),
             (Some(text), None) => Ok(Some(text.clone().into_bytes())),
@@ -86,6 +87,7 @@ impl RawTls {
         let cert = pem("cert", &self.cert, &self.cert_file)?.ok_or("cert_file is missing")?;
         let key = pem("key", &self.key, &self.key_file)?.ok_or("key_file is missing")?;
         let roots = pem("client_ca", &self.client_ca, &self.client_ca_file)?;
+        let revoked = pem("client_crl", &None, &self.client_crl_file)?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&cert).collect();
         let chain = chain.map_err(|error| format!("cert_file: {error}"))?;
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| format!("key_file: {error}"))?;
@@ -94,7 +96,8 @@ impl RawTls {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&self.versions()?)
             .map_err(|error| format!("min_version, max_version, cipher_suites: {error}"))?;
-        let builder = match self.verifier(roots.as_deref(), &provider)? {
+        let verifier = self.verifier(roots.as_deref(), revoked.as_deref(), &provider)?;
+        let builder = match verifier.clone() {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
@@ -104,6 +107,7 @@ impl RawTls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Tls {
             config: Arc::new(config),
+            verifier,
             demands_certificate: self.client_auth_type == ClientAuth::RequireAndVerifyClientCert,
             allowed_sans: self.client_allowed_sans,
         })
@@ -158,8 +162,9 @@ impl RawTls {
     fn verifier(
         &self,
         roots: Option<&[u8]>,
+        revoked: Option<&[u8]>,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>, String> {
+    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
         let optional = match self.client_auth_type {
             ClientAuth::NoClientCert if roots.is_none() && self.client_allowed_sans.is_empty() => {
                 return Ok(None);
@@ -189,6 +194,9 @@ impl RawTls {
                 .map_err(|error| format!("client_ca_file: {error}"))?;
         }
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
+        let revoked: Result<Vec<_>, _> =
+            CertificateRevocationListDer::pem_slice_iter(revoked.unwrap_or_default()).collect();
+        let builder = builder.with_crls(revoked.map_err(|error| format!("client_crl_file: {error}"))?);
         let builder = if optional {
             builder.allow_unauthenticated()
         } else {
@@ -209,8 +217,18 @@ fn names(suites: &[rustls::SupportedCipherSuite]) -> String {
 }
 
 impl Tls {
+    /// Whether a client of a connection that began under other settings may go on under these.
+    pub(super) fn still_admits(&self, chain: &[CertificateDer<'static>]) -> bool {
+        let Some((own, others)) = chain.split_first() else {
+            return !self.demands_certificate;
+        };
+        let verifier = self.verifier.as_ref();
+        let good = verifier.is_some_and(|v| v.verify_client_cert(own, others, UnixTime::now()).is_ok());
+        good && self.admits(Some(own))
+    }
+
     /// Whether a client's verified certificate has a name that is allowed; one without a certificate was let in already.
-    pub(crate) fn admits(&self, certificate: Option<&[u8]>) -> bool {
+    pub(crate) fn admits(&self, certificate: Option<&CertificateDer<'static>>) -> bool {
         let Some(certificate) = certificate.filter(|_| !self.allowed_sans.is_empty()) else {
             return true;
         };

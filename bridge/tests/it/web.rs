@@ -228,6 +228,47 @@ async fn a_certificate_is_a_principal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_certificate_is_refused_on_new_connections_and_on_old_ones() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let certs = site(folder.path());
+    let web = file(folder.path(), &format!("{MUTUAL}  client_crl_file: crl.pem\n"));
+    let reload = Arc::clone(&web.reload);
+    let api = Api::start_with(|config| config.web = Some(web)).await;
+    let operator = client_config(&ClientFiles::in_folder(folder.path(), "operator")).unwrap();
+    let tcp = TcpStream::connect(api.address()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut kept = TlsConnector::from(Arc::clone(&operator))
+        .connect(name, tcp)
+        .await
+        .unwrap();
+    let mut ask = async || {
+        kept.write_all(b"GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await?;
+        let mut answer = vec![0; 4096];
+        let read = kept.read(&mut answer).await?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer[..read]).into_owned())
+    };
+    assert!(ask().await.unwrap().starts_with("HTTP/1.1 200"));
+
+    certs.revoke("_backhaul.operator", now()).unwrap();
+    reload.notify_one();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while over_tls(&api, &operator, &get("/-/healthy", "default"))
+        .await
+        .is_ok()
+    {
+        assert!(
+            Instant::now() < deadline,
+            "the revoked certificate is still let in"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(ask().await.unwrap().starts_with("HTTP/1.1 401"));
+    assert!(ask().await.is_ok_and(|answer| answer.is_empty()) || ask().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_of_the_file_are_followed_and_faults_refused() {
     let folder = tempfile::tempdir().unwrap();
     let web = file(folder.path(), "{}");

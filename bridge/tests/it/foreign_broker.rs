@@ -8,10 +8,11 @@ use std::time::Duration;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use rumqttd::{Broker, ConnectionSettings, RouterConfig, ServerSettings};
 use tokio::net::{TcpStream, UnixListener};
-use wire::Topic;
-use wire::batch::Encoding;
-use wire::message::{Ack, SessionState, State, VERSION};
+use wire::batch::{Encoding, Group, Presence, Row};
+use wire::dict::{Dictionary, SeriesId};
+use wire::message::{Ack, BucketSpan, Histogram, HistogramCell, SessionState, State, VERSION};
 use wire::topic::{Down, Up};
+use wire::{Labels, Seq, Timestamp, Topic};
 
 use crate::server::{Api, SESSION, START_MS, batch, device, dictionary, seconds};
 
@@ -159,6 +160,43 @@ fn state(number: u32) -> Vec<u8> {
     })
 }
 
+/// A dictionary with series `took_seconds` after those there are.
+fn with_histogram(before: &Dictionary) -> Dictionary {
+    let mut dictionary = before.clone();
+    dictionary
+        .append(Labels::new([("__name__", "took_seconds")]).unwrap())
+        .unwrap();
+    dictionary
+}
+
+/// Record 3: three observations.
+fn histogram_group() -> Group {
+    let histogram = Histogram {
+        count: 3,
+        sum: 4.5,
+        positive_spans: vec![BucketSpan { offset: 0, length: 2 }],
+        positive_deltas: vec![1, 1],
+        ..Histogram::default()
+    };
+    let row = Row {
+        seq: Seq::new(3),
+        time: Timestamp::from_ms(START_MS),
+        mono_ms: 3,
+    };
+    Group {
+        series: [SeriesId::new(2)].into(),
+        rows: vec![row],
+        values: vec![0.0],
+        present: Some(Presence::none(1)),
+        histograms: vec![HistogramCell {
+            position: 0,
+            row: 0,
+            histogram: Some(histogram),
+        }],
+        ..Group::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_s_samples_are_acked_and_come_back_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
@@ -182,11 +220,37 @@ async fn a_device_s_samples_are_acked_and_come_back_bit_for_bit() {
     let range = ack.sessions[0].settled[0];
     assert_eq!((range.first, range.more), (1, 1));
 
+    // A record with a native histogram, after the device learned of the series.
+    let (dictionary, mut batch) = (with_histogram(&dictionary), batch(&dictionary));
+    batch.header.dict = dictionary.hash();
+    batch.header.total = 5;
+    batch.groups = vec![histogram_group()];
+    device
+        .publish(Up::Dict, wire::dict::encode(&dictionary, None).remove(0))
+        .await;
+    let payload = wire::batch::encode(&batch, Encoding::SelfContained).payload;
+    device.publish(Up::Batch, payload).await;
+    device
+        .ack(|ack| {
+            ack.sessions
+                .iter()
+                .flat_map(|s| &s.settled)
+                .any(|range| range.first + range.more >= 3)
+        })
+        .await;
+
     assert_eq!(api.get("/-/ready").await.0, 200);
     let at = seconds(START_MS);
     let (_, body) = api.get(&format!("/api/v1/query?query=load1[2s]&time={at}")).await;
     let values = format!(r#""values":[[{},"NaN"],[{at},"0.25"]]"#, seconds(START_MS - 1000));
     assert!(body.contains(&values), "{body}");
+    let (_, body) = api
+        .get(&format!("/api/v1/query?query=took_seconds&time={at}"))
+        .await;
+    let histogram = format!(
+        r#""histogram":[{at},{{"count":"3","sum":"4.5","buckets":[[0,"0.5","1","1"],[0,"1","2","2"]]}}]"#
+    );
+    assert!(body.contains(&histogram), "{body}");
     let (_, body) = api.get("/api/v1/fleet/devices?connected=true").await;
     assert!(
         body.contains(r#""version":"1.2.3""#) && body.contains(r#""pending":0"#),

@@ -40,7 +40,9 @@ type LabelSet = BTreeMap<String, String>;
 #[test]
 fn a_node_exporter_page_comes_back_bit_for_bit() {
     let page = recorded_page() + ODD;
-    let target = Target::serve(page.clone());
+    let target = Target::serve(format!(
+        "# HELP odd_value What hosts lack.\n# TYPE odd_value gauge\n{page}"
+    ));
     let site = Site::new(programs!());
     let plan = AgentPlan::new("page-1");
     site.issue(&plan);
@@ -86,10 +88,27 @@ fn a_node_exporter_page_comes_back_bit_for_bit() {
         "host metrics beside it"
     );
 
+    let answer =
+        |path: &str, params: &[(&str, &str)]| api.get(path, params).map(|(_, body)| body).unwrap_or_default();
+    let told = answer("/api/v1/metadata", &[("metric", "odd_value")]);
+    let odd = r#"{"odd_value":[{"type":"gauge","help":"What hosts lack.","unit":""}]}"#;
+    assert!(told.contains(odd), "{told}");
+    let of_target = answer("/api/v1/targets/metadata", &[("match_target", "{job=\"page\"}")]);
+    assert!(
+        of_target.contains(r#""metric":"odd_value","type":"gauge""#),
+        "{of_target}"
+    );
+    let health = |word: &str| {
+        let targets = answer("/api/v1/targets", &[("scrapePool", "page")]);
+        targets.contains(&format!(r#""health":"{word}""#)) && targets.contains(r#""scrapeInterval":"1s""#)
+    };
+    assert!(health("up"));
+
     drop(target);
     site.wait_until("the target is down", Duration::from_secs(30), || {
         api.number(up) == Ok(0.0)
     });
+    assert!(health("down"));
     let left: Vec<_> = query("{job=\"page\"}")
         .into_iter()
         .map(|series| series.metric["__name__"].clone())

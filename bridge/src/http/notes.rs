@@ -15,14 +15,6 @@ use crate::device_series::JOB;
 /// Devices that a note names; the others it counts.
 const EXAMPLES: usize = 3;
 
-/// The time that an answer covers, Unix ms.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Span {
-    pub(crate) start_ms: i64,
-    pub(crate) end_ms: i64,
-    pub(crate) lookback_ms: i64,
-}
-
 /// Notes on an answer.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
@@ -31,14 +23,14 @@ pub(crate) struct Notes {
 }
 
 /// Looks at the devices that a query was about.
-pub(crate) fn of(app: &App, tenant: &Tenant, read: &Read, span: Span) -> Notes {
-    if read.selectors.is_empty() {
+pub(crate) fn of(app: &App, tenant: &Tenant, read: &Read, lookback_ms: i64) -> Notes {
+    let Some((start_ms, end_ms)) = read.range else {
         return Notes::default();
-    }
+    };
     // Nobody is late for what is yet to come.
     let now_ms = (app.config.clock)().ms();
-    let due = Timestamp::from_ms(span.end_ms.min(now_ms).saturating_sub(span.lookback_ms));
-    let lacking = app.store.lacking(tenant, (span.start_ms, span.end_ms), due);
+    let due = Timestamp::from_ms(end_ms.min(now_ms).saturating_sub(lookback_ms));
+    let lacking = app.store.lacking(tenant, (start_ms, end_ms), due);
     let behind = app.fleet.behind(tenant, due);
     let suspects: BTreeSet<&DeviceId> = lacking
         .iter()

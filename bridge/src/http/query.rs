@@ -11,7 +11,7 @@ use super::App;
 use super::envelope::{ApiError, ErrorKind, Success};
 use super::evaluate::evaluate;
 use super::json;
-use super::notes::{self, Span};
+use super::notes;
 use super::params::Params;
 use super::source::TenantSource;
 use super::stats::Stats;
@@ -120,7 +120,7 @@ impl Job {
         let evaluated = began.elapsed();
         let loaded = source.loaded();
         let read = source.into_read();
-        let found = notes::of(&self.app, &self.tenant, &read, self.span());
+        let found = notes::of(&self.app, &self.tenant, &read, self.lookback_ms);
         answer.warnings.extend(found.warnings);
         answer.infos.extend(found.infos);
         if self.limit.is_some_and(|limit| truncate(&mut answer.value, limit)) {
@@ -151,18 +151,6 @@ impl Job {
             Times::Range { start, end, step } => {
                 promql::eval_range(&self.plan, start, end, step, source, &options)
             }
-        }
-    }
-
-    fn span(&self) -> Span {
-        let (start, end) = match self.times {
-            Times::At(at) => (at, at),
-            Times::Range { start, end, .. } => (start, end),
-        };
-        Span {
-            start_ms: start.saturating_sub(self.lookback_ms),
-            end_ms: end,
-            lookback_ms: self.lookback_ms,
         }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct TenantSource<'a> {
 pub(crate) struct Read {
     /// Devices of which it found samples.
     pub(crate) devices: BTreeSet<String>,
+    /// The time that it looked into, Unix ms, both ends included; windows and offsets are part of it.
+    pub(crate) range: Option<(i64, i64)>,
     /// What it looked for, by its text.
     pub(crate) selectors: BTreeMap<String, Vec<store::Matcher>>,
 }
@@ -56,10 +58,18 @@ impl<'a> TenantSource<'a> {
         self.read.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, matchers: &[Matcher], for_store: Vec<store::Matcher>, slices: &[SeriesSlice]) {
+    fn note(
+        &self,
+        matchers: &[Matcher],
+        hints: &Hints,
+        for_store: Vec<store::Matcher>,
+        slices: &[SeriesSlice],
+    ) {
         let samples: usize = slices.iter().map(|s| s.values.len() + s.histograms.len()).sum();
         self.loaded.fetch_add(samples as u64, Ordering::Relaxed);
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let (start, end) = read.range.unwrap_or((hints.start_ms, hints.end_ms));
+        read.range = Some((start.min(hints.start_ms), end.max(hints.end_ms)));
         // What the bridge itself writes of a device is there however late the device is.
         let of_devices = slices.iter().filter(|s| s.labels.get("job") != Some(JOB));
         for id in of_devices.filter_map(|s| s.labels.get(DEVICE_ID)) {
@@ -86,7 +96,7 @@ impl SeriesSource for TenantSource<'_> {
                 SelectError::TooManySamples { .. } => SourceError::TooManySamples,
                 SelectError::Unreadable(what) => SourceError::Storage(what),
             })?;
-        self.note(matchers, plain, &slices);
+        self.note(matchers, hints, plain, &slices);
         slices.into_iter().map(series).collect()
     }
 }

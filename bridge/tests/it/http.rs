@@ -197,6 +197,18 @@ async fn a_gap_in_the_range_is_a_warning() {
     assert_eq!(code, 200);
     let warning = r#","warnings":["device \"gw-1\" has gaps in the range: 12 samples dropped (wal_bytes)"]}"#;
     assert!(body.ends_with(warning), "{body}");
+    // A window reaches back further than the lookback, and an offset moves what is looked into.
+    let later = seconds(START_MS + 3_600_000);
+    for (query, told) in [
+        ("sum_over_time(up%5B2h%5D)", true),
+        ("up%20offset%201h", true),
+        ("up", false),
+    ] {
+        let (_, body) = api
+            .get(&format!("/api/v1/query?query={query}&time={later}"))
+            .await;
+        assert_eq!(body.contains("has gaps in the range"), told, "{query} {body}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,12 +43,12 @@ pub(crate) fn of(app: &App, tenant: &Tenant, read: &Read, lookback_ms: i64) -> N
     let matched = matched(app, tenant, read, &suspects);
     let has_gaps = |lacking: &&Lacking| !lacking.gap_reasons.is_empty() && matched.contains(&lacking.device);
     let gaps: Vec<&Lacking> = lacking.iter().filter(has_gaps).collect();
-    let mut late: BTreeMap<&DeviceId, Option<Timestamp>> = BTreeMap::new();
+    let mut late: BTreeMap<&DeviceId, Timestamp> = BTreeMap::new();
     for lacking in &lacking {
         late.extend(lacking.silent_since.map(|newest| (&lacking.device, newest)));
     }
     // What is known to be whole is never later than the newest sample.
-    late.extend(behind.iter().map(|(device, until)| (device, Some(*until))));
+    late.extend(behind.iter().map(|(device, until)| (device, *until)));
     late.retain(|device, _| matched.contains(*device));
     Notes {
         warnings: gap_warning(&gaps).into_iter().collect(),
@@ -109,11 +109,8 @@ fn gap_warning(gaps: &[&Lacking]) -> Option<String> {
 }
 
 /// One info for all that is late.
-fn late_info(late: &BTreeMap<&DeviceId, Option<Timestamp>>) -> Option<String> {
-    let until = |until: &Option<Timestamp>| match until {
-        Some(until) => format!("complete until {}", rfc3339_of(until.ms())),
-        None => "without a sample yet".to_owned(),
-    };
+fn late_info(late: &BTreeMap<&DeviceId, Timestamp>) -> Option<String> {
+    let until = |until: &Timestamp| format!("complete until {}", rfc3339_of(until.ms()));
     match late.len() {
         0 => None,
         1 => late
@@ -152,12 +149,7 @@ mod tests {
         let devices: Vec<DeviceId> = (1..=5).map(|n| device(&format!("gw-{n}"))).collect();
         let mut late = BTreeMap::new();
         assert_eq!(late_info(&late), None);
-        late.insert(&devices[0], None);
-        assert_eq!(
-            late_info(&late).as_deref(),
-            Some("device \"gw-1\" is late: without a sample yet")
-        );
-        let at = Some(Timestamp::from_ms(1_795_305_600_000));
+        let at = Timestamp::from_ms(1_795_305_600_000);
         late.extend(devices.iter().map(|device| (device, at)));
         let at = "complete until 2026-11-22T00:00:00Z";
         assert_eq!(

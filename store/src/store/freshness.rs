@@ -11,8 +11,8 @@ use super::{Store, read};
 pub struct Lacking {
     /// The device.
     pub device: DeviceId,
-    /// Time of its newest sample, if that is before the time asked for; `Some(None)`: it has none.
-    pub silent_since: Option<Option<Timestamp>>,
+    /// Time of its newest sample, if that is before the time asked for.
+    pub silent_since: Option<Timestamp>,
     /// Samples of the gaps that overlap the range.
     pub gap_samples: u64,
     /// Why they were dropped.
@@ -20,8 +20,8 @@ pub struct Lacking {
 }
 
 impl Store {
-    /// The devices of a tenant with gaps that overlap a range of Unix ms, both ends included, or with no sample at or after
-    /// a time. Gaps of unknown time are left out: they would be in every range.
+    /// The devices of a tenant with gaps that overlap a range of Unix ms, both ends included, or whose samples end before a
+    /// time. Gaps of unknown time are left out: they would be in every range.
     pub fn lacking(&self, tenant: &Tenant, (start_ms, end_ms): (i64, i64), since: Timestamp) -> Vec<Lacking> {
         let ledger = read(&self.ledger);
         let devices = ledger
@@ -29,8 +29,7 @@ impl Store {
             .filter(|(_, device)| device.name().tenant() == tenant);
         let mut all = Vec::new();
         for (_, device) in devices {
-            let newest = device.newest();
-            let silent = newest.is_none_or(|newest| newest < since).then_some(newest);
+            let silent = device.newest().filter(|newest| *newest < since);
             let (mut gap_samples, mut gap_reasons) = (0_u64, BTreeSet::new());
             for gap in device.gaps() {
                 let (from, to) = (gap.from.or(gap.to), gap.to.or(gap.from));

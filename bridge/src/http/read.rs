@@ -36,6 +36,9 @@ const MAX_DECOMPRESSED: usize = 4 << 20;
 /// Queries of a request.
 const MAX_QUERIES: usize = 1000;
 
+/// How much more memory a sample takes on its way into a `SAMPLES` answer than in an evaluation, which the limit is for.
+const SAMPLES_COST: usize = 3;
+
 /// POST `read`. Errors are plain texts.
 pub(crate) async fn read(
     State(app): State<App>,
@@ -163,7 +166,10 @@ struct Job {
 
 impl Job {
     fn run(&self, chunks: bool, interrupt: &Interrupt) -> Result<Answer, EvalError> {
-        let mut left = usize::try_from(self.app.config.query_max_samples).unwrap_or(usize::MAX);
+        let most = usize::try_from(self.app.config.query_max_samples).unwrap_or(usize::MAX);
+        let as_samples = most / SAMPLES_COST;
+        let most = if chunks { most } else { as_samples };
+        let mut left = most;
         let mut results = Vec::with_capacity(self.queries.len());
         for query in &self.queries {
             if interrupt.is_raised() {
@@ -178,6 +184,7 @@ impl Job {
             .flatten()
             .any(|series| !series.histograms.is_empty());
         match chunks && !histograms {
+            false if most - left > as_samples => Err(EvalError::TooManySamples),
             true => Ok(Answer::Chunks(frame::encode(results))),
             false => {
                 let message = message::encode_samples(results);

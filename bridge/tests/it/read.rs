@@ -192,7 +192,7 @@ async fn what_is_no_request_or_too_large_is_refused() {
         let text = String::from_utf8(text).unwrap();
         assert_eq!((found, text.contains(reason)), (code, true), "{text}");
     }
-    let api = Api::start_with(|config| config.query_max_samples = 3).await;
+    let api = Api::start_with(|config| config.query_max_samples = 11).await;
     let all = request(vec![matcher(3, "job", "x")], vec![]);
     let (code, _, text) = api.post_bytes("/api/v1/read", &all).await;
     let text = String::from_utf8(text).unwrap();

@@ -3,10 +3,15 @@
 //! Invariant: names are unique and strictly ascending; a label with an empty value is the same as no label and is
 //! never stored. Ordering is Prometheus's: pair by pair, name before value.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 use xxhash_rust::xxh64::xxh64;
+
+mod packed;
+
+use packed::{Pairs, pack};
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";
@@ -14,29 +19,50 @@ pub const METRIC_NAME: &str = "__name__";
 /// Labels that describe the metric itself, and go when an operation makes another quantity of it.
 const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
-/// A set of labels, cheap to clone.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Arc<Vec<(String, String)>>);
+/// A set of labels, cheap to clone: all of it is one shared text.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Labels(Arc<str>);
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self("".into())
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
 
 impl Labels {
     /// Takes pairs in any order. Empty values are dropped; of a name given twice the last value stays.
-    pub fn new(mut pairs: Vec<(String, String)>) -> Self {
-        let ordered = pairs.windows(2).all(|w| w[0].0 < w[1].0);
-        if !ordered {
-            pairs.sort_by(|a, b| a.0.cmp(&b.0));
-            pairs.reverse();
-            pairs.dedup_by(|a, b| a.0 == b.0);
-            pairs.reverse();
-        }
-        pairs.retain(|(_, value)| !value.is_empty());
-        Self(Arc::new(pairs))
+    pub fn new(pairs: Vec<(String, String)>) -> Self {
+        pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect()
+    }
+
+    /// Takes pairs whose names ascend and whose values are not empty, as those of a series in storage.
+    pub fn of_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let labels = Self(pack(pairs).into());
+        debug_assert!(
+            labels.iter().is_sorted_by(|a, b| a.0 < b.0),
+            "{labels} is not in order"
+        );
+        labels
     }
 
     /// The value of a label, or the empty string where there is none.
     pub fn get(&self, name: &str) -> &str {
-        self.0
-            .binary_search_by(|(n, _)| n.as_str().cmp(name))
-            .map_or("", |i| self.0[i].1.as_str())
+        // Sets are small, and names differ early.
+        self.iter()
+            .find(|(n, _)| *n == name)
+            .map_or("", |(_, value)| value)
     }
 
     /// The value of `__name__`, or the empty string.
@@ -45,13 +71,13 @@ impl Labels {
     }
 
     /// Name/value pairs in order of names.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        Pairs(&self.0)
     }
 
     /// How many labels there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.iter().count()
     }
 
     /// Whether there is no label.
@@ -62,20 +88,16 @@ impl Labels {
     /// A copy with one label set, or removed when `value` is empty.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
-        let mut pairs: Vec<_> = self.0.iter().filter(|(n, _)| n != name).cloned().collect();
-        if !value.is_empty() {
-            let at = pairs.partition_point(|(n, _)| n.as_str() < name);
-            pairs.insert(at, (name.to_owned(), value.to_owned()));
-        }
-        Self(Arc::new(pairs))
+        let before = self.iter().filter(|(n, _)| *n < name);
+        let after = self.iter().filter(|(n, _)| *n > name);
+        let set = Some((name, value)).filter(|_| !value.is_empty());
+        Self::of_sorted(before.chain(set).chain(after))
     }
 
     /// A copy with only the labels that `keep` accepts by name.
     #[must_use]
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
-        Self(Arc::new(
-            self.0.iter().filter(|(n, _)| keep(n)).cloned().collect(),
-        ))
+        Self::of_sorted(self.iter().filter(|(n, _)| keep(n)))
     }
 
     /// A number in [0, 1] made of Prometheus's own hash of the labels, for `limit_ratio`.
@@ -93,7 +115,7 @@ impl Labels {
     /// A copy without the metric's name, type and unit; the same set when it has none of them.
     #[must_use]
     pub(crate) fn without_metadata(&self) -> Self {
-        if METADATA.iter().all(|name| self.get(name).is_empty()) {
+        if !self.iter().any(|(name, _)| METADATA.contains(&name)) {
             return self.clone();
         }
         self.filtered(|name| !METADATA.contains(&name))
@@ -119,12 +141,15 @@ impl From<Vec<(String, String)>> for Labels {
 
 impl<'a> FromIterator<(&'a str, &'a str)> for Labels {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
-        Self::new(
-            pairs
-                .into_iter()
-                .map(|(n, v)| (n.to_owned(), v.to_owned()))
-                .collect(),
-        )
+        let mut pairs: Vec<(&str, &str)> = pairs.into_iter().collect();
+        let ordered = pairs.windows(2).all(|w| w[0].0 < w[1].0);
+        if !ordered {
+            pairs.sort_by(|a, b| a.0.cmp(b.0));
+            pairs.reverse();
+            pairs.dedup_by(|a, b| a.0 == b.0);
+            pairs.reverse();
+        }
+        Self::of_sorted(pairs.into_iter().filter(|(_, value)| !value.is_empty()))
     }
 }
 

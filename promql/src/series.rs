@@ -159,6 +159,8 @@ pub struct Hints {
     pub end_ms: i64,
     /// Samples that the query may still load; beyond them return [`SourceError::TooManySamples`].
     pub max_samples: u64,
+    /// Of a series' floats only the newest is needed.
+    pub newest_only: bool,
 }
 
 /// Storage, as the engine sees it.

@@ -6,10 +6,13 @@
 //! several threads can apply, each the records of its devices in their order.
 
 mod catalog;
+mod column;
 mod delivery;
+mod found;
 mod group;
 mod layout;
 mod merge;
+mod names;
 mod owners;
 mod piece;
 mod place;
@@ -18,6 +21,7 @@ mod rows;
 mod seal;
 mod segment;
 mod select;
+mod shared;
 mod status;
 mod stored;
 mod sweep;

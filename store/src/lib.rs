@@ -53,7 +53,7 @@ pub use entry::{BatchEntry, Entry, Lane, RefusedReason, Seen};
 pub use error::{CommitError, Damage, HashringsError, OpenError, SelectError};
 pub use ledger::{DeviceLedger, GapView, Reasons, SessionLedger};
 pub use letters::DeadLetter;
-pub use matcher::{Matcher, Test};
+pub use matcher::{Matcher, Predicate, Test};
 pub use metadata::Metadata;
 pub use quarantine::Quarantined;
 pub use query::{ReadBack, SeriesSlice};

@@ -16,6 +16,19 @@ pub struct SeriesSlice {
     pub histograms: Vec<(i64, Histogram)>,
 }
 
+impl SeriesSlice {
+    /// How many samples there are.
+    pub(crate) fn len(&self) -> usize {
+        self.values.len() + self.histograms.len()
+    }
+
+    pub(crate) fn keep_newest_float(&mut self) {
+        let before = self.times_ms.len().saturating_sub(1);
+        self.times_ms.drain(..before);
+        self.values.drain(..before);
+    }
+}
+
 /// A device's samples as counted by reading them, not from counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadBack {

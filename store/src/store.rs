@@ -358,7 +358,20 @@ impl Store {
         max_samples: usize,
     ) -> Result<Vec<SeriesSlice>, SelectError> {
         self.heads
-            .select(tenant, matchers, (start_ms, end_ms), max_samples)
+            .select(tenant, matchers, (start_ms, end_ms), false, max_samples)
+    }
+
+    /// The same, but of a series' floats only the newest one in the range, so that little else is read.
+    pub fn select_newest(
+        &self,
+        tenant: &Tenant,
+        matchers: &[Matcher],
+        start_ms: i64,
+        end_ms: i64,
+        max_samples: usize,
+    ) -> Result<Vec<SeriesSlice>, SelectError> {
+        self.heads
+            .select(tenant, matchers, (start_ms, end_ms), true, max_samples)
     }
 
     /// Labels of series that satisfy every matcher and have samples about that time (whole pieces and blocks count), sorted.
@@ -368,12 +381,36 @@ impl Store {
 
     /// Label names of the series that satisfy every matcher, sorted.
     pub fn label_names(&self, tenant: &Tenant, matchers: &[Matcher]) -> Vec<String> {
-        self.heads.label_names(tenant, matchers)
+        self.heads.label_names(tenant, matchers, None)
+    }
+
+    /// The same of series that have samples about a time (whole pieces and blocks count), both ends included.
+    pub fn label_names_between(
+        &self,
+        tenant: &Tenant,
+        matchers: &[Matcher],
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Vec<String> {
+        self.heads.label_names(tenant, matchers, Some((start_ms, end_ms)))
     }
 
     /// Values of a label over the series that satisfy every matcher, sorted.
     pub fn label_values(&self, tenant: &Tenant, name: &str, matchers: &[Matcher]) -> Vec<String> {
-        self.heads.label_values(tenant, name, matchers)
+        self.heads.label_values(tenant, name, matchers, None)
+    }
+
+    /// The same of series that have samples about a time (whole pieces and blocks count), both ends included.
+    pub fn label_values_between(
+        &self,
+        tenant: &Tenant,
+        name: &str,
+        matchers: &[Matcher],
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Vec<String> {
+        self.heads
+            .label_values(tenant, name, matchers, Some((start_ms, end_ms)))
     }
 
     /// Adds a row of the bridge's own series. They are in memory only, are gone after a restart, and keep the latest

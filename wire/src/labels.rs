@@ -60,6 +60,15 @@ impl Labels {
         }
     }
 
+    /// The set of pairs that came out of a label set, in order of names.
+    pub fn of_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Self {
+        debug_assert!(
+            pairs.clone().is_sorted_by(|a, b| a.0 < b.0),
+            "pairs of a set are in order"
+        );
+        Labels(pairs::pack(pairs))
+    }
+
     /// The pairs, in order of names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
         Pairs::new(&self.0)

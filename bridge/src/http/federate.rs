@@ -104,6 +104,7 @@ impl Job {
             start_ms: now_ms.saturating_sub(lookback_ms).saturating_add(1),
             end_ms: now_ms,
             max_samples: self.app.config.query_max_samples,
+            newest_only: true,
         };
         let source = TenantSource::new(&self.app.store, &self.tenant, interrupt);
         let mut newest = BTreeMap::new();

@@ -13,7 +13,7 @@ use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use promql::{EvalError, Interrupt, MatchOp, Matcher, SourceError};
+use promql::{EvalError, Interrupt, MatchOp, Matcher};
 use prost::Message;
 use store::{SelectError, SeriesSlice};
 use wire::{Labels, Tenant};
@@ -198,10 +198,7 @@ impl Job {
     /// Series by their labels, ours added.
     fn select(&self, query: &Query, most: usize) -> Result<Vec<SeriesSlice>, EvalError> {
         let store = &self.app.store;
-        let matchers = for_store(store, &self.tenant, &query.matchers).map_err(|error| match error {
-            SourceError::Storage(what) => EvalError::Execution(what),
-            _ => EvalError::Canceled,
-        })?;
+        let matchers = for_store(&query.matchers);
         let found = store.select(&self.tenant, &matchers, query.start_ms, query.end_ms, most);
         let mut found = found.map_err(|error| match error {
             SelectError::TooManySamples { .. } => EvalError::TooManySamples,

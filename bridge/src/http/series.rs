@@ -67,9 +67,7 @@ impl Lookup {
         }
         let mut found = BTreeSet::new();
         for matchers in &self.selectors {
-            let matchers = for_store(&self.app.store, &self.tenant, matchers)
-                .map_err(|e| EvalError::Execution(e.to_string()))?;
-            found.extend(find(&matchers));
+            found.extend(find(&for_store(matchers)));
         }
         Ok(found)
     }
@@ -90,24 +88,16 @@ impl Lookup {
         if !self.is_bounded() {
             return self.app.store.label_names(&self.tenant, matchers);
         }
-        let mut names = BTreeSet::new();
-        for set in self.in_range(matchers) {
-            for (name, _) in set.iter() {
-                if !names.contains(name) {
-                    names.insert(name.to_owned());
-                }
-            }
-        }
-        names.into_iter().collect()
+        let store = &self.app.store;
+        store.label_names_between(&self.tenant, matchers, self.start_ms, self.end_ms)
     }
 
     fn values(&self, name: &str, matchers: &[store::Matcher]) -> Vec<String> {
         if !self.is_bounded() {
             return self.app.store.label_values(&self.tenant, name, matchers);
         }
-        let sets = self.in_range(matchers);
-        let values: BTreeSet<&str> = sets.iter().filter_map(|set| set.get(name)).collect();
-        values.into_iter().map(str::to_owned).collect()
+        let store = &self.app.store;
+        store.label_values_between(&self.tenant, name, matchers, self.start_ms, self.end_ms)
     }
 }
 

@@ -5,16 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use promql::{Hints, Interrupt, Labels, MatchOp, Matcher, Samples, Series, SeriesSource, SourceError};
-use regex::RegexBuilder;
-use store::{SelectError, SeriesSlice, Store};
+use store::{Predicate, SelectError, SeriesSlice, Store, Test};
 use wire::Tenant;
 use wire::labels::DEVICE_ID;
 
 use super::histogram;
 use crate::device_series::JOB;
-
-/// Bytes that a list of values may take once compiled.
-const MAX_LIST_BYTES: usize = 64 << 20;
 
 /// Reads series of a tenant, and notes whose they are.
 pub(crate) struct TenantSource<'a> {
@@ -71,9 +67,17 @@ impl<'a> TenantSource<'a> {
         let (start, end) = read.range.unwrap_or((hints.start_ms, hints.end_ms));
         read.range = Some((start.min(hints.start_ms), end.max(hints.end_ms)));
         // What the bridge itself writes of a device is there however late the device is.
-        let of_devices = slices.iter().filter(|s| s.labels.get("job") != Some(JOB));
-        for id in of_devices.filter_map(|s| s.labels.get(DEVICE_ID)) {
-            if !read.devices.contains(id) {
+        let mut last = None;
+        for labels in slices.iter().map(|s| &s.labels) {
+            let id = labels.get(DEVICE_ID);
+            // Neighbours are often of one device.
+            if id.is_none() || id == last || labels.get("job") == Some(JOB) {
+                continue;
+            }
+            last = id;
+            if let Some(id) = id
+                && !read.devices.contains(id)
+            {
                 read.devices.insert(id.to_owned());
             }
         }
@@ -88,14 +92,16 @@ impl SeriesSource for TenantSource<'_> {
             return Err(SourceError::Interrupted);
         }
         let most = usize::try_from(hints.max_samples).unwrap_or(usize::MAX);
-        let plain = for_store(self.store, self.tenant, matchers)?;
-        let slices = self
-            .store
-            .select(self.tenant, &plain, hints.start_ms, hints.end_ms, most)
-            .map_err(|error| match error {
-                SelectError::TooManySamples { .. } => SourceError::TooManySamples,
-                SelectError::Unreadable(what) => SourceError::Storage(what),
-            })?;
+        let plain = for_store(matchers);
+        let (store, tenant) = (self.store, self.tenant);
+        let slices = match hints.newest_only {
+            true => store.select_newest(tenant, &plain, hints.start_ms, hints.end_ms, most),
+            false => store.select(tenant, &plain, hints.start_ms, hints.end_ms, most),
+        };
+        let slices = slices.map_err(|error| match error {
+            SelectError::TooManySamples { .. } => SourceError::TooManySamples,
+            SelectError::Unreadable(what) => SourceError::Storage(what),
+        })?;
         self.note(matchers, hints, plain, &slices);
         slices.into_iter().map(series).collect()
     }
@@ -129,66 +135,22 @@ fn samples(
 
 /// Labels of the store as the engine's.
 pub(crate) fn labels(set: &wire::Labels) -> Labels {
-    set.iter().collect()
+    Labels::of_sorted(set.iter())
 }
 
-/// The engine's matchers as the store's. A regular expression becomes the list of the values that it accepts: what Go's
-/// syntax means is the engine's knowledge, and an index of values is faster to look up than to scan.
-///
-/// # Errors
-/// An expression accepts more values than a list may take.
-pub(crate) fn for_store(
-    store: &Store,
-    tenant: &Tenant,
-    matchers: &[Matcher],
-) -> Result<Vec<store::Matcher>, SourceError> {
-    let mut plain: Vec<store::Matcher> = Vec::with_capacity(matchers.len());
-    let mut patterns = Vec::new();
-    for m in matchers {
-        let test = match m.op() {
-            MatchOp::Equal => store::Test::Equal(m.value().to_owned()),
-            MatchOp::NotEqual => store::Test::NotEqual(m.value().to_owned()),
-            MatchOp::Regex | MatchOp::NotRegex => {
-                patterns.push(m);
-                continue;
+/// The engine's matchers as the store's: what Go's syntax means is the engine's knowledge.
+pub(crate) fn for_store(matchers: &[Matcher]) -> Vec<store::Matcher> {
+    let for_store = |m: &Matcher| store::Matcher {
+        name: m.name().to_owned(),
+        test: match (m.op(), m.alternatives()) {
+            (MatchOp::Equal, _) => Test::Equal(m.value().to_owned()),
+            (MatchOp::NotEqual, _) => Test::NotEqual(m.value().to_owned()),
+            (MatchOp::Regex | MatchOp::NotRegex, Some(values)) => Test::OneOf(values.to_vec()),
+            (MatchOp::Regex | MatchOp::NotRegex, None) => {
+                let m = m.clone();
+                Test::Passes(Predicate::new(move |value| m.matches(value)))
             }
-        };
-        plain.push(store::Matcher {
-            name: m.name().to_owned(),
-            test,
-        });
-    }
-    for m in patterns {
-        let values = store.label_values(tenant, m.name(), &plain);
-        plain.push(store::Matcher {
-            name: m.name().to_owned(),
-            test: one_of(m, values)?,
-        });
-    }
-    Ok(plain)
-}
-
-/// A test for the values, and for an absent label, that a matcher accepts.
-fn one_of(matcher: &Matcher, values: Vec<String>) -> Result<store::Test, SourceError> {
-    let absent = matcher.matches("").then(String::new);
-    let accepted: Vec<String> = values
-        .into_iter()
-        .filter(|v| matcher.matches(v))
-        .chain(absent)
-        .map(|v| regex::escape(&v))
-        .collect();
-    // Without a value, one that no label can have: the empty class.
-    let list = if accepted.is_empty() {
-        "[^\\s\\S]".to_owned()
-    } else {
-        accepted.join("|")
+        },
     };
-    let compiled = RegexBuilder::new(&format!("^(?:{list})$"))
-        .size_limit(MAX_LIST_BYTES)
-        .build();
-    compiled.map(store::Test::Regex).map_err(|_| {
-        SourceError::Storage(format!(
-            "{matcher} accepts too many values; narrow the selector by another label"
-        ))
-    })
+    matchers.iter().map(for_store).collect()
 }

@@ -179,6 +179,7 @@ impl<'a> Evaluator<'a> {
         selector: &Selector,
         start_ms: i64,
         end_ms: i64,
+        newest_only: bool,
     ) -> Result<Vec<Series>, EvalError> {
         let max_samples = self.options.max_samples.saturating_sub(self.held);
         let series = self
@@ -189,6 +190,7 @@ impl<'a> Evaluator<'a> {
                     start_ms,
                     end_ms,
                     max_samples,
+                    newest_only,
                 },
             )
             .map_err(|error| self.source_error(error))?;

@@ -37,7 +37,7 @@ impl Evaluator<'_> {
             .saturating_sub(lookback_ms)
             .saturating_add(1);
         let mut found = Vec::new();
-        for Series { labels, samples } in self.load(selector, first, shift(grid.end_ms()))? {
+        for Series { labels, samples } in self.load(selector, first, shift(grid.end_ms()), false)? {
             self.check_interrupt()?;
             if !samples.histograms().is_empty() {
                 return Err(EvalError::Execution(format!(
@@ -73,7 +73,7 @@ impl Evaluator<'_> {
         let first = shift(grid.start_ms())
             .saturating_sub(self.options.lookback_ms)
             .saturating_add(1);
-        let series = self.load(selector, first, shift(grid.end_ms()))?;
+        let series = self.load(selector, first, shift(grid.end_ms()), grid.len() == 1)?;
         let mut rows = Vec::with_capacity(series.len());
         for Series { labels, samples } in series {
             self.check_interrupt()?;

@@ -126,7 +126,7 @@ impl Evaluator<'_> {
             .end_ms(grid.start_ms())
             .saturating_sub(matrix.range_ms)
             .saturating_add(1);
-        let series = self.load(&matrix.selector, start_ms, ranges.end_ms(grid.end_ms()))?;
+        let series = self.load(&matrix.selector, start_ms, ranges.end_ms(grid.end_ms()), false)?;
         ranges.series = series
             .into_iter()
             .map(|Series { labels, mut samples }| {

@@ -89,6 +89,11 @@ impl Block {
         &self.with_chunks | &self.with_histograms
     }
 
+    /// Whether it has anything of a series.
+    pub(crate) fn has(&self, series: u32) -> bool {
+        self.with_chunks.contains(series) || self.with_histograms.contains(series)
+    }
+
     pub(super) fn has_ids(&self, with_chunks: &RoaringBitmap, with_histograms: &RoaringBitmap) -> bool {
         self.with_chunks == *with_chunks && self.with_histograms == *with_histograms
     }

@@ -397,6 +397,23 @@ impl Group {
         })
     }
 
+    /// Whether there are rows in a range of time, both ends included; of closed ones whole pieces count.
+    pub(crate) fn meets(&self, start: i64, end: i64) -> bool {
+        let mut open = [&self.fresh, &self.late]
+            .into_iter()
+            .flat_map(|open| open.rows.times());
+        self.newest >= start
+            && (open.any(|time| (start..=end).contains(&time)) || self.closed(start, end).next().is_some())
+    }
+
+    /// The newest open sample of a series in a range of time, both ends included.
+    pub(crate) fn newest_open(&self, position: usize, start: i64, end: i64) -> Option<(i64, u64, f64)> {
+        let newest = |rows: &OpenRows| rows.newest(position, start, end);
+        let later = |sample: Option<(i64, u64, f64)>| sample.map(|(time, order, _)| (time, order));
+        let (fresh, late) = (newest(&self.fresh.rows), newest(&self.late.rows));
+        if later(fresh) >= later(late) { fresh } else { late }
+    }
+
     /// Open samples of a series in a range of time, as (time, order, value).
     pub(crate) fn open(
         &self,

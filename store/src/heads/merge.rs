@@ -20,6 +20,12 @@ impl Merged {
         self.values.extend_from_slice(values);
     }
 
+    /// Makes room for samples.
+    pub(crate) fn reserve(&mut self, samples: usize) {
+        self.times_ms.reserve_exact(samples);
+        self.values.reserve_exact(samples);
+    }
+
     /// Adds the samples that heads have in a range of time, both ends included.
     pub(crate) fn add_heads(&mut self, sources: &[Source], start: i64, end: i64) {
         let mut samples: Vec<(i64, u64, f64)> = Vec::new();

@@ -155,6 +155,18 @@ impl Piece {
         }
     }
 
+    /// Decodes a series that has a value in every row; `None` if it has not. Of an unreadable chunk there may be fewer.
+    pub(crate) fn whole_values(&self, position: usize, out: &mut Vec<f64>) -> Option<()> {
+        if self.mask(position).is_some() {
+            return None;
+        }
+        out.clear();
+        if chunk::decode(self.chunk(position), self.rows(), out).is_err() {
+            out.clear();
+        }
+        Some(())
+    }
+
     /// The chunk of a series.
     pub(crate) fn chunk(&self, position: usize) -> &[u8] {
         let block = position / STEP * STEP;

@@ -218,7 +218,7 @@ impl Registry {
     }
 
     /// Names and values of a series, in order of names.
-    pub(crate) fn texts(&self, series: u32) -> impl ExactSizeIterator<Item = (&str, &str)> {
+    pub(crate) fn texts(&self, series: u32) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
         self.pairs_of(series).iter().map(|pair| self.pairs.texts(*pair))
     }
 
@@ -243,8 +243,7 @@ impl Registry {
 
     /// The labels of a series.
     pub(crate) fn labels(&self, series: u32) -> Labels {
-        // They came out of a label set, so they are one.
-        Labels::new(self.texts(series)).unwrap_or_default()
+        Labels::of_sorted(self.texts(series))
     }
 
     /// Whether the index has a series.
@@ -298,11 +297,6 @@ impl Registry {
     /// Every label name.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.pairs.names()
-    }
-
-    /// Every value of a label.
-    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.pairs.values(name).map(|(value, _)| value)
     }
 
     /// Bytes of memory, roughly.

@@ -102,6 +102,16 @@ impl OpenRows {
             })
     }
 
+    /// The newest sample of a series in a range of time, both ends included.
+    pub(crate) fn newest(&self, position: usize, start: i64, end: i64) -> Option<(i64, u64, f64)> {
+        let mask = self.mask(position);
+        let series = self.values.len() / self.stamps.len().max(1);
+        let rows = self.stamps.iter().enumerate();
+        let there = rows.filter(|(row, (time, _))| (start..=end).contains(time) && mask >> row & 1 == 1);
+        let newest = there.max_by_key(|(_, stamp)| **stamp);
+        newest.map(|(row, (time, order))| (*time, *order, self.values[row * series + position]))
+    }
+
     /// Freezes all rows, in order of time. `modes` has the mode of each series, as a hint.
     pub(crate) fn freeze(&self, modes: &mut [u8], freezer: &mut Freezer) -> Piece {
         let rows = self.stamps.len();

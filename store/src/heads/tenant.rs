@@ -229,7 +229,7 @@ impl TenantHead {
         }
     }
 
-    fn places_of(&self, series: u32) -> impl Iterator<Item = Place> + '_ {
+    pub(super) fn places_of(&self, series: u32) -> impl Iterator<Item = Place> + '_ {
         let more = self.more.get(&series).into_iter().flatten().copied();
         self.registry.place(series).into_iter().chain(more)
     }
@@ -464,6 +464,28 @@ impl TenantHead {
         let windows = sealing.chain(range.into_iter().flat_map(|range| self.windows.range(range)));
         let cells = windows.flat_map(move |(_, head)| head.histograms.range((series, start)..=(series, end)));
         cells.map(|((_, time), histogram)| (*time, histogram))
+    }
+
+    /// Whether a window of a range of time has any histogram.
+    pub(super) fn has_histograms(&self, (start, end): (i64, i64)) -> bool {
+        let range = Window::of(start)..=Window::of(end);
+        let windows = |heads: &BTreeMap<Window, WindowHead>| {
+            heads
+                .range(range.clone())
+                .any(|(_, head)| !head.histograms.is_empty())
+        };
+        start <= end && (windows(&self.sealing) || windows(&self.windows))
+    }
+
+    /// Whether the heads may have samples of a series in a range of time, both ends included; whole pieces count.
+    pub(super) fn may_have(&self, series: u32, (start, end): (i64, i64)) -> bool {
+        let mut groups = self
+            .places_of(series)
+            .filter_map(|place| Some((place, self.group(place.group)?)));
+        groups.any(|(place, group)| {
+            group.closed(start, end).next().is_some()
+                || group.open(place.position as usize, start, end).next().is_some()
+        }) || self.histograms(series, (start, end)).next().is_some()
     }
 
     /// Where a series' samples of a range of time are; `only` of one owner, if given.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use store::{Hashrings, Store};
-use wire::Timestamp;
+use store::{Hashrings, Matcher, Predicate, SeriesSlice, Store, Test};
+use wire::{Labels, Timestamp};
 
 use super::device::{Device, Record, START, assert_equation, open_with, tenant};
 
@@ -315,12 +315,56 @@ impl World {
         }
     }
 
+    /// Whether what is read of a range otherwise is what all of its samples say.
+    fn check_newest(&self, found: &[SeriesSlice]) {
+        let store = self.store();
+        let times: BTreeSet<i64> = found.iter().flat_map(|s| &s.times_ms).copied().collect();
+        let times: Vec<i64> = times.into_iter().collect();
+        let places = (0..times.len()).step_by(times.len() / 5 + 1);
+        for (start, end) in places.flat_map(|at| [(i64::MIN, at), (times[at / 2], at), (times[at], at)]) {
+            let end = times[end];
+            let all = store.select(&tenant(), &[], start, end, usize::MAX).unwrap();
+            let newest = store
+                .select_newest(&tenant(), &[], start, end, usize::MAX)
+                .unwrap();
+            let last = |slice: &SeriesSlice| {
+                let value = slice.values.last().map(|value| value.to_bits());
+                (slice.labels.clone(), slice.times_ms.last().copied(), value)
+            };
+            assert!(newest.iter().all(|slice| slice.times_ms.len() < 2));
+            assert_eq!(
+                newest.iter().map(last).collect::<Vec<_>>(),
+                all.iter().map(last).collect::<Vec<_>>()
+            );
+            let labels: Vec<Labels> = all.iter().map(|slice| slice.labels.clone()).collect();
+            assert!(labels.is_sorted());
+            let there = store.series(&tenant(), &[], start, end);
+            assert!(labels.iter().all(|set| there.contains(set)));
+            let values: BTreeSet<String> = there
+                .iter()
+                .filter_map(|set| set.get("i"))
+                .map(str::to_owned)
+                .collect();
+            let of_i = Matcher {
+                name: "i".to_owned(),
+                test: Test::Passes(Predicate::new(|value| !value.is_empty())),
+            };
+            for matchers in [&[][..], &[of_i]] {
+                let found = store.label_values_between(&tenant(), "i", matchers, start, end);
+                assert!(found.iter().eq(&values));
+                let names = store.label_names_between(&tenant(), matchers, start, end);
+                assert_eq!(names.contains(&"i".to_owned()), !values.is_empty());
+            }
+        }
+    }
+
     /// Until all is settled, how many samples a gap held may be a guess, where it overlaps what was stored.
     fn check(&self, drained: bool) {
         let found = self
             .store()
             .select(&tenant(), &[], i64::MIN, i64::MAX, usize::MAX)
             .unwrap();
+        self.check_newest(&found);
         for (device, _, reference) in &self.devices {
             let mut samples = BTreeMap::new();
             let id = device.name.device().as_str();

@@ -66,6 +66,14 @@ impl Ids {
         }
     }
 
+    /// Whether `wanted` is true of any.
+    pub(super) fn any(&self, mut wanted: impl FnMut(u32) -> bool) -> bool {
+        match self {
+            Ids::Few(ids) => ids.iter().any(|series| wanted(*series)),
+            Ids::Many(ids, latest) => latest.iter().any(|series| wanted(*series)) || ids.iter().any(wanted),
+        }
+    }
+
     /// Adds all to a set.
     pub(super) fn add_to(&self, set: &mut RoaringBitmap) {
         match self {

@@ -133,6 +133,11 @@ impl Pairs {
         values.map(|(value, number)| (&*self.symbols.texts[*value as usize], *number))
     }
 
+    /// Numbers are below this.
+    pub(super) fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
     /// Every name.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.numbers

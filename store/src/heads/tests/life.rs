@@ -138,7 +138,7 @@ fn devices_that_come_and_go_leave_nothing() {
     world.sweep();
     assert_eq!(world.heads.usage().series, 0);
     assert!(world.kept.iter().all(|kept| kept.series.is_empty()));
-    assert!(world.heads.label_names(&tenant(), &[]).is_empty());
+    assert!(world.heads.label_names(&tenant(), &[], None).is_empty());
     let batch = world.journal[0].2.clone();
     assert!(!world.heads.knows(&name(0), &batch, 1));
     world.apply(100, 0, &batch, false);

@@ -1,0 +1,57 @@
+//! Samples of one series as they are read.
+
+use prost::Message;
+use wire::Labels;
+use wire::message::Histogram;
+
+use super::merge::Merged;
+use crate::query::SeriesSlice;
+
+/// Floats, and native histograms as (time, protobuf). Of one time the one that was added last holds.
+#[derive(Default)]
+pub(super) struct Column {
+    pub(super) floats: Merged,
+    pub(super) histograms: Vec<(i64, Vec<u8>)>,
+}
+
+impl Column {
+    /// How many samples there are.
+    pub(super) fn len(&self) -> usize {
+        self.floats.values.len() + self.histograms.len()
+    }
+
+    /// Adds what is newer in the journal, and is to be finished with the rest.
+    pub(super) fn append(&mut self, newer: Column) {
+        self.floats.add(&newer.floats.times_ms, &newer.floats.values);
+        self.histograms.extend(newer.histograms);
+    }
+
+    /// Adds what another partition has.
+    pub(super) fn add(&mut self, other: Column) {
+        self.append(other);
+        self.finish();
+    }
+
+    /// Leaves the last added of each time, in order of time.
+    pub(super) fn finish(&mut self) {
+        self.floats.finish();
+        if self.histograms.len() > 1 {
+            self.histograms.sort_by_key(|(time, _)| *time);
+            self.histograms.reverse();
+            self.histograms.dedup_by_key(|(time, _)| *time);
+            self.histograms.reverse();
+        }
+    }
+
+    pub(super) fn slice(self, labels: Labels) -> SeriesSlice {
+        let histograms = self.histograms.into_iter();
+        SeriesSlice {
+            labels,
+            times_ms: self.floats.times_ms,
+            values: self.floats.values,
+            histograms: histograms
+                .filter_map(|(time, bytes)| Some((time, Histogram::decode(bytes.as_slice()).ok()?)))
+                .collect(),
+        }
+    }
+}

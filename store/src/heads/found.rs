@@ -1,0 +1,325 @@
+//! Series of a partition that may have samples in a range of time, and how those are read: heads group by group, so that
+//! times are decoded once for all series that share them, and blocks page by page.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use roaring::RoaringBitmap;
+use wire::Labels;
+
+use super::column::Column;
+use super::group::Group;
+use super::segment::Rows;
+use super::shared::SharedRows;
+use super::tenant::{Source, TenantHead};
+use crate::block::BlockFile;
+use crate::error::SelectError;
+use crate::journal::FileError;
+use crate::ledger::DeviceRef;
+
+/// What is wanted of series.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    /// The first and the last time, both included.
+    pub(super) start: i64,
+    pub(super) end: i64,
+    /// Whose samples: all, or those of one device.
+    pub(super) only: Option<DeviceRef>,
+    /// Of the floats of a series only the newest is needed.
+    pub(super) newest: bool,
+}
+
+impl Wanted {
+    /// All samples of a range.
+    pub(super) fn all((start, end): (i64, i64)) -> Self {
+        Wanted {
+            start,
+            end,
+            only: None,
+            newest: false,
+        }
+    }
+
+    pub(super) fn range(self) -> (i64, i64) {
+        (self.start, self.end)
+    }
+}
+
+/// Series that may have samples, and where those are.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Sorted.
+    pub(super) ids: Vec<u32>,
+    pub(super) labels: Vec<Labels>,
+    /// Places in `ids` in order of labels; empty if nobody needs it.
+    pub(super) order: Vec<u32>,
+    groups: Vec<FoundGroup>,
+    /// Series that are in more than one group.
+    scattered: Vec<(usize, Vec<Source>)>,
+    /// Native histograms in heads as (time, protobuf), by place in `ids`; of one time the later wins.
+    histograms: Vec<(usize, i64, Arc<[u8]>)>,
+    /// By rising generation.
+    blocks: Vec<Arc<BlockFile>>,
+}
+
+/// A group with rows in the range, and which of its series are wanted.
+struct FoundGroup {
+    rows: Vec<Rows>,
+    members: Vec<Member>,
+    /// Copies of open samples, one series after the other.
+    open: Vec<(i64, u64, f64)>,
+}
+
+/// A series of a group.
+struct Member {
+    /// Its place in `ids`.
+    at: usize,
+    position: usize,
+    /// Where its open samples end.
+    open: usize,
+}
+
+/// Which groups have anything in a range, as they are come upon.
+#[derive(Default)]
+struct Slots {
+    known: HashMap<u32, Option<usize>, RandomState>,
+    numbers: Vec<u32>,
+    groups: Vec<FoundGroup>,
+}
+
+impl Slots {
+    /// The place of a group in `groups`; `None` if it has nothing.
+    fn of(&mut self, head: &TenantHead, number: u32, wanted: Wanted) -> Option<usize> {
+        if let Some(slot) = self.known.get(&number) {
+            return *slot;
+        }
+        let group = head.group(number);
+        let group = group.filter(|group| wanted.only.is_none() || group.owner() == wanted.only);
+        let slot = group
+            .filter(|group| group.meets(wanted.start, wanted.end))
+            .map(|group| {
+                self.groups.push(FoundGroup {
+                    rows: group.closed(wanted.start, wanted.end).cloned().collect(),
+                    members: Vec::new(),
+                    open: Vec::new(),
+                });
+                self.numbers.push(number);
+                self.groups.len() - 1
+            });
+        self.known.insert(number, slot);
+        slot
+    }
+}
+
+impl TenantHead {
+    pub(super) fn found(&self, ids: RoaringBitmap, wanted: Wanted) -> Found {
+        let range = wanted.range();
+        let mut found = Found {
+            blocks: self.blocks_in(range.0, range.1).cloned().collect(),
+            ..Found::default()
+        };
+        let mut slots = Slots::default();
+        let any_histogram = self.has_histograms(range);
+        for series in ids {
+            let at = found.ids.len();
+            let mut places = self.places_of(series);
+            let (first, second) = (places.next(), places.next());
+            let mut is_there = !found.blocks.is_empty();
+            if second.is_some() {
+                let sources = self.sources(series, range, wanted.only);
+                is_there |= !sources.is_empty();
+                found.scattered.push((at, sources));
+            } else if let Some(place) = first
+                && let Some(slot) = slots.of(self, place.group, wanted)
+            {
+                is_there = true;
+                slots.groups[slot].members.push(Member {
+                    at,
+                    position: place.position as usize,
+                    open: 0,
+                });
+            }
+            if any_histogram {
+                let before = found.histograms.len();
+                let cells = self
+                    .histograms(series, range)
+                    .filter(|(_, histogram)| wanted.only.is_none_or(|owner| owner == histogram.owner));
+                found
+                    .histograms
+                    .extend(cells.map(|(time, histogram)| (at, time, histogram.bytes.clone())));
+                is_there |= found.histograms.len() > before;
+            }
+            if is_there {
+                found.ids.push(series);
+            } else if second.is_some() {
+                found.scattered.pop();
+            }
+        }
+        for (group, number) in slots.groups.iter_mut().zip(&slots.numbers) {
+            if let Some(head) = self.group(*number) {
+                group.copy_open(head, wanted);
+            }
+        }
+        found.groups = slots.groups;
+        found.labels = found.ids.iter().map(|id| self.registry().labels(*id)).collect();
+        found
+    }
+}
+
+impl FoundGroup {
+    /// Copies what is open, while the lock is held.
+    fn copy_open(&mut self, group: &Group, wanted: Wanted) {
+        for member in &mut self.members {
+            match wanted.newest {
+                true => {
+                    let newest = group.newest_open(member.position, wanted.start, wanted.end);
+                    self.open.extend(newest);
+                }
+                false => self
+                    .open
+                    .extend(group.open(member.position, wanted.start, wanted.end)),
+            }
+            member.open = self.open.len();
+        }
+    }
+
+    /// Reads its series into their columns, until there are more than `most` samples.
+    fn read(&self, wanted: Wanted, most: usize, count: &mut usize, columns: &mut [Column]) {
+        let mut shared = SharedRows::new(&self.rows, wanted.start, wanted.end);
+        let mut from = 0;
+        for member in &self.members {
+            if *count > most {
+                return;
+            }
+            let open = &self.open[from..member.open];
+            from = member.open;
+            let floats = &mut columns[member.at].floats;
+            let before = floats.values.len();
+            let is_read = shared.as_mut().is_some_and(|rows| match wanted.newest {
+                true => rows.read_newest(member.position, open, floats),
+                false => rows.read(member.position, open, floats),
+            });
+            if !is_read {
+                let closed = self.rows.iter().cloned();
+                let mut sources: Vec<Source> =
+                    closed.map(|rows| Source::Rows(rows, member.position)).collect();
+                sources.push(Source::Open(open.to_vec()));
+                floats.add_heads(&sources, wanted.start, wanted.end);
+            }
+            *count += floats.values.len() - before;
+        }
+    }
+}
+
+impl Found {
+    /// Reads every series, but no more than about `most` samples: then some are missing. `fails` is told of a block that
+    /// cannot be read.
+    pub(super) fn read(
+        &self,
+        wanted: Wanted,
+        most: usize,
+        fails: impl Fn(&BlockFile, FileError) -> Result<(), SelectError>,
+    ) -> Result<Vec<Column>, SelectError> {
+        let mut columns: Vec<Column> = self.ids.iter().map(|_| Column::default()).collect();
+        let mut count = 0;
+        if wanted.newest && !self.blocks.is_empty() {
+            self.read_newest(wanted, most, &mut columns, fails)?;
+        } else {
+            for file in &self.blocks {
+                if let Err(error) = self.read_block(file, &self.ids, wanted, (&mut count, most), &mut columns)
+                {
+                    fails(file, error)?;
+                }
+            }
+            self.read_heads(wanted, most, &mut count, &mut columns);
+        }
+        columns.iter_mut().for_each(Column::finish);
+        Ok(columns)
+    }
+
+    fn read_heads(&self, wanted: Wanted, most: usize, count: &mut usize, columns: &mut [Column]) {
+        for group in &self.groups {
+            group.read(wanted, most, count, columns);
+        }
+        for (at, sources) in &self.scattered {
+            let floats = &mut columns[*at].floats;
+            let before = floats.values.len();
+            floats.add_heads(sources, wanted.start, wanted.end);
+            *count += floats.values.len() - before;
+        }
+        for (at, time, bytes) in &self.histograms {
+            columns[*at].histograms.push((*time, bytes.to_vec()));
+        }
+        *count += self.histograms.len();
+    }
+
+    /// The newest float of each series: blocks are read only for those that may have a newer one than the heads.
+    fn read_newest(
+        &self,
+        wanted: Wanted,
+        most: usize,
+        columns: &mut [Column],
+        fails: impl Fn(&BlockFile, FileError) -> Result<(), SelectError>,
+    ) -> Result<(), SelectError> {
+        let mut of_heads: Vec<Column> = self.ids.iter().map(|_| Column::default()).collect();
+        let mut count = 0;
+        self.read_heads(wanted, most, &mut count, &mut of_heads);
+        for file in &self.blocks {
+            let may_be_newer = |column: &Column| {
+                let newest = column.floats.times_ms.iter().max();
+                newest.is_none_or(|newest| *newest < file.meta().max_time)
+            };
+            let ids = self.ids.iter().zip(&of_heads);
+            let ids: Vec<u32> = ids
+                .filter(|(_, column)| may_be_newer(column))
+                .map(|(id, _)| *id)
+                .collect();
+            if let Err(error) = self.read_block(file, &ids, wanted, (&mut count, most), columns) {
+                fails(file, error)?;
+            }
+        }
+        for (column, mut of_heads) in columns.iter_mut().zip(of_heads) {
+            of_heads.finish();
+            column.append(of_heads);
+        }
+        Ok(())
+    }
+
+    fn read_block(
+        &self,
+        file: &BlockFile,
+        ids: &[u32],
+        wanted: Wanted,
+        (count, most): (&mut usize, usize),
+        columns: &mut [Column],
+    ) -> Result<(), FileError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let block = file.open()?;
+        let range = wanted.range();
+        let place = |id: u32, owner: DeviceRef, count: usize| {
+            let is_wanted = wanted.only.is_none_or(|only| only == owner) && count <= most;
+            self.ids.binary_search(&id).ok().filter(|_| is_wanted)
+        };
+        block.read(ids, range, |id, owner, times, values| {
+            if let Some(at) = place(id, owner, *count) {
+                // Of a chunk the last is the newest.
+                let from = if wanted.newest {
+                    times.len().saturating_sub(1)
+                } else {
+                    0
+                };
+                *count += times.len() - from;
+                columns[at].floats.add(&times[from..], &values[from..]);
+            }
+        })?;
+        block.histograms(&self.ids, range, |id, owner, time, bytes| {
+            if let Some(at) = place(id, owner, *count) {
+                *count += 1;
+                columns[at].histograms.push((time, bytes.to_vec()));
+            }
+        })
+    }
+}

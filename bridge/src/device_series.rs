@@ -72,6 +72,8 @@ impl Series<'_> {
     fn all(&self, ledger: &DeviceLedger, fleet: &Fleet) -> Vec<(Labels, f64)> {
         let live = fleet.get(&ledger.device);
         let seconds = |at: Option<Timestamp>| at.filter(|t| t.ms() != 0).map(Timestamp::seconds);
+        // Of a device that was not heard of since the start, the ledger knows it if nothing is on the way.
+        let settled = ledger.newest_sample.filter(|_| ledger.pending == 0);
         let expiry = Some(ledger.seen.certificate_expiry).filter(|at| *at != 0);
         let plain = [
             ("up", Some(f64::from(u8::from(live.connected)))),
@@ -79,7 +81,7 @@ impl Series<'_> {
             ("newest_sample_timestamp_seconds", seconds(ledger.newest_sample)),
             (
                 "data_complete_until_timestamp_seconds",
-                seconds(live.complete_until),
+                seconds(live.complete_until.or(settled)),
             ),
             (
                 "clock_offset_seconds",
@@ -149,6 +151,7 @@ mod tests {
         assert_eq!(value("clock_offset_seconds"), Some(-0.25));
         assert_eq!(value("samples_stored_total"), Some(0.0));
         assert_eq!(value("newest_sample_timestamp_seconds"), None);
+        assert_eq!(value("data_complete_until_timestamp_seconds"), None);
         let info = found
             .iter()
             .find(|s| s.labels.get("version") == Some("1.2.3"))
@@ -157,5 +160,76 @@ mod tests {
             (info.labels.get(DEVICE_ID), info.labels.get("instance")),
             (Some("gw-1"), Some("127.0.0.1:7490"))
         );
+    }
+
+    #[test]
+    fn data_is_complete_until_the_newest_sample_if_nothing_is_on_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), store::Config::default(), &mut |_| {}).unwrap();
+        let device: DeviceName = "acme.gw-1".parse().unwrap();
+        let now = Timestamp::from_ms(1_795_305_600_000);
+        let mut dictionary = wire::dict::Dictionary::new();
+        dictionary
+            .append(Labels::new([(METRIC_NAME, "up")]).unwrap())
+            .unwrap();
+        let header = wire::batch::Header {
+            session: wire::SessionId::new(7),
+            boot: wire::BootId::new(1),
+            dict: dictionary.hash(),
+            total: 1,
+            clock_error_ms: 0,
+        };
+        let row = wire::batch::Row {
+            seq: wire::Seq::new(1),
+            time: now,
+            mono_ms: 1,
+        };
+        let group = wire::batch::Group {
+            series: [wire::dict::SeriesId::new(0)].into(),
+            rows: vec![row],
+            values: vec![1.0],
+            ..wire::batch::Group::default()
+        };
+        let batch = wire::batch::Batch {
+            header,
+            groups: vec![group],
+        };
+        let payload = wire::batch::encode(&batch, wire::batch::Encoding::SelfContained).payload;
+        store.put_dictionary(&device, dictionary).unwrap();
+        let entry = store::BatchEntry {
+            device: device.clone(),
+            lane: store::Lane::Fresh,
+            received: now,
+            payload: payload.into(),
+            batch,
+            keyed: None,
+            defines: None,
+        };
+        let told = |last, total| Entry::SessionSeen {
+            device: device.clone(),
+            received: now,
+            state: wire::message::SessionState {
+                session: 7,
+                oldest: 1,
+                last,
+                total,
+                ..wire::message::SessionState::default()
+            },
+        };
+        let series = Series {
+            device: "gw-1",
+            instance: "x",
+        };
+        let complete_until = || {
+            let all = series.all(&store.device(&device).unwrap(), &Fleet::default());
+            let name = "backhaul_device_data_complete_until_timestamp_seconds";
+            let found = all.into_iter().find(|(labels, _)| labels.metric_name() == name);
+            found.map(|(_, value)| value)
+        };
+        store.commit(vec![Entry::Batch(entry), told(1, 1)]).unwrap();
+        assert_eq!(complete_until(), Some(now.seconds()));
+        // It has a second record, which is not here.
+        store.commit(vec![told(2, 2)]).unwrap();
+        assert_eq!(complete_until(), None);
     }
 }

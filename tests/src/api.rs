@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, Method, RequestBuilder, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -133,6 +133,25 @@ fn client() -> &'static (Runtime, Client) {
     })
 }
 
+/// Status and body of the answer.
+fn send(request: RequestBuilder) -> Result<(u16, String), String> {
+    client().0.block_on(async {
+        let response = request.send().await.map_err(|e| e.to_string())?;
+        let status = response.status().as_u16();
+        Ok((status, response.text().await.map_err(|e| e.to_string())?))
+    })
+}
+
+/// `data` of a successful answer.
+fn data_of((status, body): (u16, String)) -> Result<Value, String> {
+    let mut json: Value = serde_json::from_str(&body).map_err(|e| format!("{status} {e}: {body}"))?;
+    if status == 200 && json["status"] == "success" {
+        Ok(json["data"].take())
+    } else {
+        Err(body)
+    }
+}
+
 impl Api {
     /// The server on a port.
     pub fn new(port: u16) -> Api {
@@ -162,23 +181,26 @@ impl Api {
         self.ask(Method::POST, path, params)
     }
 
+    fn post_form(&self, path: &str, params: &[(&str, &str)]) -> Result<(u16, String), String> {
+        let mut url = self.url(path, params)?;
+        let body = url.query().unwrap_or_default().to_owned();
+        url.set_query(None);
+        let form = client().1.post(url).body(body);
+        send(form.header("Content-Type", "application/x-www-form-urlencoded"))
+    }
+
     fn ask(&self, method: Method, path: &str, params: &[(&str, &str)]) -> Result<(u16, String), String> {
-        let (runtime, client) = client();
+        send(client().1.request(method, self.url(path, params)?))
+    }
+
+    fn url(&self, path: &str, params: &[(&str, &str)]) -> Result<Url, String> {
         let mut url = Url::parse(&self.base)
             .and_then(|base| base.join(path))
             .map_err(|e| e.to_string())?;
         if !params.is_empty() {
             url.query_pairs_mut().extend_pairs(params);
         }
-        runtime.block_on(async {
-            let response = client
-                .request(method, url)
-                .send()
-                .await
-                .map_err(|e| e.to_string())?;
-            let status = response.status().as_u16();
-            Ok((status, response.text().await.map_err(|e| e.to_string())?))
-        })
+        Ok(url)
     }
 
     /// `data` of a successful answer under /api/v1/.
@@ -186,13 +208,15 @@ impl Api {
     /// # Errors
     /// What went wrong, with the API's own words.
     pub fn data(&self, path: &str, params: &[(&str, &str)]) -> Result<Value, String> {
-        let (status, body) = self.get(&format!("/api/v1/{path}"), params)?;
-        let mut json: Value = serde_json::from_str(&body).map_err(|e| format!("{status} {e}: {body}"))?;
-        if status == 200 && json["status"] == "success" {
-            Ok(json["data"].take())
-        } else {
-            Err(body)
-        }
+        data_of(self.get(&format!("/api/v1/{path}"), params)?)
+    }
+
+    /// The same by POST, the parameters in the body, as Grafana's data source asks.
+    ///
+    /// # Errors
+    /// As [`Api::data`].
+    pub fn post_data(&self, path: &str, params: &[(&str, &str)]) -> Result<Value, String> {
+        data_of(self.post_form(&format!("/api/v1/{path}"), params)?)
     }
 
     /// An instant query's series.

@@ -5,6 +5,7 @@
 mod absent_bridge;
 mod flapping_link;
 mod forward;
+mod grafana;
 mod hashrings;
 mod identity;
 mod kill;

@@ -75,6 +75,9 @@ struct Job {
     names: Names,
 }
 
+/// A series, and time (ms) and value of its newest sample.
+type Newest = (Labels, (i64, f64));
+
 impl Job {
     fn run(&self, interrupt: &Interrupt) -> Result<String, EvalError> {
         let newest = self.newest(interrupt)?;
@@ -97,7 +100,7 @@ impl Job {
 
     /// Newest samples by labels; those of a metric stand together, as its name sorts before any other label but such that
     /// begin with an upper-case letter or a digit.
-    fn newest(&self, interrupt: &Interrupt) -> Result<Vec<(Labels, (i64, f64))>, EvalError> {
+    fn newest(&self, interrupt: &Interrupt) -> Result<Vec<Newest>, EvalError> {
         let now_ms = (self.app.config.clock)().ms();
         let lookback_ms = i64::try_from(self.app.config.lookback_delta.as_millis()).unwrap_or(i64::MAX);
         let hints = Hints {

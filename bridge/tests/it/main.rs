@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     reason = "helpers of tests fail by panicking, as tests do"
 )]
+#![expect(clippy::print_stdout, reason = "why a test skips")]
 
 mod endpoints;
 mod foreign_broker;

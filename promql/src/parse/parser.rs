@@ -35,7 +35,7 @@ pub(super) enum Power {
     Sum,
     Product,
     Sign,
-    Power,
+    Exponent,
 }
 
 impl Power {
@@ -45,7 +45,7 @@ impl Power {
             BinaryOp::And | BinaryOp::Unless => Self::And,
             op if op.is_comparison() => Self::Comparison,
             BinaryOp::Add | BinaryOp::Sub => Self::Sum,
-            BinaryOp::Pow => Self::Power,
+            BinaryOp::Pow => Self::Exponent,
             _ => Self::Product,
         }
     }

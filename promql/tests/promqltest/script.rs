@@ -73,7 +73,7 @@ fn without_place(text: &str) -> &str {
         let parts = place.strip_suffix(')').and_then(|place| place.split_once(':'));
         parts.is_some_and(|(line, column)| digits(line) && digits(column))
     };
-    let split = text.rsplit_once(" (").filter(|(_, place)| is_place(&place));
+    let split = text.rsplit_once(" (").filter(|(_, place)| is_place(place));
     split.map_or(text, |(text, _)| text)
 }
 

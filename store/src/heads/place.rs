@@ -22,9 +22,10 @@ enum Stored<'a> {
 
 impl<'a> Stored<'a> {
     fn of_device(set: &'a Labels, id: &'a str) -> Self {
-        match set.get(DEVICE_ID) {
-            Some(_) => Stored::Given(Cow::Owned(set.of_device(id))),
-            None => Stored::Added(set, set.iter().filter(|(name, _)| *name < DEVICE_ID).count(), id),
+        let next = set.iter().enumerate().find(|(_, (name, _))| *name >= DEVICE_ID);
+        match next {
+            Some((_, (DEVICE_ID, _))) => Stored::Given(Cow::Owned(set.of_device(id))),
+            next => Stored::Added(set, next.map_or(set.len(), |(at, _)| at), id),
         }
     }
 

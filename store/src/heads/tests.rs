@@ -412,7 +412,7 @@ impl World {
             )];
             let found = self
                 .heads
-                .select(&tenant(), &id, (i64::MIN, i64::MAX), usize::MAX)
+                .select(&tenant(), &id, (i64::MIN, i64::MAX), false, usize::MAX)
                 .unwrap();
             let mut samples = BTreeMap::new();
             for slice in found {

@@ -27,10 +27,13 @@ pub(super) struct Caps<'a> {
     of_devices: HashMap<DeviceName, Added>,
     of_tenants: HashMap<Tenant, Added>,
     /// Lists met before in the commit, and whether they are over a cap.
-    known: HashMap<(DeviceName, DictHash), Vec<(Arc<[SeriesId]>, bool)>>,
+    known: HashMap<(DeviceName, DictHash), Vec<List>>,
     /// Lists that are within the caps, and not counted.
     uncounted: Vec<(DeviceName, DictHash, Arc<[SeriesId]>)>,
 }
+
+/// A list of series, and whether it is over a cap.
+type List = (Arc<[SeriesId]>, bool);
 
 /// Series that a commit adds.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,8 +72,8 @@ impl<'a> Caps<'a> {
     }
 
     fn is_over(&mut self, number: Option<DeviceRef>, key: &(DeviceName, DictHash), group: &Group) -> bool {
-        let known = self.known.get(key).into_iter().flatten();
-        if let Some((_, over)) = known.filter(|(list, _)| *list == group.series).last() {
+        let mut known = self.known.get(key).into_iter().flatten();
+        if let Some((_, over)) = known.find(|(list, _)| *list == group.series) {
             return *over;
         }
         let (device, hash) = key;

@@ -5,9 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bridge::WebFile;
 use certs::{CertsFolder, ClientFiles, DEVICE_DAYS, InitOptions, client_config};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -40,12 +43,8 @@ fn users() -> String {
 
 /// `Basic` of `<user>:test`.
 fn basic(user: &str) -> String {
-    use base64::Engine;
     let plain = format!("{user}:test");
-    format!(
-        "Basic {}",
-        base64::engine::general_purpose::STANDARD.encode(plain)
-    )
+    format!("Basic {}", STANDARD.encode(plain))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,10 +207,7 @@ async fn a_certificate_is_a_principal() {
     // Without a certificate, or without TLS, there is no answer.
     let mut roots = rustls::RootCertStore::empty();
     let ca = std::fs::read(folder.path().join("ca.crt")).unwrap();
-    use rustls::pki_types::pem::PemObject;
-    roots
-        .add(rustls::pki_types::CertificateDer::from_pem_slice(&ca).unwrap())
-        .unwrap();
+    roots.add(CertificateDer::from_pem_slice(&ca).unwrap()).unwrap();
     let nobody = rustls::ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();

@@ -4,7 +4,7 @@
 //! times, a source of series and an [`Options`], and gets an [`Answer`]. What bounds a query (its bytes and
 //! nesting, the samples it may hold, its deadline) is checked here; what time it is, is the caller's affair.
 //!
-//! [`parse`] takes what Prometheus takes without feature flags, [`parse_with`] what [`ParseOptions`] say. A plan can be
+//! [`parse()`] takes what Prometheus takes without feature flags, [`parse_with`] what [`ParseOptions`] say. A plan can be
 //! shown: [`format()`] is Prometheus's `format_query`, [`parse_tree_json`] its `parse_query`, and an [`Expr`] prints
 //! itself on one line.
 //!

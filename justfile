@@ -46,6 +46,11 @@ bench-serve pages *shape:
     cargo build --release
     tests/bench/serve.sh {{pages}} {{shape}}
 
+# CPU per query of serve and of installed peers on the same data; see the script's head.
+bench-queries pages *shape:
+    cargo build --release
+    tests/bench/queries.py {{pages}} {{shape}}
+
 # The store alone: commit, replay, seal, chunks; pages are a folder of recorded ones.
 bench-store pages devices="1000" scrapes="240":
     cargo bench -p store --bench commit -- {{pages}} {{devices}} {{scrapes}}

@@ -58,10 +58,12 @@ pub(crate) fn labels<'a>(out: &mut Vec<u8>, pairs: impl Iterator<Item = (&'a str
 pub(crate) fn time(out: &mut Vec<u8>, ms: i64) {
     let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
     let (whole, part) = (ms / 1000, ms % 1000);
-    let _ = match part {
-        0 => write!(out, "{sign}{whole}"),
-        _ => write!(out, "{sign}{whole}.{part:03}"),
-    };
+    out.extend_from_slice(sign.as_bytes());
+    number(out, &whole);
+    if part > 0 {
+        let digit = |n: u64| b'0' + (n % 10) as u8;
+        out.extend_from_slice(&[b'.', digit(part / 100), digit(part / 10), digit(part)]);
+    }
 }
 
 /// A value as a JSON string.
@@ -76,10 +78,31 @@ pub(crate) fn value(out: &mut Vec<u8>, value: f64) {
         };
         write!(out, "\"{mantissa}e{sign}{digits:0>2}\"")
     } else if value.is_finite() {
-        write!(out, "\"{value}\"")
+        out.push(b'"');
+        plain(out, value);
+        out.push(b'"');
+        Ok(())
     } else {
         write!(out, "\"{}\"", promql::format_value(value))
     };
+}
+
+/// A number as JSON has it.
+fn number(out: &mut Vec<u8>, number: &impl serde::Serialize) {
+    // Writing to a Vec cannot fail, and a finite number is a valid JSON number.
+    let _ = serde_json::to_writer(out, number);
+}
+
+/// A finite number without an exponent, in as few digits as tell it from others.
+fn plain(out: &mut Vec<u8>, value: f64) {
+    let from = out.len();
+    number(out, &value);
+    if out[from..].contains(&b'e') {
+        out.truncate(from);
+        let _ = write!(out, "{value}");
+    } else if out.ends_with(b".0") {
+        out.truncate(out.len() - 2);
+    }
 }
 
 fn pair(out: &mut Vec<u8>, ms: i64, number: f64) {
@@ -217,6 +240,17 @@ mod tests {
             (f64::NEG_INFINITY, "\"-Inf\""),
         ] {
             assert_eq!(written(|out| value(out, number)), expected);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn numbers_have_the_fewest_digits_and_no_exponent(bits in proptest::num::u64::ANY, thousandths in -9_999_999i64..9_999_999) {
+            for number in [f64::from_bits(bits), thousandths as f64 / 1000.0, thousandths as f64 * 1e9] {
+                if number.is_finite() {
+                    proptest::prop_assert_eq!(written(|out| plain(out, number)), number.to_string());
+                }
+            }
         }
     }
 

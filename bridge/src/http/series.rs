@@ -67,7 +67,9 @@ impl Lookup {
         }
         let mut found = BTreeSet::new();
         for matchers in &self.selectors {
-            found.extend(find(&for_store(matchers)));
+            // What is in order already is taken in whole.
+            let mut more: BTreeSet<T> = find(&for_store(matchers)).into_iter().collect();
+            found.append(&mut more);
         }
         Ok(found)
     }

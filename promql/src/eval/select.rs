@@ -8,6 +8,7 @@ use crate::series::{Series, is_stale};
 use super::evaluator::Evaluator;
 use super::grid::Grid;
 use super::rows::{Cell, Column, Row};
+use super::window::after;
 
 /// What an instant selector puts into its cells.
 #[derive(Clone, Copy)]
@@ -115,7 +116,7 @@ impl Evaluator<'_> {
 
 /// Index and time of the newest sample in `(oldest, time_ms]`. `until` is a cursor that only moves forward.
 fn newest(times: &[i64], until: &mut usize, oldest: i64, time_ms: i64) -> Option<(usize, i64)> {
-    *until += times[*until..].partition_point(|t| *t <= time_ms);
+    *until = after(times, *until, time_ms);
     let at = until.checked_sub(1)?;
     (times[at] > oldest).then(|| (at, times[at]))
 }

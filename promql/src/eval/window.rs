@@ -24,6 +24,9 @@ pub(super) mod sliding;
 /// Windows this many steps long are worth a kernel that remembers.
 const SLIDING_OVERLAP: i64 = 4;
 
+/// Samples that a cursor looks at one by one.
+const NEAR: usize = 8;
+
 /// Series of a range vector, and where their windows lie.
 pub(crate) struct Ranges {
     pub(crate) series: Vec<RangeInput>,
@@ -60,6 +63,17 @@ pub(crate) struct Window<'s> {
     pub(crate) index: usize,
 }
 
+/// The first place at `from` or beyond it with a later time. Cursors mostly move by a few samples, so the next ones are
+/// looked at before the rest is searched.
+pub(super) fn after(times: &[i64], from: usize, time_ms: i64) -> usize {
+    let near = times[from..].iter().take(NEAR);
+    let passed = near.take_while(|time| **time <= time_ms).count();
+    match passed {
+        NEAR => from + NEAR + times[from + NEAR..].partition_point(|time| *time <= time_ms),
+        passed => from + passed,
+    }
+}
+
 impl Ranges {
     /// The right end of the window of an evaluation time.
     pub(crate) fn end_ms(&self, time_ms: i64) -> i64 {
@@ -85,10 +99,10 @@ impl Ranges {
         for (index, eval_ms) in grid.times_ms().enumerate() {
             let end_ms = self.end_ms(eval_ms);
             let start_ms = end_ms.saturating_sub(self.range_ms);
-            until += times[until..].partition_point(|t| *t <= end_ms);
-            from += times[from..until].partition_point(|t| *t <= start_ms);
-            h_until += histogram_times[h_until..].partition_point(|t| *t <= end_ms);
-            h_from += histogram_times[h_from..h_until].partition_point(|t| *t <= start_ms);
+            until = after(times, until, end_ms);
+            from = after(times, from, start_ms);
+            h_until = after(histogram_times, h_until, end_ms);
+            h_from = after(histogram_times, h_from, start_ms);
             visit(Window {
                 times: &times[from..until],
                 values: &samples.values()[from..until],

@@ -113,47 +113,20 @@ impl Slots {
 }
 
 impl TenantHead {
+    /// Where samples of some series may be. The lock is needed for nothing else.
     pub(super) fn found(&self, ids: RoaringBitmap, wanted: Wanted) -> Found {
-        let range = wanted.range();
+        let (start, end) = wanted.range();
         let mut found = Found {
-            blocks: self.blocks_in(range.0, range.1).cloned().collect(),
+            blocks: self.blocks_in(start, end).cloned().collect(),
             ..Found::default()
         };
         let mut slots = Slots::default();
-        let any_histogram = self.has_histograms(range);
+        let any_histogram = self.has_histograms((start, end));
         for series in ids {
-            let at = found.ids.len();
-            let mut places = self.places_of(series);
-            let (first, second) = (places.next(), places.next());
-            let mut is_there = !found.blocks.is_empty();
-            if second.is_some() {
-                let sources = self.sources(series, range, wanted.only);
-                is_there |= !sources.is_empty();
-                found.scattered.push((at, sources));
-            } else if let Some(place) = first
-                && let Some(slot) = slots.of(self, place.group, wanted)
-            {
-                is_there = true;
-                slots.groups[slot].members.push(Member {
-                    at,
-                    position: place.position as usize,
-                    open: 0,
-                });
-            }
-            if any_histogram {
-                let before = found.histograms.len();
-                let cells = self
-                    .histograms(series, range)
-                    .filter(|(_, histogram)| wanted.only.is_none_or(|owner| owner == histogram.owner));
-                found
-                    .histograms
-                    .extend(cells.map(|(time, histogram)| (at, time, histogram.bytes.clone())));
-                is_there |= found.histograms.len() > before;
-            }
-            if is_there {
+            let has_rows = self.find_rows(series, wanted, &mut slots, &mut found);
+            let has_histograms = any_histogram && self.find_histograms(series, wanted, &mut found);
+            if has_rows || has_histograms || !found.blocks.is_empty() {
                 found.ids.push(series);
-            } else if second.is_some() {
-                found.scattered.pop();
             }
         }
         for (group, number) in slots.groups.iter_mut().zip(&slots.numbers) {
@@ -164,6 +137,39 @@ impl TenantHead {
         found.groups = slots.groups;
         found.labels = found.ids.iter().map(|id| self.registry().labels(*id)).collect();
         found
+    }
+
+    /// Notes where the next series has floats; whether there may be any.
+    fn find_rows(&self, series: u32, wanted: Wanted, slots: &mut Slots, found: &mut Found) -> bool {
+        let at = found.ids.len();
+        let mut places = self.places_of(series);
+        let Some(place) = places.next() else { return false };
+        if places.next().is_some() {
+            let sources = self.sources(series, wanted.range(), wanted.only);
+            let any = !sources.is_empty();
+            found.scattered.extend(any.then_some((at, sources)));
+            return any;
+        }
+        let Some(slot) = slots.of(self, place.group, wanted) else {
+            return false;
+        };
+        slots.groups[slot].members.push(Member {
+            at,
+            position: place.position as usize,
+            open: 0,
+        });
+        true
+    }
+
+    /// Notes the histograms of the next series; whether there are any.
+    fn find_histograms(&self, series: u32, wanted: Wanted, found: &mut Found) -> bool {
+        let (at, before) = (found.ids.len(), found.histograms.len());
+        let cells = self
+            .histograms(series, wanted.range())
+            .filter(|(_, histogram)| wanted.only.is_none_or(|owner| owner == histogram.owner))
+            .map(|(time, histogram)| (at, time, histogram.bytes.clone()));
+        found.histograms.extend(cells);
+        found.histograms.len() > before
     }
 }
 
@@ -176,9 +182,7 @@ impl FoundGroup {
                     let newest = group.newest_open(member.position, wanted.start, wanted.end);
                     self.open.extend(newest);
                 }
-                false => self
-                    .open
-                    .extend(group.open(member.position, wanted.start, wanted.end)),
+                false => group.copy_open(member.position, (wanted.start, wanted.end), &mut self.open),
             }
             member.open = self.open.len();
         }

@@ -414,6 +414,13 @@ impl Group {
         if later(fresh) >= later(late) { fresh } else { late }
     }
 
+    /// Appends the open samples of a series in a range of time, both ends included, as (time, order, value).
+    pub(crate) fn copy_open(&self, position: usize, range: (i64, i64), out: &mut Vec<(i64, u64, f64)>) {
+        for open in [&self.fresh, &self.late] {
+            open.rows.copy(position, range, out);
+        }
+    }
+
     /// Open samples of a series in a range of time, as (time, order, value).
     pub(crate) fn open(
         &self,

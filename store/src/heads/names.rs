@@ -4,7 +4,7 @@
 //! partition is locked; those that a seal adds meanwhile hold what the heads had when they were listed, so then both are
 //! listed again.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -108,9 +108,9 @@ impl Heads {
         matchers: &[Matcher],
         time: Option<(i64, i64)>,
     ) -> Vec<String> {
-        let mut names = BTreeSet::new();
+        let mut names = HashSet::new();
         self.look(tenant, matchers, time, |registry, found, has| match found {
-            None => names.extend(registry.names_of(has).map(str::to_owned)),
+            None => registry.add_names(&mut names, has),
             Some(found) => {
                 for series in found {
                     let mut new = registry.texts(series).filter(|(name, _)| !names.contains(*name));
@@ -125,7 +125,7 @@ impl Heads {
                 }
             }
         });
-        names.into_iter().collect()
+        sorted(names)
     }
 
     /// Values of a label of the series that satisfy every matcher, and about a time if one is given; sorted.
@@ -136,9 +136,9 @@ impl Heads {
         matchers: &[Matcher],
         time: Option<(i64, i64)>,
     ) -> Vec<String> {
-        let mut values = BTreeSet::new();
+        let mut values = HashSet::new();
         self.look(tenant, matchers, time, |registry, found, has| match found {
-            None => values.extend(registry.values_of(name, has).map(str::to_owned)),
+            None => registry.add_values(name, &mut values, has),
             Some(found) => {
                 for series in found {
                     let value = registry
@@ -154,7 +154,7 @@ impl Heads {
                 }
             }
         });
-        values.into_iter().collect()
+        sorted(values)
     }
 
     /// Shows each partition's registry, the series that satisfy the matchers (`None`: all), and which are about the time.
@@ -173,4 +173,10 @@ impl Heads {
             }),
         }
     }
+}
+
+fn sorted(texts: HashSet<String>) -> Vec<String> {
+    let mut texts: Vec<String> = texts.into_iter().collect();
+    texts.sort_unstable();
+    texts
 }

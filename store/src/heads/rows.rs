@@ -102,6 +102,18 @@ impl OpenRows {
             })
     }
 
+    /// Appends the samples of a series in a range of time, both ends included.
+    pub(crate) fn copy(&self, position: usize, (start, end): (i64, i64), out: &mut Vec<(i64, u64, f64)>) {
+        let mask = self.mask(position);
+        let series = self.values.len() / self.stamps.len().max(1);
+        out.reserve(self.stamps.len());
+        for (row, (time, order)) in self.stamps.iter().enumerate() {
+            if (start..=end).contains(time) && mask >> row & 1 == 1 {
+                out.push((*time, *order, self.values[row * series + position]));
+            }
+        }
+    }
+
     /// The newest sample of a series in a range of time, both ends included.
     pub(crate) fn newest(&self, position: usize, start: i64, end: i64) -> Option<(i64, u64, f64)> {
         let mask = self.mask(position);

@@ -129,11 +129,15 @@ impl Evaluator<'_> {
 
     /// A rate of something that is not named like a counter is worth a note.
     fn note_gauges(&mut self, place: Span, rows: &[Row]) {
+        let mut last = "";
         for name in rows
             .iter()
             .filter(|row| row.cells.present().next().is_some())
             .map(|r| r.labels.metric_name())
         {
+            if std::mem::replace(&mut last, name) == name {
+                continue;
+            }
             let like_counter = ["_total", "_sum", "_count", "_bucket"]
                 .iter()
                 .any(|end| name.ends_with(end));

@@ -1,5 +1,7 @@
 //! Which series satisfy matchers.
 
+use std::collections::HashSet;
+
 use roaring::RoaringBitmap;
 
 use super::Registry;
@@ -60,24 +62,28 @@ impl Registry {
         order
     }
 
-    /// The names of labels that some series has of which `wanted` is true.
-    pub(crate) fn names_of(&self, mut wanted: impl FnMut(u32) -> bool) -> impl Iterator<Item = &str> {
-        self.pairs.names().filter(move |name| {
+    /// Adds the names of labels that some series has of which `wanted` is true.
+    pub(crate) fn add_names(&self, names: &mut HashSet<String>, mut wanted: impl FnMut(u32) -> bool) {
+        for name in self.pairs.names() {
             let mut pairs = self.pairs.values(name);
-            pairs.any(|(_, pair)| self.pairs.ids(pair).any(&mut wanted))
-        })
+            if !names.contains(name) && pairs.any(|(_, pair)| self.pairs.ids(pair).any(&mut wanted)) {
+                names.insert(name.to_owned());
+            }
+        }
     }
 
-    /// The values of a label that some series has of which `wanted` is true.
-    pub(crate) fn values_of(
+    /// Adds the values of a label that some series has of which `wanted` is true.
+    pub(crate) fn add_values(
         &self,
         name: &str,
+        values: &mut HashSet<String>,
         mut wanted: impl FnMut(u32) -> bool,
-    ) -> impl Iterator<Item = &str> {
-        let values = self.pairs.values(name);
-        values
-            .filter(move |(_, pair)| self.pairs.ids(*pair).any(&mut wanted))
-            .map(|(value, _)| value)
+    ) {
+        for (value, pair) in self.pairs.values(name) {
+            if !values.contains(value) && self.pairs.ids(pair).any(&mut wanted) {
+                values.insert(value.to_owned());
+            }
+        }
     }
 
     /// The values of a label, each with its series.

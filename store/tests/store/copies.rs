@@ -232,6 +232,9 @@ fn a_snapshot_that_is_taken_under_load_and_seals_is_a_store_of_its_own() {
                 done.store(device.last(), Ordering::Relaxed);
             }
         });
+        while done.load(Ordering::Relaxed) == 0 && !writer.is_finished() {
+            std::thread::yield_now();
+        }
         for n in 0..4 {
             let before = done.load(Ordering::Relaxed);
             store.snapshot(&format!("s-{n}")).unwrap();

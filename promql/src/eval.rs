@@ -24,7 +24,7 @@ mod window;
 
 use evaluator::{Evaluator, Value};
 use grid::Grid;
-use rows::{Cell, Column, Row, reject_duplicates};
+use rows::{Cell, Column, Row, duplicate_labels, reject_duplicates};
 use window::{Ranges, row_as_samples};
 
 /// Default lookback in ms: how old a sample may be and still be a series' current value.
@@ -279,7 +279,12 @@ impl Evaluator<'_> {
                 series.push(RangeSeries { labels, samples });
             }
         }
-        Ok(sorted_by_labels(series))
+        let series = sorted_by_labels(series);
+        // Of names that were dropped only now.
+        match series.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
+            true => Err(duplicate_labels()),
+            false => Ok(series),
+        }
     }
 
     /// Drops the names whose removal was delayed.

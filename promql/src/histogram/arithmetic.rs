@@ -35,23 +35,16 @@ impl Histogram {
         self.combined(other, -1.0)
     }
 
-    /// Every count and the sum multiplied; a negative factor makes a gauge of it.
+    /// Every count and the sum multiplied. A counter stays one also with a negative factor, as in Prometheus 3.5.
     #[must_use]
     pub fn times(&self, factor: f64) -> Self {
-        let mut result = self.map(|count| count * factor);
-        if factor < 0.0 {
-            result.counter_reset = CounterReset::Gauge;
-        }
-        result
+        self.map(|count| count * factor)
     }
 
     /// Every count and the sum divided; by zero, no bucket is left but the zero bucket.
     #[must_use]
     pub fn divided_by(&self, divisor: f64) -> Self {
         let mut result = self.map(|count| count / divisor);
-        if divisor < 0.0 {
-            result.counter_reset = CounterReset::Gauge;
-        }
         if divisor == 0.0 {
             result.positive = Buckets::default();
             result.negative = Buckets::default();

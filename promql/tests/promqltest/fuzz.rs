@@ -3,6 +3,8 @@
 //! A seed says everything. Series have resets, gaps, stale markers, NaN and infinities; some are classic or native
 //! histograms. What docs/promql.md names as a difference is not generated, or not compared.
 
+mod writer;
+
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -10,9 +12,10 @@ use promql::{Buckets, Histogram, Labels};
 
 use crate::check::close;
 use crate::engine::{Both, ask_ours, ask_peer, difference};
-use crate::outcome::{Got, Outcome};
+use crate::outcome::{Got, Outcome, Points};
 use crate::random::Random;
 use crate::script::{Item, Line, When};
+use writer::Writer;
 
 /// Sets of series; each has its share of the queries. Names are dropped at once in every other one.
 const SETS: usize = 8;
@@ -25,7 +28,17 @@ const SHOWN: usize = 30;
 fn floats(random: &mut Random, counter: bool, odd_in: usize) -> Vec<Item> {
     let mut value = random.below(1000) as f64 / 7.0;
     let mut items = Vec::with_capacity(SAMPLES);
+    let mut silent = 0;
     for _ in 0..SAMPLES {
+        // Now and then for longer than the lookback.
+        if random.below(90) == 0 {
+            silent = random.below(40);
+        }
+        if silent > 0 {
+            silent -= 1;
+            items.push(Item::Absent);
+            continue;
+        }
         let change = random.below(1000) as f64 / 13.0;
         value = match (counter, random.below(40)) {
             (true, 0) => change,
@@ -74,6 +87,17 @@ fn histograms(random: &mut Random) -> Vec<Item> {
     items
 }
 
+/// Floats and native histograms by turns.
+fn mixed(random: &mut Random) -> Vec<Item> {
+    let (floats, histograms) = (floats(random, true, 60), histograms(random));
+    let mut is_float = true;
+    let pick = |(float, histogram)| {
+        is_float ^= random.below(15) == 0;
+        if is_float { float } else { histogram }
+    };
+    floats.into_iter().zip(histograms).map(pick).collect()
+}
+
 fn labels(pairs: &[(&str, &str)]) -> Labels {
     pairs.iter().copied().collect()
 }
@@ -85,6 +109,11 @@ fn series(random: &mut Random) -> Vec<Line> {
         lines.push((of("c_total"), floats(random, true, 60)));
         lines.push((of("g"), floats(random, false, 80)));
         lines.push((of("nh"), histograms(random)));
+        lines.push((of("mix"), mixed(random)));
+    }
+    for le in ["0.1", "1", "1.0", "2.5", "nonsense", "+Inf"] {
+        let pairs = [("__name__", "odd_bucket"), ("job", "a"), ("le", le)];
+        lines.push((labels(&pairs), floats(random, true, 80)));
     }
     lines.push((
         labels(&[("__name__", "one"), ("job", "a")]),
@@ -115,242 +144,115 @@ fn series(random: &mut Random) -> Vec<Line> {
     lines
 }
 
-/// Writes queries.
-struct Writer<'r> {
-    random: &'r mut Random,
+/// Whether the order of an answer is defined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// By labels, which are in no second series.
+    Labels,
+    /// By values; of equal ones it is any.
+    Values,
+    Any,
 }
 
-impl Writer<'_> {
-    fn one_of<'i>(&mut self, items: &[&'i str]) -> &'i str {
-        self.random.choose(items)
-    }
-
-    fn selector(&mut self) -> String {
-        let name = self.one_of(&["c_total", "g", "g", "one", "nh", "h_bucket", "missing"]);
-        let matchers = self.one_of(&[
-            "",
-            "",
-            "",
-            "{job=\"a\"}",
-            "{instance=~\"1|2\"}",
-            "{job!=\"b\",instance!=\"\"}",
-        ]);
-        format!("{name}{matchers}")
-    }
-
-    fn times(&mut self) -> &'static str {
-        self.one_of(&[
-            "",
-            "",
-            "",
-            "",
-            " offset 1m",
-            " offset -45s",
-            " @ 900",
-            " @ end()",
-            " @ start() offset 2m",
-        ])
-    }
-
-    fn duration(&mut self) -> &'static str {
-        self.one_of(&["30s", "1m", "2m", "5m", "10m", "1m7s"])
-    }
-
-    fn matrix(&mut self, depth: usize) -> String {
-        let (length, times) = (self.duration(), self.times());
-        if depth == 0 || self.random.below(3) > 0 {
-            return format!("{}[{length}]{times}", self.selector());
-        }
-        let step = self.one_of(&["", "15s", "20s", "1m"]);
-        format!("({})[{length}:{step}]{times}", self.vector(depth - 1))
-    }
-
-    fn scalar(&mut self, depth: usize) -> String {
-        match self.random.below(6) {
-            0 if depth > 0 => format!("scalar({})", self.vector(depth - 1)),
-            1 => "time()".to_owned(),
-            _ => self.one_of(&["2", "0.3", "-1", "100", "1e3"]).to_owned(),
-        }
-    }
-
-    fn vector(&mut self, depth: usize) -> String {
-        if depth == 0 {
-            let times = self.times();
-            return format!("{}{times}", self.selector());
-        }
-        match self.random.below(10) {
-            0 | 1 => {
-                let function = self.one_of(&[
-                    "rate",
-                    "increase",
-                    "delta",
-                    "irate",
-                    "idelta",
-                    "deriv",
-                    "changes",
-                    "resets",
-                    "sum_over_time",
-                    "avg_over_time",
-                    "min_over_time",
-                    "max_over_time",
-                    "count_over_time",
-                    "last_over_time",
-                    "present_over_time",
-                    "stddev_over_time",
-                    "stdvar_over_time",
-                    "mad_over_time",
-                    "absent_over_time",
-                ]);
-                format!("{function}({})", self.matrix(depth))
-            }
-            2 => {
-                let q = self.one_of(&["0.5", "0.9", "0", "1", "2", "-0.1"]);
-                match self.random.below(3) {
-                    0 => format!("quantile_over_time({q}, {})", self.matrix(depth)),
-                    1 => format!("predict_linear({}, 60)", self.matrix(depth)),
-                    _ => format!("histogram_quantile({q}, {})", self.vector(depth - 1)),
-                }
-            }
-            3 | 4 => {
-                let op = self.one_of(&["sum", "avg", "min", "max", "count", "stddev", "stdvar", "group"]);
-                let by = self.one_of(&[
-                    "",
-                    " by (job)",
-                    " without (instance)",
-                    " by (job, le)",
-                    " by (nope)",
-                ]);
-                format!("{op}{by} ({})", self.vector(depth - 1))
-            }
-            5 => {
-                let q = self.one_of(&["0.5", "0.25", "1", "7"]);
-                format!("quantile by (job) ({q}, {})", self.vector(depth - 1))
-            }
-            6 => {
-                let function = self.one_of(&[
-                    "abs",
-                    "ceil",
-                    "floor",
-                    "sgn",
-                    "sqrt",
-                    "timestamp",
-                    "absent",
-                    "histogram_count",
-                    "histogram_sum",
-                    "histogram_avg",
-                    "hour",
-                    "minute",
-                    "-",
-                ]);
-                format!("{function}({})", self.vector(depth - 1))
-            }
-            _ => self.operation(depth),
-        }
-    }
-
-    /// An operator between two expressions.
-    fn operation(&mut self, depth: usize) -> String {
-        match self.random.below(3) {
-            0 => {
-                let (op, scalar) = (self.operator(), self.scalar(depth - 1));
-                let vector = self.vector(depth - 1);
-                if self.random.below(2) == 0 {
-                    format!("({vector}) {op} {scalar}")
-                } else {
-                    format!("{scalar} {op} ({vector})")
-                }
-            }
-            1 => {
-                let set = self.one_of(&["and", "or", "unless"]);
-                let on = self.one_of(&["", " on (job)", " ignoring (instance)"]);
-                format!(
-                    "({}) {set}{on} ({})",
-                    self.vector(depth - 1),
-                    self.vector(depth - 1)
-                )
-            }
-            _ => {
-                let op = self.operator();
-                let matching = self.one_of(&[
-                    "",
-                    "",
-                    " on (job, instance)",
-                    " on (job) group_left ()",
-                    " ignoring (le)",
-                    " on (job) group_right (instance)",
-                ]);
-                format!(
-                    "({}) {op}{matching} ({})",
-                    self.vector(depth - 1),
-                    self.vector(depth - 1)
-                )
-            }
-        }
-    }
-
-    fn operator(&mut self) -> &'static str {
-        self.one_of(&[
-            "+", "-", "*", "/", "%", "^", "==", "!=", ">", "<=", "> bool", "== bool", "atan2",
-        ])
-    }
-
-    fn when(&mut self) -> When {
-        let last = SAMPLES as i64 * STEP_MS + 360_000;
-        let mut at = || (self.random.below(last as usize) as i64 - 60_000) / 1000 * 1000;
-        let (one, other) = (at(), at());
-        if self.random.below(2) == 0 {
-            return When::Instant { at: one };
-        }
-        let step = [15_000, 30_000, 60_000, 77_000][self.random.below(4)];
-        When::Range {
-            start: one.min(other),
-            end: one.max(other),
-            step,
+impl Order {
+    fn of(query: &str, when: When) -> Self {
+        match when {
+            When::Instant { .. } if query.starts_with("sort_by_label") => Self::Labels,
+            When::Instant { .. } if query.starts_with("sort") => Self::Values,
+            _ => Self::Any,
         }
     }
 }
 
-/// A value whose order does not matter, as far as it is compared.
-fn comparable(outcome: &Outcome) -> Got {
-    match &outcome.got {
-        Got::Series(series) => {
-            let mut series = series.clone();
-            series.sort_by(|a, b| a.0.cmp(&b.0));
-            Got::Series(series)
-        }
-        other => other.clone(),
+/// An answer's series, in an order of our own unless it is defined; an answer's values in their order, if that is.
+fn comparable(outcome: &Outcome, order: Order) -> (Got, Got) {
+    let Got::Series(series) = &outcome.got else {
+        return (outcome.got.clone(), Got::Series(Vec::new()));
+    };
+    let mut values = Vec::new();
+    if order == Order::Values {
+        values.extend(series.iter().map(|(_, points)| (labels(&[]), points.clone())));
     }
+    let mut series = series.clone();
+    // A label that only some series have is in Prometheus's order neither before nor after those of others.
+    let names =
+        |(labels, _): &Points| -> Vec<String> { labels.iter().map(|(name, _)| name.to_owned()).collect() };
+    let alike = series.windows(2).all(|pair| names(&pair[0]) == names(&pair[1]));
+    if order != Order::Labels || !alike {
+        series.sort_by(|a, b| a.0.cmp(&b.0));
+    }
+    (Got::Series(series), Got::Series(values))
 }
 
-/// Which two of several series an error names depends on their order.
+/// Which two of several series an error names depends on their order; behind `@ end()` Prometheus has another place of
+/// one refusal.
 fn without_names(outcome: Result<Outcome, String>) -> Result<Outcome, String> {
-    outcome.map_err(
-        |error| match error.split_once("found duplicate series for the match group") {
-            Some(_) => "found duplicate series for a match group".to_owned(),
-            None => error,
-        },
-    )
+    outcome.map_err(|error| {
+        for plain in [
+            "found duplicate series for the match group",
+            "comparisons between scalars",
+        ] {
+            if error.contains(plain) {
+                return plain.to_owned();
+            }
+        }
+        error
+    })
+}
+
+/// Of the types that an operator does not take, Prometheus notes only the last of each step, which depends on the order
+/// of series: ours without those that it did not note, if it noted any.
+fn with_notes_of(mut ours: Outcome, theirs: &Result<Outcome, String>) -> Outcome {
+    const TYPES: &str = "PromQL info: incompatible sample types";
+    if let Ok(theirs) = theirs
+        && theirs.infos.iter().any(|note| note.starts_with(TYPES))
+    {
+        ours.infos
+            .retain(|note| !note.starts_with(TYPES) || theirs.infos.contains(note));
+    }
+    ours
+}
+
+/// What became of the queries.
+#[derive(Default)]
+struct Tally {
+    with_data: usize,
+    refused: usize,
+    differ: usize,
+}
+
+impl Tally {
+    fn count(&mut self, theirs: &Result<Outcome, String>) {
+        match theirs {
+            Ok(outcome) => self.with_data += usize::from(outcome.got != Got::Series(Vec::new())),
+            Err(_) => self.refused += 1,
+        }
+    }
 }
 
 /// What the two say of a query, if it is not the same.
-fn compare(both: &mut Both, query: &str, when: When) -> Option<String> {
+fn compare(both: &mut Both, query: &str, when: When, tally: &mut Tally) -> Option<String> {
     let ours = without_names(ask_ours(&both.ours, query, when, both.peer.delayed_name_removal));
     let theirs = without_names(ask_peer(&mut both.peer, query, when));
+    tally.count(&theirs);
+    let ours = ours.map(|ours| with_notes_of(ours, &theirs));
     if let Some(difference) = difference(&ours, &theirs) {
         return Some(difference);
     }
     let (Ok(ours), Ok(theirs)) = (&ours, &theirs) else {
         return None;
     };
-    let (ours, theirs) = (comparable(ours), comparable(theirs));
-    (!close(&ours, &theirs)).then(|| format!("this engine: {ours:?}, Prometheus: {theirs:?}"))
+    let order = Order::of(query, when);
+    let (ours, theirs) = (comparable(ours, order), comparable(theirs, order));
+    (!(close(&ours.0, &theirs.0) && close(&ours.1, &theirs.1)))
+        .then(|| format!("this engine: {ours:?}, Prometheus: {theirs:?}"))
 }
 
 /// Runs so many queries; whether all agreed, and the report.
 pub(crate) fn run(both: &mut Both, queries: usize, seed: u64) -> Result<(bool, String), String> {
     let mut random = Random::new(seed);
     let mut report = String::new();
-    let mut differ = 0;
+    let mut tally = Tally::default();
     for set in 0..SETS {
         both.peer.delayed_name_removal = set % 2 == 1;
         both.clear();
@@ -358,15 +260,23 @@ pub(crate) fn run(both: &mut Both, queries: usize, seed: u64) -> Result<(bool, S
         for _ in 0..queries / SETS {
             let mut writer = Writer { random: &mut random };
             let depth = writer.random.below(4);
-            let (query, when) = (writer.vector(depth), writer.when());
-            if let Some(difference) = compare(both, &query, when) {
-                differ += 1;
-                if differ <= SHOWN {
+            let (query, when) = (writer.query(depth), writer.when());
+            if let Some(difference) = compare(both, &query, when, &mut tally) {
+                tally.differ += 1;
+                if tally.differ <= SHOWN {
                     let _ = writeln!(report, "{query}\n  set {set}, {when:?}: {difference}");
                 }
             }
         }
     }
-    let _ = write!(report, "{queries} random queries, seed {seed}: {differ} differ");
+    let Tally {
+        with_data,
+        refused,
+        differ,
+    } = tally;
+    let _ = write!(
+        report,
+        "{queries} random queries, seed {seed}: {with_data} with data, {refused} refused, {differ} differ"
+    );
     Ok((differ == 0, report))
 }

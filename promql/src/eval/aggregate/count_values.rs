@@ -43,7 +43,8 @@ impl Evaluator<'_> {
                     let cells = Column::empty(grid.len());
                     counted.push(Row {
                         labels: labels.clone(),
-                        drop_name: row.drop_name,
+                        // Also of rows whose name waits for its removal, as in Prometheus.
+                        drop_name: false,
                         cells,
                     });
                     counted.len() - 1

@@ -82,6 +82,8 @@ struct Source {
     name: String,
     classic: Vec<(f64, Column)>,
     native: Option<Column>,
+    /// The name in notes about repairs. Where names are dropped at once, Prometheus drops it with the first figure.
+    name_of_classic: String,
 }
 
 impl Source {
@@ -111,7 +113,9 @@ impl Source {
             (None, false) => {
                 prepare(&mut buckets);
                 if figure.repairs(index, &buckets) && repair(&mut buckets) == Repair::Forced {
-                    notes.at(places.histograms).forced_monotonic(&self.name);
+                    notes
+                        .at(places.histograms)
+                        .forced_monotonic(&self.name_of_classic);
                 }
                 Some(figure.of_classic(index, &buckets))
             }
@@ -160,12 +164,15 @@ impl Evaluator<'_> {
         self.notes.at(places.histograms);
         let sources = self.histogram_sources(rows);
         let mut results = Vec::with_capacity(sources.len());
-        for source in sources {
+        for mut source in sources {
             self.check_interrupt()?;
             let mut cells = Column::empty(grid.len());
             for index in 0..grid.len() {
                 if let Some(value) = source.value_at(index, figure, places, &mut self.notes) {
                     cells.set(index, value);
+                    if !self.options.delayed_name_removal {
+                        source.name_of_classic.clear();
+                    }
                 }
             }
             if !cells.is_blank() {
@@ -205,6 +212,7 @@ impl Evaluator<'_> {
             let place = *places.entry(key).or_insert_with_key(|labels| {
                 sources.push(Source {
                     labels: labels.clone(),
+                    name_of_classic: name.clone(),
                     name,
                     classic: Vec::new(),
                     native: None,

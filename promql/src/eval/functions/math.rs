@@ -50,22 +50,18 @@ fn sign(value: f64) -> f64 {
     }
 }
 
-/// The lesser, but NaN if either is.
+/// The lesser, but NaN if either is and neither is the least of all, as Go's `math.Min`.
 fn least(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
-        f64::NAN
-    } else {
-        a.min(b)
+    match a.is_nan() || b.is_nan() {
+        true if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY => f64::NEG_INFINITY,
+        true => f64::NAN,
+        false => a.min(b),
     }
 }
 
-/// The greater, but NaN if either is.
+/// The greater, as Go's `math.Max`.
 fn greatest(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
-        f64::NAN
-    } else {
-        a.max(b)
-    }
+    -least(-a, -b)
 }
 
 impl Evaluator<'_> {

@@ -14,9 +14,9 @@ use super::argument;
 impl Evaluator<'_> {
     pub(super) fn sort_by_value(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let mut rows = self.vector(argument(call, 0)?, grid)?;
+        rows.iter_mut().for_each(|row| row.cells.drop_histograms());
+        rows.retain(|row| !row.cells.is_blank());
         if grid.len() == 1 {
-            rows.iter_mut().for_each(|row| row.cells.drop_histograms());
-            rows.retain(|row| !row.cells.is_blank());
             let order = if call.function == Function::Sort {
                 ascending
             } else {

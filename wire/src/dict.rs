@@ -150,6 +150,11 @@ impl Dictionary {
     /// already is not looked at.
     pub fn append(&mut self, set: Labels) -> Result<SeriesId, DictError> {
         check_set(&set)?;
+        self.append_checked(set, &mut Vec::new())
+    }
+
+    /// Adds a set that keeps to the limits; `scratch` is a buffer.
+    fn append_checked(&mut self, set: Labels, scratch: &mut Vec<u8>) -> Result<SeriesId, DictError> {
         if self.sets.len() >= MAX_SERIES {
             return Err(DictError::Limit("series of a device"));
         }
@@ -158,7 +163,7 @@ impl Dictionary {
             return Err(DictError::Limit("bytes of a device's labels"));
         }
         self.text = text;
-        hash_set(&mut self.hasher, &set);
+        hash_set(&mut self.hasher, &set, scratch);
         let id = SeriesId(self.sets.len() as u32);
         self.sets.push(set);
         Ok(id)
@@ -192,8 +197,9 @@ impl Dictionary {
     /// The name of the list's first `len` sets, in O(len); `None` if there are fewer.
     pub fn hash_at(&self, len: usize) -> Option<DictHash> {
         let mut hasher = Xxh3::new();
+        let mut scratch = Vec::new();
         for set in self.sets.get(..len)? {
-            hash_set(&mut hasher, set);
+            hash_set(&mut hasher, set, &mut scratch);
         }
         Some(digest(&hasher))
     }
@@ -223,14 +229,14 @@ fn digest(hasher: &Xxh3) -> DictHash {
     DictHash(hasher.digest128().to_be_bytes())
 }
 
-fn hash_set(hasher: &mut Xxh3, set: &Labels) {
+fn hash_set(hasher: &mut Xxh3, set: &Labels, bytes: &mut Vec<u8>) {
     // One update for all of it: the hasher's own buffer costs more than this copy for texts as short as labels.
-    let mut bytes = Vec::with_capacity(256);
+    bytes.clear();
     // Limits keep every count and length far below u32::MAX.
     bytes.extend_from_slice(&(set.len() as u32).to_le_bytes());
     for text in set.iter().flat_map(|(name, value)| [name, value]) {
         bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
         bytes.extend_from_slice(text.as_bytes());
     }
-    hasher.update(&bytes);
+    hasher.update(bytes);
 }

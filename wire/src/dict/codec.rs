@@ -33,6 +33,7 @@ const SHAPES: &[Shape] = &[Shape::message::<message::DictSection>(
 pub struct DictMessage {
     base: Option<DictHash>,
     hash: DictHash,
+    /// Each keeps to the limits of a dictionary.
     sets: Vec<Labels>,
 }
 
@@ -60,8 +61,9 @@ impl DictMessage {
             Some(wanted) if wanted == base.hash() => base.clone(),
             Some(wanted) => return Err(DictError::Base { wanted }),
         };
+        let mut scratch = Vec::new();
         for set in self.sets {
-            list.append(set)?;
+            list.append_checked(set, &mut scratch)?;
         }
         match list.hash() {
             found if found == self.hash => Ok(list),
@@ -79,8 +81,9 @@ pub fn encode(dict: &Dictionary, known: Option<(DictHash, usize)>) -> Vec<Vec<u8
     let known = known.filter(|&(hash, len)| dict.hash_at(len) == Some(hash));
     let mut start = known.map_or(0, |(_, len)| len);
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    let mut scratch = Vec::new();
     for set in &dict.sets[..start] {
-        hash_set(&mut hasher, set);
+        hash_set(&mut hasher, set, &mut scratch);
     }
     let mut payloads = Vec::new();
     while start < dict.sets.len() {
@@ -88,7 +91,7 @@ pub fn encode(dict: &Dictionary, known: Option<(DictHash, usize)>) -> Vec<Vec<u8
         let end = chunk_end(&dict.sets, start);
         let sets = &dict.sets[start..end];
         for set in sets {
-            hash_set(&mut hasher, set);
+            hash_set(&mut hasher, set, &mut scratch);
         }
         payloads.push(seal(base, digest(&hasher), sets));
         start = end;

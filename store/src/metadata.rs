@@ -52,10 +52,14 @@ impl Row {
         family.len() + OVERHEAD + self.variants.iter().map(texts).sum::<usize>()
     }
 
+    fn knows(&self, told: &message::Metadata) -> bool {
+        let is_known = |m: &Metadata| m.kind == told.kind && m.help == told.help && m.unit == told.unit;
+        self.variants.iter().any(is_known)
+    }
+
     /// Adds what is not there yet; says whether it was not.
     fn add(&mut self, told: &message::Metadata) -> bool {
-        let is_known = |m: &Metadata| m.kind == told.kind && m.help == told.help && m.unit == told.unit;
-        if self.variants.iter().any(is_known) {
+        if self.knows(told) {
             return false;
         }
         if self.variants.len() == MAX_VARIANTS {
@@ -134,8 +138,13 @@ impl MetadataTable {
             let tenant = entry.device.tenant();
             let known = tenants.get(tenant);
             for told in entry.batch.groups.iter().flat_map(|group| &group.metadata) {
+                // A fleet tells the same over and over: that costs no copy.
+                let here = known.and_then(|known| known.families.get(&told.family));
+                if here.is_some_and(|row| row.knows(told)) {
+                    continue;
+                }
                 let key = (tenant.clone(), told.family.clone());
-                let row = new.get(&key).or_else(|| known?.families.get(&told.family));
+                let row = new.get(&key).or(here);
                 let mut row = row.cloned().unwrap_or_default();
                 let before = row.bytes(&told.family);
                 if !row.add(told) {

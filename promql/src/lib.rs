@@ -45,7 +45,7 @@ pub use eval::{
 pub use features::{Features, UnknownFeature};
 pub use histogram::{Bucket, Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, LayoutError};
 pub use labels::{Labels, METRIC_NAME};
-pub use matcher::{MatchOp, Matcher, MatcherError, compile_anchored};
+pub use matcher::{MatchOp, Matcher, MatcherError, compile_anchored, compile_search};
 pub use number::format_value;
 pub use parse::{MAX_NESTING, MAX_QUERY_BYTES, ParseOptions, parse, parse_selector, parse_with};
 pub use series::{Hints, STALE_NAN_BITS, Samples, Series, SeriesSource, is_stale, stale_nan};

@@ -10,7 +10,7 @@ use crate::number::go_quote;
 
 pub(crate) mod re2;
 
-pub use re2::compile_anchored;
+pub use re2::{compile_anchored, compile_search};
 
 /// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

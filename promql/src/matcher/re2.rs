@@ -21,12 +21,27 @@ const MAX_REPEAT: u32 = 1000;
 const MAX_COMPILED_BYTES: usize = 1 << 20;
 
 /// Compiles a pattern that must match a whole value, with `.` matching a newline too.
+///
+/// # Errors
+/// A pattern that Go refuses, that has no equal here, or that is too large compiled.
 pub fn compile_anchored(pattern: &str) -> Result<Regex, MatcherError> {
+    compile(pattern, |body| format!("^(?s:{body})$"))
+}
+
+/// Compiles a pattern as Go's `regexp.Compile` does: it may match anywhere, `.` matches no newline.
+///
+/// # Errors
+/// As [`compile_anchored`].
+pub fn compile_search(pattern: &str) -> Result<Regex, MatcherError> {
+    compile(pattern, |body| body)
+}
+
+fn compile(pattern: &str, around: impl Fn(String) -> String) -> Result<Regex, MatcherError> {
     let body = translate(pattern).map_err(|fault| MatcherError::Regex {
         reason: fault.reason.to_owned(),
         fragment: fault.fragment,
     })?;
-    RegexBuilder::new(&format!("^(?s:{body})$"))
+    RegexBuilder::new(&around(body))
         .size_limit(MAX_COMPILED_BYTES)
         .build()
         .map_err(|error| MatcherError::Regex {

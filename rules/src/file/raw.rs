@@ -1,0 +1,70 @@
+//! A rule file as it is written: keys and texts with their lines, unchecked.
+
+use std::collections::BTreeMap;
+
+use promql::parse_duration;
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::Spanned;
+
+/// A duration in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span(pub(super) i64);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        parse_duration(&text).map(Span).map_err(serde::de::Error::custom)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFile {
+    pub(super) groups: Option<Vec<Spanned<RawGroup>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGroup {
+    #[serde(default)]
+    pub(super) name: String,
+    pub(super) interval: Option<Span>,
+    pub(super) query_offset: Option<Span>,
+    pub(super) limit: Option<i64>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) wait_for: Option<Spanned<String>>,
+    pub(super) rules: Option<Vec<Spanned<RawRule>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRule {
+    pub(super) record: Option<Spanned<String>>,
+    pub(super) alert: Option<Spanned<String>>,
+    pub(super) expr: Option<Spanned<String>>,
+    #[serde(rename = "for")]
+    pub(super) hold: Option<Span>,
+    pub(super) keep_firing_for: Option<Span>,
+    pub(super) labels: Option<BTreeMap<String, Spanned<String>>>,
+    pub(super) annotations: Option<BTreeMap<String, Spanned<String>>>,
+}
+
+/// The file's groups, or a line (0 if unknown) and what is wrong there.
+pub(super) fn read(text: &str) -> Result<Vec<Spanned<RawGroup>>, (u64, String)> {
+    let is_blank = |line: &str| matches!(line.trim_start().chars().next(), None | Some('#'));
+    if text
+        .lines()
+        .all(|line| is_blank(line) || line.trim_end() == "---")
+    {
+        return Ok(Vec::new());
+    }
+    let file: RawFile = serde_saphyr::from_str(text).map_err(|error| {
+        let line = error.location().map_or(0, |location| location.line());
+        // The first line says it; position and excerpt come after it.
+        let whole = error.without_snippet().to_string();
+        let first = whole.lines().next().unwrap_or_default();
+        let reason = first.split_once(" at line ").map_or(first, |(reason, _)| reason);
+        (line, reason.to_owned())
+    })?;
+    Ok(file.groups.unwrap_or_default())
+}

@@ -1,0 +1,181 @@
+//! Alert templates: Go's `text/template` with Prometheus's functions and variables.
+//!
+//! The language is the crate gtmpl-ng's, and stays behind this module. What Prometheus sets on top of it is here: the
+//! variables `$labels`, `$value`, `$externalLabels` and `$externalURL`, the functions, and labels that are not there
+//! as empty texts. A rendering is bounded by counts (loop rounds, bytes written, bytes that functions handle), so that
+//! it ends on any template and gives the same on any machine.
+//!
+//! Not as in Go: values of time have no methods (`toTime` prints as Go's do), and `<no value>` is never printed.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use gtmpl_ng::{Context, Limits, Value};
+use promql::{Histogram, InstantSample, Labels};
+use thiserror::Error;
+
+mod functions;
+mod host;
+mod humanize;
+mod scope;
+
+use scope::Scope;
+
+/// Longest template in bytes.
+pub const MAX_TEMPLATE_BYTES: usize = 64 * 1024;
+/// Longest text that a template may make, in bytes.
+pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+/// Queries that one rendering may ask.
+const MAX_QUERIES: usize = 32;
+/// Loop rounds and template calls of one rendering.
+const MAX_ROUNDS: usize = 10_000;
+/// How gtmpl-ng prints what is not there.
+const NO_VALUE: &str = "<no value>";
+/// What Prometheus puts before every template.
+const VARIABLES: &str = "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}\
+                         {{$externalURL := .ExternalURL}}{{$value := .Value}}";
+
+/// Why a template gave no text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TemplateError {
+    /// Too long.
+    #[error("template of {0} bytes is longer than the limit of {MAX_TEMPLATE_BYTES}")]
+    TooLong(usize),
+    /// Its syntax.
+    #[error("{0}")]
+    Parse(String),
+    /// Its evaluation: a function's error, a missing field, a limit.
+    #[error("error executing template {name}: {reason}")]
+    Execute {
+        /// `__alert_` and the alert's name.
+        name: String,
+        /// What went wrong, with the place.
+        reason: String,
+    },
+}
+
+/// A parsed template.
+#[derive(Clone)]
+pub struct Template(Body);
+
+#[derive(Clone)]
+enum Body {
+    /// Without any action.
+    Plain(String),
+    Actions(Arc<gtmpl_ng::Template>),
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Body::Plain(text) => write!(f, "Template({text:?})"),
+            Body::Actions(template) => write!(f, "Template({})", template.name),
+        }
+    }
+}
+
+/// What a template is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// `$labels`: those of the series, metric name included.
+    pub labels: &'a Labels,
+    /// `$value`.
+    pub value: f64,
+    /// `$value`, where it is a native histogram.
+    pub histogram: Option<&'a Histogram>,
+    /// `$externalLabels`.
+    pub external_labels: &'a Labels,
+    /// `$externalURL`.
+    pub external_url: &'a str,
+}
+
+/// Evaluates a query of a template at the rule's time.
+pub type Query<'q> = &'q mut dyn FnMut(&str) -> Result<Vec<InstantSample>, String>;
+
+impl Template {
+    /// Parses a template of an alert.
+    ///
+    /// # Errors
+    /// Its syntax, or its length.
+    pub fn parse(alert: &str, text: &str) -> Result<Self, TemplateError> {
+        if !text.contains("{{") {
+            return Ok(Self(Body::Plain(text.to_owned())));
+        }
+        if text.len() > MAX_TEMPLATE_BYTES {
+            return Err(TemplateError::TooLong(text.len()));
+        }
+        let limits = Limits::unlimited()
+            .with_iterations(MAX_ROUNDS)
+            .with_total_iterations(MAX_ROUNDS)
+            .with_output_bytes(MAX_OUTPUT_BYTES)
+            .with_function_output(scope::MAX_WORK);
+        let mut template = gtmpl_ng::Template::with_limits(limits);
+        template.name = format!("__alert_{alert}");
+        template.add_funcs(functions::ALL);
+        template
+            .parse(format!("{VARIABLES}{text}"))
+            .map_err(|error| TemplateError::Parse(error.to_string()))?;
+        Ok(Self(Body::Actions(Arc::new(template))))
+    }
+
+    /// Whether the text does not depend on anything.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.0, Body::Plain(_))
+    }
+
+    /// The text for a subject.
+    ///
+    /// # Errors
+    /// A function's error, or a limit.
+    pub fn expand(&self, subject: &Subject<'_>, query: Query<'_>) -> Result<String, TemplateError> {
+        let template = match &self.0 {
+            Body::Plain(text) => return Ok(text.clone()),
+            Body::Actions(template) => template,
+        };
+        let failed = |reason: String| TemplateError::Execute {
+            name: template.name.clone(),
+            reason,
+        };
+        let context = Context::from(subject.value());
+        let mut answers = HashMap::new();
+        // gtmpl-ng's functions are plain and cannot evaluate a query: the rendering stops at a query without an
+        // answer and begins again with it.
+        loop {
+            let scope = Scope::new(subject.external_url, answers);
+            let (rendered, scope) = scope.around(|| template.render(&context));
+            answers = scope.answers;
+            match (scope.wanted, rendered) {
+                (Some(_), _) if answers.len() == MAX_QUERIES => {
+                    return Err(failed(format!("it asks more than {MAX_QUERIES} queries")));
+                }
+                (Some(wanted), _) => {
+                    let answer = query(&wanted).map(functions::query_result);
+                    answers.insert(wanted, answer);
+                }
+                (None, Ok(text)) => return Ok(text.replace(NO_VALUE, "")),
+                (None, Err(error)) => return Err(failed(first_line(&error.to_string()))),
+            }
+        }
+    }
+}
+
+/// A message without the places it passed through.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+impl Subject<'_> {
+    fn value(&self) -> Value {
+        let fields = [
+            ("Labels", functions::map(self.labels)),
+            ("ExternalLabels", functions::map(self.external_labels)),
+            ("ExternalURL", Value::from(self.external_url)),
+            ("Value", functions::sample_value(self.value, self.histogram)),
+        ];
+        Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use wire::{BootId, DeviceName, SessionId};
 
 use crate::delivery::{Delivery, DeliveryConfig};
-use crate::input::{Moment, RowReceiver};
+use crate::input::{Inlets, Moment};
 use crate::metrics::Metrics;
 use crate::uplink::{self, Backoff, BrokerAddress, UplinkConfig};
 use crate::wal::{OpenError, Storage, Wal, WalConfig};
@@ -86,13 +86,13 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Runs until `shutdown`, then logs what the channel still holds, waits up to `drain` for acks, says goodbye and
 /// returns the last status. The first status and every change of it are published on `status`. When all senders of
-/// `input` are gone, rows that wait for a whole batch are sent as they are.
+/// rows are gone, rows that wait for a whole batch are sent as they are.
 ///
 /// # Errors
 /// Only at the start; a broken log, disk or link is counted and lived with.
 pub async fn run(
     config: AgentConfig,
-    input: RowReceiver,
+    inlets: impl Into<Inlets>,
     metrics: Metrics,
     status: watch::Sender<Status>,
     shutdown: CancellationToken,
@@ -117,7 +117,7 @@ pub async fn run(
     let stop_uplink = CancellationToken::new();
     let _stop_on_return = stop_uplink.clone().drop_guard();
     let (uplink, task) = uplink::start(uplink_config, stop_uplink.clone());
-    let mut agent = Agent::new(delivery, uplink, input, Books::new(metrics, status));
+    let mut agent = Agent::new(delivery, uplink, inlets.into(), Books::new(metrics, status));
     loop {
         let (back, next) = agent.turn(wal, &shutdown).await?;
         wal = back;

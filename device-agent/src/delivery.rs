@@ -2,9 +2,11 @@
 //!
 //! Pure: it takes rows, acks, PUBACKs and the time, and `Delivery::poll` returns one effect after the other until there is
 //! none. Every pending record of the ledger is in exactly one place: in the fresh queue, on its way (outbox), waiting in
-//! the backlog, or held for a bridge of another epoch. Losing a message costs a resend, never a record.
+//! the backlog, or held for a bridge of another epoch. Losing a message costs a resend, never a record. Alerts wait in the
+//! backlog, too, and go before everything else.
 
 mod acks;
+mod alert_lane;
 mod assembly;
 mod backlog;
 mod backlog_lane;
@@ -28,14 +30,14 @@ use wire::topic::Up;
 use wire::{Nonce, SeqSet, SessionId};
 
 use crate::input::Moment;
-use crate::wal::{Anchor, Ledger, LoggedRow, ReadRows};
+use crate::wal::{Anchor, Ledger, LoggedRow, ReadAlerts, ReadRows};
 use backlog::Backlog;
 use clock::Clock;
 pub use clock::ClockTrust;
 use connection::Connection;
 use fresh::Fresh;
 pub(crate) use outbox::MessageId;
-use outbox::{Lane, Outbox};
+use outbox::Outbox;
 
 /// Choices of delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub(crate) enum Effect {
     Publish(Publish),
     /// Read the first of these records from the log, and hand them to `Delivery::rows`.
     Read { session: SessionId, seqs: SeqSet },
+    /// Read the first of these alerts from the log, and hand them to `Delivery::alerts`.
+    ReadAlerts { session: SessionId, seqs: SeqSet },
 }
 
 /// A message.
@@ -169,6 +173,11 @@ impl Delivery {
         }
     }
 
+    /// Alerts that were logged: they go first.
+    pub(crate) fn logged_alerts(&mut self, alerts: &SeqSet, session: SessionId) {
+        self.backlog.add(session, alerts);
+    }
+
     /// No more rows will come: what waits for a whole batch goes as it is.
     pub(crate) fn finish(&mut self) {
         self.finishing = true;
@@ -211,6 +220,13 @@ impl Delivery {
         }
     }
 
+    /// Alerts that were asked for by `Effect::ReadAlerts`.
+    pub(crate) fn alerts(&mut self, read: ReadAlerts) {
+        let (session, gone) = (read.session, read.gone.clone());
+        self.backlog.alerts = (!read.alerts.is_empty()).then_some(read);
+        self.backlog.remove(session, &gone);
+    }
+
     /// Records that were asked for by `Effect::Read`.
     pub(crate) fn rows(&mut self, read: ReadRows) {
         self.backlog.reading = false;
@@ -224,6 +240,9 @@ impl Delivery {
         self.connection.as_ref()?;
         if self.state_due_ms(ledger).is_some_and(|due| due <= now.mono_ms) {
             return Some(self.state(now, ledger));
+        }
+        if let Some(effect) = self.alert(now, ledger) {
+            return Some(effect);
         }
         if !self.is_open() {
             return None;
@@ -244,14 +263,12 @@ impl Delivery {
         if let Some(read) = self.read(ledger) {
             return Some(read);
         }
-        let lanes = match self.connection.as_ref()?.turn() {
-            Lane::Fresh => [Lane::Fresh, Lane::Backlog],
-            Lane::Backlog => [Lane::Backlog, Lane::Fresh],
-        };
-        lanes.into_iter().find_map(|lane| match lane {
-            Lane::Fresh => self.fresh_batch(now, ledger, words),
-            Lane::Backlog => self.backlog_batch(now, ledger, words),
-        })
+        match self.connection.as_ref()?.is_fresh_turn() {
+            true => (self.fresh_batch(now, ledger, words)).or_else(|| self.backlog_batch(now, ledger, words)),
+            false => {
+                (self.backlog_batch(now, ledger, words)).or_else(|| self.fresh_batch(now, ledger, words))
+            }
+        }
     }
 
     /// When `poll` has something to do although nothing happens, in monotonic ms.

@@ -7,6 +7,7 @@
 //!
 //! A reader keeps `slots: Vec<Labels>` per target and, per row, first applies `new_series`, then reads `values`.
 
+mod alert;
 mod metrics;
 mod moment;
 mod set;
@@ -15,6 +16,8 @@ use tokio::sync::mpsc;
 use wire::{Labels, Timestamp};
 
 use crate::exposition::MetricType;
+pub(crate) use alert::AlertGroup;
+pub use alert::{AlertReceiver, AlertSender, Inlets, alert_channel};
 pub use metrics::InputMetrics;
 pub use moment::Moment;
 pub use set::{InputConfig, TargetConfig, start};

@@ -10,6 +10,8 @@ pub struct Metrics {
     pub(crate) generated: IntCounter,
     pub(crate) acked: IntCounter,
     pub(crate) dropped: IntCounterVec,
+    pub(crate) alerts_logged: IntCounter,
+    pub(crate) alerts_dropped: IntCounterVec,
     pub(crate) pending_records: IntGauge,
     pub(crate) wal_bytes: IntGauge,
     pub(crate) wal_errors: IntCounterVec,
@@ -49,6 +51,12 @@ impl Metrics {
             dropped: counters(
                 "samples_dropped_total",
                 "Samples given up before they were delivered.",
+                "reason",
+            )?,
+            alerts_logged: counter("alerts_logged_total", "Records of alerts in the WAL.")?,
+            alerts_dropped: counters(
+                "alerts_dropped_total",
+                "Records of alerts given up before they were known to be delivered.",
                 "reason",
             )?,
             pending_records: gauge("wal_pending_records", "Records in the WAL that are not settled.")?,

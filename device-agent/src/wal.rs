@@ -2,6 +2,7 @@
 //!
 //! Calls block on the disk; the agent makes them off its event loop.
 
+mod alerts;
 mod append;
 mod disk;
 mod folder;
@@ -23,6 +24,7 @@ mod writer;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use alerts::{AlertEntry, LoggedAlert, ReadAlerts};
 pub(crate) use gaps::{Gap, Reason};
 pub(crate) use known::Known;
 pub(crate) use ledger::Ledger;

@@ -6,8 +6,18 @@ use crate::dict::check_set;
 use crate::labels::Labels;
 use crate::limits::{MAX_BODY, MAX_LABELS, MAX_NUMBER, MAX_VALUE};
 use crate::message::{Alert, Pair};
+use crate::number::{Seq, SessionId};
 use crate::payload::{self, PayloadError};
 use crate::shape::{self, Shape, ShapeError};
+
+/// The fields of an [`Alert`] that name its record.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Head {
+    #[prost(fixed64, tag = "2")]
+    session: u64,
+    #[prost(uint64, tag = "3")]
+    seq: u64,
+}
 
 const SHAPES: &[Shape] = &[Shape::message::<Pair>(7, &[]), Shape::message::<Pair>(8, &[])];
 
@@ -35,6 +45,21 @@ pub fn encode(alert: &Alert) -> Vec<u8> {
 pub fn decode(payload: &[u8]) -> Result<Alert, AlertError> {
     let body = payload::open(payload, MAX_BODY)?.into_owned();
     let alert: Alert = shape::decode(body.into(), SHAPES)?;
+    check(&alert)?;
+    Ok(alert)
+}
+
+/// The record of a payload that [`decode`] refuses: a version keeps session and seq where they are, so that a bridge can
+/// answer for what it cannot read. `None` if not even these are there.
+pub fn record(payload: &[u8]) -> Option<(SessionId, Seq)> {
+    let body = payload::open(payload, MAX_BODY).ok()?;
+    let head = Head::decode(body.as_ref()).ok()?;
+    let known = (1..=MAX_NUMBER).contains(&head.seq);
+    known.then(|| (SessionId::new(head.session), Seq::new(head.seq)))
+}
+
+/// Whether an alert is within the limits of [`decode`].
+pub fn check(alert: &Alert) -> Result<(), AlertError> {
     if !(1..=MAX_NUMBER).contains(&alert.seq) {
         return Err(AlertError::Malformed("seq"));
     }
@@ -50,8 +75,7 @@ pub fn decode(payload: &[u8]) -> Result<Alert, AlertError> {
         return Err(AlertError::Limit("bytes of a URL"));
     }
     check_pairs(&alert.labels)?;
-    check_pairs(&alert.annotations)?;
-    Ok(alert)
+    check_pairs(&alert.annotations)
 }
 
 fn check_pairs(pairs: &[Pair]) -> Result<(), AlertError> {
@@ -120,6 +144,8 @@ mod tests {
         assert_eq!(decode(&encode(&unnumbered)), Err(AlertError::Malformed("seq")));
         let newer = Alert { version: 2, ..alert };
         assert_eq!(decode(&encode(&newer)), Err(AlertError::Version(2)));
+        assert_eq!(record(&encode(&newer)), Some((SessionId::new(1), Seq::new(4))));
+        assert_eq!(record(&encode(&unnumbered)), None);
     }
 
     proptest! {

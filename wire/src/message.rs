@@ -340,6 +340,9 @@ pub struct Gap {
     /// Reason: wal_bytes, wal_age, wal_corrupt, wal_lost, time_unknown, limit.
     #[prost(string, tag = "7")]
     pub reason: String,
+    /// Alerts among its records that no ack has settled, as far as the device knows which they were.
+    #[prost(uint64, tag = "8")]
+    pub alerts: u64,
 }
 
 /// What a device says of one of its sessions.

@@ -125,6 +125,23 @@ impl SeqSet {
         missing
     }
 
+    /// The numbers that are in both sets; costs as many look-ups as the set with fewer intervals has.
+    #[must_use]
+    pub fn common(&self, other: &SeqSet) -> SeqSet {
+        let (few, many) = match self.intervals() <= other.intervals() {
+            true => (self, other),
+            false => (other, self),
+        };
+        let mut common = BTreeMap::new();
+        for (&first, &last) in &few.0 {
+            let before = many.0.range(..first).next_back();
+            let overlapping = before.into_iter().chain(many.0.range(first..=last));
+            let cut = overlapping.map(|(&start, &end)| (start.max(first), end.min(last)));
+            common.extend(cut.filter(|(start, end)| start <= end));
+        }
+        SeqSet(common)
+    }
+
     /// How many intervals there are: what the set costs.
     pub fn intervals(&self) -> usize {
         self.0.len()
@@ -207,6 +224,15 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn what_two_sets_have_in_common_is_in_both(
+            a in proptest::collection::btree_set(0u64..60, 0..40),
+            b in proptest::collection::btree_set(0u64..60, 0..40),
+        ) {
+            let set = |plain: &BTreeSet<u64>| plain.iter().map(|&n| Seq::new(n)).collect::<SeqSet>();
+            prop_assert_eq!(set(&a).common(&set(&b)), set(&a.intersection(&b).copied().collect()));
+        }
+
         #[test]
         fn intervals_behave_as_a_plain_set_does(
             ops in proptest::collection::vec((any::<bool>(), 0u64..60, 0u64..60), 0..80),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use store::{BatchEntry, Entry, Lane, NewDictionary, RefusedReason, Store};
 use wire::alert::AlertError;
-use wire::batch::{BatchError, Decoded, Key, KeyId, Raw};
+use wire::batch::{BatchError, Decoded, Key, KeyId, Newer, Raw};
 use wire::dict::{DictError, DictHash, Dictionary};
 use wire::topic::Up;
 use wire::{DeviceName, SeqSet, SessionId};
@@ -167,7 +167,7 @@ impl Core {
         self.schedule(device);
     }
 
-    fn hold(&mut self, message: &Message, newer: &wire::batch::Newer, now: Now) -> bool {
+    fn hold(&mut self, message: &Message, newer: &Newer, now: Now) -> bool {
         self.metrics.held_messages.inc();
         tracing::debug!(device = %message.device, version = newer.version, "held: a later format version");
         if !newer.seqs.is_empty() {
@@ -259,7 +259,7 @@ impl Core {
 
     /// A message of `alert`: outside credit, committed at once.
     pub(super) fn alert(&mut self, message: &Message, now: Now) {
-        let reason = match wire::alert::decode(&message.payload) {
+        let error = match wire::alert::decode(&message.payload) {
             Ok(alert) => {
                 let entry = Entry::Alert {
                     device: message.device.clone(),
@@ -269,10 +269,23 @@ impl Core {
                 self.filling.add(entry, message.payload.len() as u64, now.mono_ms);
                 return self.filling.hurry();
             }
-            Err(AlertError::Version(_)) => "alert_version",
-            Err(AlertError::Limit(_)) => "alert_limit",
-            Err(AlertError::Malformed(_)) => "alert_malformed",
+            Err(error) => error,
         };
-        self.metrics.ignored.with_label_values(&[reason]).inc();
+        let Some((session, seq)) = wire::alert::record(&message.payload) else {
+            return self.metrics.ignored.with_label_values(&["alert_malformed"]).inc();
+        };
+        let seqs: SeqSet = [seq].into_iter().collect();
+        match error {
+            AlertError::Limit(_) => self.refuse(message, session, seqs, RefusedReason::Limit, now),
+            AlertError::Malformed(_) => self.refuse(message, session, seqs, RefusedReason::Malformed, now),
+            AlertError::Version(version) => {
+                let newer = Newer {
+                    version,
+                    session,
+                    seqs,
+                };
+                self.hold(message, &newer, now);
+            }
+        }
     }
 }

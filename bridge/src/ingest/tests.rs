@@ -4,7 +4,7 @@ mod bench;
 
 use proptest::prelude::*;
 use store::Unpassed;
-use wire::message::{Gap, SessionState};
+use wire::message::{Alert, Gap, SessionState, VERSION};
 use wire::topic::Up;
 
 use self::bench::{Bench, Rig, SESSION, ranges};
@@ -441,6 +441,35 @@ fn an_alert_is_committed_and_acked_at_once() {
     bench.pass_ms(3000);
     assert_eq!(ranges(&bench.acks(&rig)[0].sessions[0].settled), [(1, 1)]);
     assert_eq!(bench.store.device(&rig.name).unwrap().alerts, 1);
+}
+
+#[test]
+fn an_alert_that_cannot_be_read_is_refused_or_held_by_its_seq() {
+    let mut bench = Bench::new();
+    let rig = Rig::connect(&mut bench, "gw-1");
+    let alert = wire::alert::decode(&rig.alert(1)).unwrap();
+    let twice = Alert {
+        labels: [alert.labels.clone(), alert.labels.clone()].concat(),
+        ..alert.clone()
+    };
+    let newer = Alert {
+        version: VERSION + 1,
+        seq: 2,
+        ..alert
+    };
+    for unreadable in [&twice, &newer] {
+        bench.send(&rig, Up::Alert, wire::alert::encode(unreadable));
+    }
+    bench.settle();
+    let acks = bench.acks(&rig);
+    let sessions: Vec<_> = acks.iter().flat_map(|ack| &ack.sessions).collect();
+    let refused: Vec<_> = sessions.iter().flat_map(|s| &s.refused).collect();
+    assert_eq!(
+        (refused[0].reason.as_str(), ranges(&refused[0].ranges)),
+        ("malformed", vec![(1, 1)])
+    );
+    assert!(sessions.iter().any(|s| ranges(&s.held) == [(2, 2)]));
+    assert_eq!(bench.store.device(&rig.name).unwrap().alerts, 0);
 }
 
 proptest! {

@@ -19,6 +19,7 @@ pub(super) struct Books {
     /// `None`: nothing yet, so that the first status is told even of an empty log.
     told: Option<Status>,
     dropped: BTreeMap<Reason, u64>,
+    lost_alerts: BTreeMap<Reason, u64>,
     wal_bytes: i64,
     faults: Faults,
     sums: Sums,
@@ -34,6 +35,7 @@ impl Books {
             status,
             told: None,
             dropped: BTreeMap::new(),
+            lost_alerts: BTreeMap::new(),
             wal_bytes: 0,
             faults: Faults::default(),
             sums: Sums::default(),
@@ -49,6 +51,11 @@ impl Books {
 
     pub(super) fn logged(&mut self, records: usize) {
         self.records += records as u64;
+    }
+
+    pub(super) fn logged_alerts(&mut self, alerts: u64) {
+        self.records += alerts;
+        self.metrics.alerts_logged.inc_by(alerts);
     }
 
     pub(super) fn published(&mut self, publish: &Publish) {
@@ -88,6 +95,7 @@ impl Books {
             self.status.send_replace(status);
         }
         self.count_drops(dropped);
+        self.count_lost_alerts(wal);
         self.count_faults(wal, delivery.sums());
         status
     }
@@ -112,6 +120,14 @@ impl Books {
             counter.inc_by(samples.saturating_sub(told));
         }
         self.dropped = dropped;
+    }
+
+    fn count_lost_alerts(&mut self, wal: &Wal) {
+        for (reason, &alerts) in wal.ledger.lost_alerts() {
+            let told = self.lost_alerts.insert(*reason, alerts).unwrap_or(0);
+            let counter = self.metrics.alerts_dropped.with_label_values(&[reason.as_str()]);
+            counter.inc_by(alerts.saturating_sub(told));
+        }
     }
 
     fn count_faults(&mut self, wal: &Wal, sums: Sums) {

@@ -9,9 +9,9 @@ use wire::Nonce;
 use crate::agent::books::Books;
 use crate::agent::{RunError, Status, blocks};
 use crate::delivery::{Delivery, Effect, Words};
-use crate::input::{Moment, RowReceiver, ScrapeRow};
+use crate::input::{AlertGroup, AlertReceiver, Inlets, Moment, RowReceiver, ScrapeRow};
 use crate::uplink::{Event, Uplink};
-use crate::wal::{ReadLimit, Wal};
+use crate::wal::{AlertEntry, ReadLimit, Wal};
 
 /// Rows logged by one append.
 const ROWS: usize = 64;
@@ -29,8 +29,9 @@ const KEEP: Duration = Duration::from_secs(1);
 pub(super) struct Agent {
     delivery: Delivery,
     uplink: Uplink,
-    input: RowReceiver,
-    input_open: bool,
+    rows: RowReceiver,
+    rows_open: bool,
+    alerts: Option<AlertReceiver>,
     nonce: Nonce,
     books: Books,
     keep_at: Instant,
@@ -60,12 +61,13 @@ pub(super) async fn off_loop<R: Send + 'static>(
 }
 
 impl Agent {
-    pub(super) fn new(delivery: Delivery, uplink: Uplink, input: RowReceiver, books: Books) -> Agent {
+    pub(super) fn new(delivery: Delivery, uplink: Uplink, inlets: Inlets, books: Books) -> Agent {
         Agent {
             delivery,
             uplink,
-            input,
-            input_open: true,
+            rows: inlets.rows,
+            rows_open: true,
+            alerts: inlets.alerts,
             nonce: Nonce::new(0),
             books,
             keep_at: Instant::now() + KEEP,
@@ -83,10 +85,14 @@ impl Agent {
                 let Some(event) = event else { return Ok((wal, Next::Stop)) };
                 wal = self.take(wal, event).await?;
             }
-            count = self.input.recv_many(&mut rows, ROWS), if self.input_open => {
+            group = next_group(&mut self.alerts), if self.alerts.is_some() => match group {
+                Some(group) => wal = self.log_alerts(wal, group).await?,
+                None => self.alerts = None,
+            },
+            count = self.rows.recv_many(&mut rows, ROWS), if self.rows_open => {
                 wal = self.log(wal, rows).await?;
                 if count == 0 {
-                    self.input_open = false;
+                    self.rows_open = false;
                     self.delivery.finish();
                 }
             }
@@ -100,12 +106,18 @@ impl Agent {
 
     /// Logs what the channel holds, and waits for acks until a deadline.
     pub(super) async fn drain(&mut self, mut wal: Wal, deadline: Instant) -> Result<Wal, RunError> {
-        self.input.close();
+        self.rows.close();
         let mut rows = Vec::new();
-        while self.input.recv_many(&mut rows, ROWS).await > 0 {
+        while self.rows.recv_many(&mut rows, ROWS).await > 0 {
             wal = self.log(wal, std::mem::take(&mut rows)).await?;
         }
-        self.input_open = false;
+        self.rows_open = false;
+        if let Some(AlertReceiver(mut groups)) = self.alerts.take() {
+            groups.close();
+            while let Some(group) = groups.recv().await {
+                wal = self.log_alerts(wal, group).await?;
+            }
+        }
         self.delivery.finish();
         let expired = deadline_token(deadline);
         while wal.ledger.pending().0 > 0 || wal.ledger.gaps().iter().next().is_some() {
@@ -164,6 +176,12 @@ impl Agent {
                     wal = back;
                     self.delivery.rows(read);
                 }
+                Some(Effect::ReadAlerts { session, seqs }) => {
+                    drop(permit);
+                    let (back, read) = off_loop(wal, move |wal| wal.read_alerts(session, &seqs)).await?;
+                    wal = back;
+                    self.delivery.alerts(read);
+                }
             }
         }
         self.books.update(&mut wal, &self.delivery);
@@ -199,6 +217,19 @@ impl Agent {
         Ok(wal)
     }
 
+    async fn log_alerts(&mut self, wal: Wal, group: AlertGroup) -> Result<Wal, RunError> {
+        let AlertGroup { at, alerts, logged } = group;
+        let trusted = self.delivery.clock_is_right(at);
+        let entries = alerts.into_iter().map(|alert| AlertEntry { at, alert }).collect();
+        let (wal, (seqs, durable)) =
+            off_loop(wal, move |wal: &mut Wal| wal.append_alerts(entries, trusted)).await?;
+        self.books.logged_alerts(seqs.len());
+        self.delivery.logged_alerts(&seqs, wal.session());
+        // Whoever asked may be gone; the log has it all the same.
+        logged.send(durable).ok();
+        Ok(wal)
+    }
+
     async fn keep(&mut self, wal: Wal) -> Result<Wal, RunError> {
         self.keep_at = Instant::now() + KEEP;
         let now = Moment::now();
@@ -212,6 +243,13 @@ impl Agent {
         // A little late rather than twice; something is due at once only after the next event.
         let due = due.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(now).max(5)));
         due.map_or(self.keep_at, |at| at.min(self.keep_at))
+    }
+}
+
+async fn next_group(alerts: &mut Option<AlertReceiver>) -> Option<AlertGroup> {
+    match alerts {
+        Some(AlertReceiver(groups)) => groups.recv().await,
+        None => None,
     }
 }
 

@@ -116,8 +116,7 @@ impl Delivery {
         }
         let result = self.outbox.settle(id, settled, now.mono_ms);
         for (message, done) in &result.done {
-            if let Some(known) = &mut ledger.known {
-                let (hash, len) = done.dictionary;
+            if let (Some(known), Some((hash, len))) = (&mut ledger.known, done.dictionary) {
                 known.insert(hash, len);
             }
             if let Some(key) = self.connection.as_mut().and_then(|c| c.key.as_mut()) {
@@ -156,7 +155,9 @@ impl Delivery {
             return;
         }
         connection.key.take_if(|key| !key.settled);
-        let (hash, _) = message.dictionary;
+        let Some((hash, _)) = message.dictionary else {
+            return;
+        };
         if connection.sent.get(&hash).is_none_or(|(_, sent)| *sent < last) {
             // The bridge may lack any of the lists that this one was built on.
             connection.forget_dictionaries();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wire::{SeqSet, SessionId};
 
-use crate::wal::{Ledger, ReadRows};
+use crate::wal::{Ledger, ReadAlerts, ReadRows, Session};
 
 /// Records that wait, and those read.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(crate) struct Backlog {
     pub(crate) ready: Option<ReadRows>,
     /// A read is under way.
     pub(crate) reading: bool,
+    /// Alerts of one segment that were read and not published; also in `todo`.
+    pub(crate) alerts: Option<ReadAlerts>,
 }
 
 impl Backlog {
@@ -42,6 +44,10 @@ impl Backlog {
             ready.rows.retain(|row| !seqs.contains(row.seq));
         }
         self.ready.take_if(|ready| ready.rows.is_empty());
+        if let Some(ready) = self.alerts.as_mut().filter(|ready| ready.session == session) {
+            ready.alerts.retain(|alert| !seqs.contains(alert.seq));
+        }
+        self.alerts.take_if(|ready| ready.alerts.is_empty());
     }
 
     /// The bridge cannot read these: they wait for one of another epoch.
@@ -56,13 +62,27 @@ impl Backlog {
         }
     }
 
-    /// What to read next: the oldest session that has something.
+    /// Rows to read next: of the oldest session that has some.
     pub(crate) fn next(&self, ledger: &Ledger) -> Option<(SessionId, SeqSet)> {
-        let found = ledger
-            .sessions()
-            .iter()
-            .find_map(|s| Some((s.id, self.todo.get(&s.id)?)));
-        found.map(|(id, set)| (id, set.clone()))
+        let rows = |session: &Session| {
+            let mut rows = self.todo.get(&session.id)?.clone();
+            rows.remove_all(&session.alerts);
+            (!rows.is_empty()).then_some((session.id, rows))
+        };
+        ledger.sessions().iter().find_map(rows)
+    }
+
+    /// Alerts to read next: of the newest session that has some, as what fires now matters most. `new`: only those that no
+    /// bridge can have.
+    pub(crate) fn next_alerts(&self, ledger: &Ledger, new: bool) -> Option<(SessionId, SeqSet)> {
+        let alerts = |session: &Session| {
+            let mut alerts = self.todo.get(&session.id)?.common(&session.alerts);
+            if new {
+                alerts.remove_all(session.published.as_ref()?);
+            }
+            (!alerts.is_empty()).then_some((session.id, alerts))
+        };
+        ledger.sessions().iter().rev().find_map(alerts)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

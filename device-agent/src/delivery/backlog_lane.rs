@@ -85,7 +85,8 @@ impl Delivery {
                 session: id,
                 seqs,
                 published_ms: now.mono_ms,
-                dictionary: (dictionary.hash(), dictionary.len()),
+                bytes: payload.len(),
+                dictionary: Some((dictionary.hash(), dictionary.len())),
                 key,
             };
             return Some(self.publish_rows(now, ledger, message, count, payload));

@@ -6,7 +6,7 @@
 use wire::Timestamp;
 
 use crate::input::Moment;
-use crate::wal::{Anchor, Ledger, LoggedRow, Session};
+use crate::wal::{Anchor, Ledger, Session};
 
 /// A wall clock within this of the anchor, beyond the anchor's own error, is right, ms.
 const AGREES: u64 = 2000;
@@ -21,7 +21,7 @@ pub enum ClockTrust {
     Assumed,
 }
 
-/// A row's place in time.
+/// A record's place in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placed {
     /// As it was logged, or corrected, within an error in ms; 0: trusted.
@@ -78,15 +78,15 @@ fn agrees(anchor: Anchor, at: Moment) -> bool {
     right.abs_diff(at.wall.ms()) <= anchor.error_ms.saturating_add(AGREES)
 }
 
-/// When a row was.
-pub(crate) fn place(row: &LoggedRow, session: &Session, ledger: &Ledger) -> Placed {
-    if row.trusted {
-        return Placed::At(row.stamp.wall, 0);
+/// When a record was, by its clocks and whether the wall clock was trusted.
+pub(crate) fn place(stamp: Moment, trusted: bool, session: &Session, ledger: &Ledger) -> Placed {
+    if trusted {
+        return Placed::At(stamp.wall, 0);
     }
     match session.anchor.or_else(|| estimate(session, ledger)) {
-        Some(anchor) if agrees(anchor, row.stamp) => Placed::At(row.stamp.wall, 0),
+        Some(anchor) if agrees(anchor, stamp) => Placed::At(stamp.wall, 0),
         Some(anchor) => {
-            let ms = anchor.offset_ms.saturating_add(row.stamp.mono_ms.cast_signed());
+            let ms = anchor.offset_ms.saturating_add(stamp.mono_ms.cast_signed());
             Placed::At(Timestamp::from_ms(ms), anchor.error_ms)
         }
         None => Placed::NotYet,

@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     /// The answer to this state or a later one lets rows be published.
     pub(crate) opens_at: u32,
     pub(crate) open: bool,
+    /// Alerts may go before it is open: none that went on it is given up.
+    pub(crate) alerts_first: bool,
     pub(crate) window: Window,
     pub(crate) fresh: Credit,
     pub(crate) backlog: Credit,
@@ -72,6 +74,7 @@ impl Connection {
             epoch: None,
             opens_at: 1,
             open: false,
+            alerts_first: true,
             window: Window::new(),
             fresh: Credit::default(),
             backlog: Credit::default(),
@@ -124,6 +127,7 @@ impl Connection {
     /// Nothing more goes until a state has been answered that is still to be sent.
     pub(crate) fn ask_first(&mut self) {
         self.open = false;
+        self.alerts_first = false;
         self.opens_at = self.next_state();
         self.last_state_ms = None;
     }
@@ -134,32 +138,24 @@ impl Connection {
         self.parts_of = None;
     }
 
-    pub(crate) fn credit(&mut self, lane: Lane) -> &mut Credit {
-        match lane {
-            Lane::Fresh => &mut self.fresh,
-            Lane::Backlog => &mut self.backlog,
-        }
-    }
-
-    /// Notes that a lane published so much.
-    pub(crate) fn took_turn(&mut self, lane: Lane, bytes: usize) {
+    /// Notes that a lane published so much; alerts are outside credit and turns.
+    pub(crate) fn spent(&mut self, lane: Lane, bytes: usize) {
         let bytes = bytes as u64;
-        let (mine, other) = match lane {
-            Lane::Fresh => (0, 1),
-            Lane::Backlog => (1, 0),
+        let (mine, other, credit) = match lane {
+            Lane::Fresh => (0, 1, &mut self.fresh),
+            Lane::Backlog => (1, 0, &mut self.backlog),
+            Lane::Alert => return,
         };
+        credit.published += bytes;
         // Shares 70 and 30; a lane that was idle does not save up.
         self.turns[mine] += bytes * [3, 7][mine];
         let floor = self.turns[mine].saturating_sub(1 << 20);
         self.turns[other] = self.turns[other].max(floor);
     }
 
-    /// The lane whose turn it is when both have something.
-    pub(crate) fn turn(&self) -> Lane {
-        match self.turns[0] <= self.turns[1] {
-            true => Lane::Fresh,
-            false => Lane::Backlog,
-        }
+    /// Whether it is the fresh lane's turn when both have something.
+    pub(crate) fn is_fresh_turn(&self) -> bool {
+        self.turns[0] <= self.turns[1]
     }
 }
 

@@ -149,7 +149,8 @@ impl Delivery {
             session,
             seqs: rows.iter().map(|row| row.seq).collect(),
             published_ms: now.mono_ms,
-            dictionary: (words.dictionary.hash(), words.dictionary.len()),
+            bytes: encoded.payload.len(),
+            dictionary: Some((words.dictionary.hash(), words.dictionary.len())),
             key,
         };
         let count = rows.len();

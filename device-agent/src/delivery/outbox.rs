@@ -10,14 +10,15 @@ use wire::{SeqSet, SessionId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MessageId(pub(crate) u64);
 
-/// The two lanes of rows.
+/// The lanes of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
     Fresh,
     Backlog,
+    Alert,
 }
 
-/// A batch on its way.
+/// A batch or an alert on its way.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) lane: Lane,
@@ -25,7 +26,10 @@ pub(crate) struct Message {
     /// Its records that are not settled, held or to be sent again.
     pub(crate) seqs: SeqSet,
     pub(crate) published_ms: u64,
-    pub(crate) dictionary: (DictHash, usize),
+    /// Of the payload.
+    pub(crate) bytes: usize,
+    /// What its rows' ids belong to; an alert has none.
+    pub(crate) dictionary: Option<(DictHash, usize)>,
     /// The key that it defines or needs.
     pub(crate) key: Option<KeyId>,
 }
@@ -77,7 +81,7 @@ impl Outbox {
             self.patience = 0;
         }
         let mut lost = Vec::new();
-        for lane in [Lane::Fresh, Lane::Backlog] {
+        for lane in [Lane::Fresh, Lane::Backlog, Lane::Alert] {
             let last = done
                 .iter()
                 .filter(|(_, m)| m.lane == lane)
@@ -118,6 +122,12 @@ impl Outbox {
     pub(crate) fn due_ms(&self) -> Option<u64> {
         let oldest = self.messages.values().map(|m| m.published_ms).min()?;
         Some(oldest.saturating_add(self.lost_after()))
+    }
+
+    /// Payload bytes of unsettled alerts.
+    pub(crate) fn alert_bytes(&self) -> usize {
+        let alerts = self.messages.values().filter(|m| m.lane == Lane::Alert);
+        alerts.map(|m| m.bytes).sum()
     }
 
     /// The records on their way.

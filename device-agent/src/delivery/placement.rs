@@ -30,7 +30,7 @@ pub(super) fn placed<'a>(
     let mut found: Option<Placement> = None;
     let mut newest = Seq::new(0);
     for row in rows {
-        let Placed::At(time, error_ms) = place(row, session, ledger) else {
+        let Placed::At(time, error_ms) = place(row.stamp, row.trusted, session, ledger) else {
             break;
         };
         let placement = found.get_or_insert_with(|| Placement {
@@ -81,6 +81,19 @@ impl Delivery {
         rows: usize,
         payload: Vec<u8>,
     ) -> Effect {
+        let smoothed = &mut self.row_bytes[usize::from(message.lane == Lane::Backlog)];
+        *smoothed = (*smoothed * 3 + payload.len() / rows.max(1)) / 4;
+        self.publish_records(now, ledger, message, payload)
+    }
+
+    /// Publishes records and keeps their books.
+    pub(super) fn publish_records(
+        &mut self,
+        now: Moment,
+        ledger: &mut Ledger,
+        message: Message,
+        payload: Vec<u8>,
+    ) -> Effect {
         let (lane, bytes) = (message.lane, payload.len());
         let published = ledger
             .session_mut(message.session)
@@ -89,18 +102,16 @@ impl Delivery {
             published.insert_all(&message.seqs);
         }
         if let Some(connection) = &mut self.connection {
-            connection.credit(lane).published += bytes as u64;
-            connection.took_turn(lane, bytes);
+            connection.spent(lane, bytes);
             if lane == Lane::Backlog {
                 connection.pace.took(bytes);
             }
         }
-        let smoothed = &mut self.row_bytes[usize::from(lane == Lane::Backlog)];
-        *smoothed = (*smoothed * 3 + bytes / rows.max(1)) / 4;
         self.outbox.insert(MessageId(self.next_message), message);
         let channel = match lane {
             Lane::Fresh => Up::Batch,
             Lane::Backlog => Up::Backlog,
+            Lane::Alert => Up::Alert,
         };
         self.publish(now, channel, payload)
     }

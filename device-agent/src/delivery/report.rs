@@ -1,7 +1,7 @@
 //! The `state` message: what the device has.
 
 use wire::message::{self, ReasonCount, SessionState, State, VERSION};
-use wire::{Nonce, SessionId, limits};
+use wire::{Nonce, SeqSet, SessionId, limits};
 
 use crate::input::Moment;
 use crate::wal::{Gap, Ledger, Session};
@@ -59,7 +59,7 @@ pub(crate) fn state(report: &Report<'_>, ledger: &Ledger) -> State {
             .iter()
             .filter(|g| g.confirmed)
             .take(limits::MAX_GAPS)
-            .map(gap)
+            .map(|g| gap(g, ledger))
             .collect(),
         dropped: dropped
             .iter()
@@ -109,7 +109,10 @@ fn session(session: &Session, ledger: &Ledger) -> SessionState {
     }
 }
 
-fn gap(gap: &Gap) -> message::Gap {
+fn gap(gap: &Gap, ledger: &Ledger) -> message::Gap {
+    let mut all = SeqSet::new();
+    all.insert_range(gap.first, gap.last);
+    let session = ledger.session(gap.session);
     message::Gap {
         session: SessionId::get(gap.session),
         first: gap.first.get(),
@@ -118,5 +121,6 @@ fn gap(gap: &Gap) -> message::Gap {
         to_ms: gap.to.ms(),
         samples: gap.samples,
         reason: gap.reason.as_str().to_owned(),
+        alerts: session.map_or(0, |s| s.dropped_alerts().common(&all).len()),
     }
 }

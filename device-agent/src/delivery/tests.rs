@@ -3,6 +3,8 @@
 mod bridge;
 mod world;
 
+use wire::topic::Up;
+
 use world::{Weather, World};
 
 #[test]
@@ -16,7 +18,7 @@ fn rows_are_stored_and_acked_over_a_good_link() {
     world.check();
     // Rows of other targets that a new key repeats.
     assert!(world.bridge.redelivered < 10);
-    assert_eq!(world.bridge.stored_rows(), 200);
+    assert_eq!(world.bridge.stored_records(), 200);
 }
 
 #[test]
@@ -28,7 +30,7 @@ fn a_slow_bridge_s_credit_is_never_exceeded_and_nothing_is_lost() {
     }
     world.finish();
     world.check();
-    assert_eq!(world.bridge.stored_rows(), 300);
+    assert_eq!(world.bridge.stored_records(), 300);
 }
 
 #[test]
@@ -41,7 +43,7 @@ fn a_bridge_that_lost_its_disk_gets_again_what_the_log_has() {
     world.wipe_bridge();
     world.finish();
     world.check();
-    assert_eq!(world.bridge.stored_rows(), 50);
+    assert_eq!(world.bridge.stored_records(), 50);
 }
 
 #[test]
@@ -64,7 +66,23 @@ fn without_an_answer_for_long_rows_stay_in_the_log() {
     assert_eq!(scrape_for(600), given_up);
     world.finish();
     world.check();
-    assert_eq!(world.bridge.stored_rows(), 671);
+    assert_eq!(world.bridge.stored_records(), 671);
+}
+
+#[test]
+fn alerts_of_an_outage_go_first_and_wait_for_no_answer() {
+    let mut world = World::new(5, Weather::GOOD);
+    world.unplug();
+    // Two of 15 records are alerts.
+    world.log(15);
+    let first = world.plug();
+    assert_eq!(first, [Up::State, Up::Alert, Up::Alert]);
+    world.finish();
+    world.check();
+    assert_eq!(
+        (world.bridge.stored_records(), world.bridge.stored_alerts()),
+        (15, 2)
+    );
 }
 
 #[test]

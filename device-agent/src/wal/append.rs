@@ -15,6 +15,14 @@ use crate::wal::reader::LoggedRow;
 use crate::wal::segment::Segment;
 use crate::wal::writer::Part;
 
+/// A record that is not written yet.
+#[derive(Debug)]
+pub(super) struct Buffered {
+    pub(super) header: RecordHeader,
+    /// `None`: an alert.
+    pub(super) row: Option<LoggedRow>,
+}
+
 impl Wal {
     /// Logs scrapes; returns the records that are in the log, durable if the policy says so, in order of their seqs.
     pub(crate) fn append(&mut self, rows: Vec<ScrapeRow>, trusted: bool) -> Vec<LoggedRow> {
@@ -42,20 +50,16 @@ impl Wal {
             }
             None => return,
         };
-        let full = self.open_bytes.is_some_and(|bytes| bytes >= self.segment_bytes);
-        if full || self.open_bytes.is_none() {
-            self.flush(logged);
-            self.rotate();
-        }
+        self.turn_segment(logged);
         let dictionary = self.writer.dictionary_records();
         let Some(payload) = self.writer.payload(&part) else {
-            self.buffer_dictionary(dictionary, last, total, &stamp);
+            self.buffer_dictionary(dictionary, last, total, stamp_of(&stamp));
             return part
                 .halves()
                 .into_iter()
                 .for_each(|half| self.put(half, trusted, logged));
         };
-        self.buffer_dictionary(dictionary, last, total, &stamp);
+        self.buffer_dictionary(dictionary, last, total, stamp_of(&stamp));
         let samples = part.group.samples();
         let header = RecordHeader {
             kind: Kind::Row,
@@ -74,18 +78,30 @@ impl Wal {
             group: part.group,
         };
         self.buffer_record(&header, &payload);
-        self.buffered.push((header, row));
+        self.buffered.push(Buffered {
+            header,
+            row: Some(row),
+        });
+    }
+
+    /// A full segment makes way for a new one, and so does none.
+    pub(super) fn turn_segment(&mut self, logged: &mut Vec<LoggedRow>) {
+        let full = self.open_bytes.is_some_and(|bytes| bytes >= self.segment_bytes);
+        if full || self.open_bytes.is_none() {
+            self.flush(logged);
+            self.rotate();
+        }
     }
 
     /// Last seq and running total, buffered records included.
-    fn reserved(&mut self) -> (u64, u64) {
+    pub(super) fn reserved(&mut self) -> (u64, u64) {
         match self.buffered.last() {
-            Some((header, ..)) => (header.seq.get(), header.total),
+            Some(Buffered { header, .. }) => (header.seq.get(), header.total),
             None => self.ledger.current().map_or((0, 0), |s| (s.last, s.total)),
         }
     }
 
-    fn buffer_dictionary(&mut self, payloads: Vec<Vec<u8>>, last: u64, total: u64, row: &Row) {
+    pub(super) fn buffer_dictionary(&mut self, payloads: Vec<Vec<u8>>, last: u64, total: u64, stamp: Moment) {
         for payload in payloads {
             let header = RecordHeader {
                 kind: Kind::Dictionary,
@@ -93,13 +109,13 @@ impl Wal {
                 samples: 0,
                 seq: Seq::new(last),
                 total,
-                stamp: stamp_of(row),
+                stamp,
             };
             self.buffer_record(&header, &payload);
         }
     }
 
-    fn buffer_record(&mut self, header: &RecordHeader, payload: &[u8]) {
+    pub(super) fn buffer_record(&mut self, header: &RecordHeader, payload: &[u8]) {
         let at = self.open_bytes.unwrap_or(HEADER as u64);
         put_record(&mut self.buffer, self.session, header, payload);
         self.open_bytes = Some(at + (RECORD + payload.len()) as u64);
@@ -116,16 +132,16 @@ impl Wal {
     }
 
     /// Writes what is buffered; on failure everything of it becomes a gap.
-    fn flush(&mut self, logged: &mut Vec<LoggedRow>) {
+    pub(super) fn flush(&mut self, logged: &mut Vec<LoggedRow>) {
         if self.buffered.is_empty() {
             return;
         }
         let buffer = std::mem::take(&mut self.buffer);
         let buffered = std::mem::take(&mut self.buffered);
         self.make_room(buffer.len() as u64);
-        let mut written = self.write(&buffer, &buffered[0].0);
+        let mut written = self.write(&buffer, &buffered[0].header);
         if written.is_err() && !self.damaged && self.free_settled() {
-            written = self.write(&buffer, &buffered[0].0);
+            written = self.write(&buffer, &buffered[0].header);
         }
         match written {
             Ok(()) => {
@@ -134,9 +150,9 @@ impl Wal {
                     if let Some(segment) = session.segments.back_mut() {
                         segment.bytes += buffer.len() as u64;
                     }
-                    buffered.iter().for_each(|(header, _)| session.enter(header));
+                    buffered.iter().for_each(|record| session.enter(&record.header));
                 }
-                logged.extend(buffered.into_iter().map(|(_, row)| row));
+                logged.extend(buffered.into_iter().filter_map(|record| record.row));
             }
             Err(error) => self.lose(&buffered, &error),
         }
@@ -187,15 +203,19 @@ impl Wal {
         Ok(())
     }
 
-    /// The rows could not be written: they count, and are given up. The next ones go to a new segment, as these may
+    /// The records could not be written: they count, and are given up. The next ones go to a new segment, as these may
     /// have left a part in this one, and later rows would refer to them.
-    fn lose(&mut self, rows: &[(RecordHeader, LoggedRow)], error: &io::Error) {
+    fn lose(&mut self, records: &[Buffered], error: &io::Error) {
         self.faults.append += 1;
-        tracing::warn!(%error, records = rows.len(), "cannot write to the WAL; scrapes are dropped");
+        tracing::warn!(%error, records = records.len(), "cannot write to the WAL; records are dropped");
         self.open_bytes = None;
-        let (Some((first, ..)), Some((last, ..))) = (rows.first(), rows.last()) else {
+        let headers = || records.iter().map(|record| record.header);
+        let (Some(first), Some(last)) = (headers().next(), headers().next_back()) else {
             return;
         };
+        let alerts = headers().filter(|header| header.kind == Kind::Alert);
+        self.ledger
+            .lose_alerts(self.session, alerts.map(|header| header.seq), Reason::WalBytes);
         let times = (first.stamp.wall, last.stamp.wall);
         let end = (last.seq.get(), last.total);
         self.ledger.enter_hole(self.session, end, times, Reason::WalBytes);

@@ -35,6 +35,7 @@ pub(crate) struct SegmentHeader {
 pub(crate) enum Kind {
     Dictionary,
     Row,
+    Alert,
 }
 
 /// A record without its payload.
@@ -108,6 +109,7 @@ pub(crate) fn put_record(out: &mut Vec<u8>, session: SessionId, header: &RecordH
     let kind = match header.kind {
         Kind::Dictionary => 1,
         Kind::Row => 2,
+        Kind::Alert => 3,
     };
     let start = out.len();
     out.extend_from_slice(&length);
@@ -137,6 +139,7 @@ fn record(bytes: &[u8], session: SessionId) -> Option<(RecordHeader, &[u8])> {
     let kind = match *bytes.get(8)? & !UNTRUSTED {
         1 => Kind::Dictionary,
         2 => Kind::Row,
+        3 => Kind::Alert,
         _ => return None,
     };
     let whole = bytes.get(..RECORD + length)?;

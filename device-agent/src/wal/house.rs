@@ -219,6 +219,7 @@ fn session_meta(session: &Session, durable: bool) -> SessionMeta {
         settled: to_ranges(&session.settled, MAX_RANGES),
         dropped: to_ranges(&session.dropped, MAX_RANGES),
         dropped_samples: session.dropped_samples,
+        alerts: to_ranges(&session.dropped_alerts(), MAX_RANGES),
         anchor: session.anchor.map(|a| AnchorMeta {
             offset_ms: a.offset_ms,
             error_ms: a.error_ms,
@@ -236,6 +237,7 @@ fn gap_meta(gap: &Gap) -> GapMeta {
             to_ms: gap.to.ms(),
             samples: gap.samples,
             reason: gap.reason.as_str().to_owned(),
+            alerts: 0,
         }),
         total_before: gap.total_before,
         each: gap.each.clone(),

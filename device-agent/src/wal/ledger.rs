@@ -21,6 +21,8 @@ pub(crate) struct Ledger {
     sessions: Vec<Session>,
     gaps: Gaps,
     dropped: BTreeMap<Reason, u64>,
+    /// Alerts given up in this process's life.
+    lost_alerts: BTreeMap<Reason, u64>,
     /// Samples of sessions that are no longer in `sessions`.
     pub(crate) generated_before: u64,
     pub(crate) let_go: Vec<SessionId>,
@@ -168,6 +170,10 @@ impl Ledger {
             return;
         };
         let (given_up, _) = session.give_up(seqs);
+        let alerts = given_up.common(&session.alerts).len();
+        if alerts > 0 {
+            *self.lost_alerts.entry(reason).or_default() += alerts;
+        }
         for range in given_up.ranges() {
             let (first, last) = (*range.start(), *range.end());
             let times = session.segment_of(first).and_then(|s| s.times);
@@ -189,6 +195,23 @@ impl Ledger {
         }
         self.squeeze_gaps();
         self.changed = true;
+    }
+
+    /// Notes which records of a hole that is to be entered are alerts.
+    pub(crate) fn lose_alerts(&mut self, id: SessionId, seqs: impl Iterator<Item = Seq>, reason: Reason) {
+        let Some(session) = self.session_mut(id) else {
+            return;
+        };
+        let alerts: SeqSet = seqs.collect();
+        session.alerts.insert_all(&alerts);
+        if !alerts.is_empty() {
+            *self.lost_alerts.entry(reason).or_default() += alerts.len();
+        }
+    }
+
+    /// Alerts given up in this process's life, by reason; some may have been delivered, their ack lost.
+    pub(crate) fn lost_alerts(&self) -> &BTreeMap<Reason, u64> {
+        &self.lost_alerts
     }
 
     /// Enters seqs that have no record in the log: from the newest entry to `end`, a seq and the running total after it.

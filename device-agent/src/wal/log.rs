@@ -7,12 +7,12 @@ use wire::dict::Dictionary;
 use wire::{BootId, Seq, SeqSet, SessionId};
 
 use crate::input::Moment;
+use crate::wal::append::Buffered;
 use crate::wal::folder::{Folder, SegmentName};
-use crate::wal::format::RecordHeader;
 use crate::wal::gaps::Reason;
 use crate::wal::house::House;
 use crate::wal::ledger::Ledger;
-use crate::wal::reader::{LoggedRow, ReadLimit, ReadRows, read_dictionary, read_rows};
+use crate::wal::reader::{ReadLimit, ReadRows, read_dictionary, read_rows};
 use crate::wal::recover::{MAX_SEGMENT, recover};
 use crate::wal::session::Session;
 use crate::wal::writer::Writer;
@@ -41,7 +41,7 @@ pub(crate) struct Wal {
     pub(super) damaged: bool,
     pub(super) segment_bytes: u64,
     pub(super) buffer: Vec<u8>,
-    pub(super) buffered: Vec<(RecordHeader, LoggedRow)>,
+    pub(super) buffered: Vec<Buffered>,
 }
 
 impl Wal {
@@ -121,11 +121,23 @@ impl Wal {
     /// The first wanted rows of a session, out of one segment. What is there and cannot be read is given up; what is no
     /// longer pending is among the unreadable.
     pub(crate) fn read(&mut self, id: SessionId, wanted: &SeqSet, limit: ReadLimit) -> ReadRows {
+        let (bytes, here, gone) = self.segment_with(id, wanted);
+        let mut read = read_rows(&bytes, id, &here, limit);
+        if !read.unreadable.is_empty() {
+            self.faults.corrupt += 1;
+            self.ledger.give_up(id, &read.unreadable, Reason::WalCorrupt);
+        }
+        read.unreadable.insert_all(&gone);
+        read
+    }
+
+    /// The bytes of the segment that has the first of the wanted records that are pending, which of them it accounts for,
+    /// and those that are not pending.
+    pub(super) fn segment_with(&mut self, id: SessionId, wanted: &SeqSet) -> (Vec<u8>, SeqSet, SeqSet) {
         let pending = self.ledger.session(id).map(Session::pending).unwrap_or_default();
+        let mut here = wanted.common(&pending);
         let mut gone = wanted.clone();
-        gone.remove_all(&pending);
-        let mut here = wanted.clone();
-        here.remove_all(&gone);
+        gone.remove_all(&here);
         let mut bytes = Vec::new();
         if let Some((number, last)) = self.segment_of(id, &here) {
             here.remove_range(last.next(), Seq::new(u64::MAX));
@@ -138,13 +150,7 @@ impl Wal {
                     Vec::new()
                 });
         }
-        let mut read = read_rows(&bytes, id, &here, limit);
-        if !read.unreadable.is_empty() {
-            self.faults.corrupt += 1;
-            self.ledger.give_up(id, &read.unreadable, Reason::WalCorrupt);
-        }
-        read.unreadable.insert_all(&gone);
-        read
+        (bytes, here, gone)
     }
 
     /// Number and last seq of the segment that has the first of some records.

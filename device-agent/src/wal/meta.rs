@@ -56,6 +56,9 @@ pub(crate) struct SessionMeta {
     pub(crate) dropped_samples: u64,
     #[prost(message, optional, tag = "10")]
     pub(crate) anchor: Option<AnchorMeta>,
+    /// Records up to `freed`, or dropped, that were alerts and are not settled.
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) alerts: Vec<Range>,
 }
 
 /// How a boot's wall clock relates to its monotonic one.
@@ -129,7 +132,7 @@ impl SessionMeta {
             self.total,
             self.dropped_samples,
         ];
-        let sets = [&self.settled, &self.dropped];
+        let sets = [&self.settled, &self.dropped, &self.alerts];
         let offset = self.anchor.map_or(0, |anchor| anchor.offset_ms);
         numbers.into_iter().all(in_range)
             && in_range(offset.unsigned_abs())

@@ -60,6 +60,9 @@ pub(crate) fn read_rows(bytes: &[u8], session: SessionId, wanted: &SeqSet, limit
             apply(&mut dictionary, payload);
             continue;
         }
+        if header.kind == Kind::Alert {
+            continue;
+        }
         if rows.len() >= limit.rows || values >= limit.values {
             break;
         }

@@ -81,6 +81,7 @@ fn session_of(meta: &SessionMeta) -> Session {
     session.settled = from_ranges(&meta.settled).unwrap_or_default();
     session.dropped = from_ranges(&meta.dropped).unwrap_or_default();
     session.dropped_samples = meta.dropped_samples;
+    session.alerts = from_ranges(&meta.alerts).unwrap_or_default();
     session.anchor = meta.anchor.map(|a| Anchor {
         offset_ms: a.offset_ms,
         error_ms: a.error_ms,
@@ -148,14 +149,14 @@ fn segment(
     }
 }
 
-/// The intact rows of a segment; what is between them is counted.
+/// The intact records of a segment that have a seq of their own; what is between them is counted.
 fn rows<'a>(
     bytes: &'a [u8],
     session: SessionId,
     faults: &'a mut Faults,
 ) -> impl Iterator<Item = RecordHeader> + 'a {
     walk(bytes, session).filter_map(move |found| match found {
-        Found::Record(header, _) => (header.kind == Kind::Row).then_some(header),
+        Found::Record(header, _) => (header.kind != Kind::Dictionary).then_some(header),
         Found::Damage(_) => {
             faults.corrupt += 1;
             None

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use wire::{BootId, Seq, SeqSet, SessionId, Timestamp};
 
 use crate::input::Moment;
-use crate::wal::format::RecordHeader;
+use crate::wal::format::{Kind, RecordHeader};
 use crate::wal::segment::{Mark, Segment};
 
 /// How a boot's wall clock relates to its monotonic one.
@@ -39,6 +39,8 @@ pub(crate) struct Session {
     pub(crate) dropped: SeqSet,
     /// Samples of confirmed gaps.
     pub(crate) dropped_samples: u64,
+    /// Which records are alerts: those in the log, and those given up and not settled.
+    pub(crate) alerts: SeqSet,
     pub(crate) pending_records: u64,
     pub(crate) pending_samples: u64,
     /// Samples settled in this process's life.
@@ -70,6 +72,7 @@ impl Session {
             settled: SeqSet::new(),
             dropped: SeqSet::new(),
             dropped_samples: 0,
+            alerts: SeqSet::new(),
             pending_records: 0,
             pending_samples: 0,
             acked_samples: 0,
@@ -92,6 +95,12 @@ impl Session {
     /// The records in the log that are neither settled nor dropped.
     pub(crate) fn pending(&self) -> SeqSet {
         self.open_between(self.freed + 1, self.last)
+    }
+
+    /// Whether a record is one of these.
+    pub(crate) fn is_pending(&self, seq: Seq) -> bool {
+        let in_log = (self.freed + 1..=self.last).contains(&seq.get());
+        in_log && !self.settled.contains(seq) && !self.dropped.contains(seq)
     }
 
     fn open_between(&self, first: u64, last: u64) -> SeqSet {
@@ -159,6 +168,9 @@ impl Session {
         self.total = header.total;
         self.newest = header.stamp;
         self.doubtful |= !header.trusted;
+        if header.kind == Kind::Alert {
+            self.alerts.insert(header.seq);
+        }
         if header.trusted {
             self.trusted = self.trusted.max(Some(header.stamp.wall));
         }
@@ -240,6 +252,13 @@ impl Session {
         (open, samples)
     }
 
+    /// The alerts among what was given up that are not settled.
+    pub(crate) fn dropped_alerts(&self) -> SeqSet {
+        let mut alerts = self.alerts.common(&self.dropped);
+        alerts.remove_all(&self.settled);
+        alerts
+    }
+
     /// Whether some record of a range may be at the bridge although no ack said so.
     pub(crate) fn may_be_stored(&self, first: Seq, last: Seq) -> bool {
         match &self.published {
@@ -265,6 +284,9 @@ impl Session {
             self.freed = last;
             self.freed_total = total;
         }
+        let mut done = self.settled.clone();
+        done.remove_range(Seq::new(self.freed + 1), Seq::new(u64::MAX));
+        self.alerts.remove_all(&done);
         Some(segment)
     }
 }

@@ -66,6 +66,9 @@ fn fill(wal: &mut Wal, n: u64, series: u32) {
 
 fn read_all(wal: &mut Wal, id: SessionId) -> Vec<LoggedRow> {
     let mut wanted = wal.ledger.session(id).map(Session::pending).unwrap_or_default();
+    if let Some(session) = wal.ledger.session(id) {
+        wanted.remove_all(&session.alerts);
+    }
     let mut rows = Vec::new();
     while let Some(first) = wanted.first() {
         let read = wal.read(id, &wanted, ALL);
@@ -432,4 +435,74 @@ fn check_sums(wal: &Wal) {
         assert_eq!(session.pending_records, pending.len());
         assert_eq!(session.pending_samples, session.samples_of(&pending));
     }
+}
+
+fn alert(n: u64, text: usize) -> AlertEntry {
+    let pair = |name: &str, value: String| wire::message::Pair {
+        name: name.to_owned(),
+        value,
+    };
+    AlertEntry {
+        at: moment(n * 1000),
+        alert: wire::message::Alert {
+            labels: vec![pair("alertname", n.to_string())],
+            annotations: vec![pair("text", "x".repeat(text))],
+            starts_ms: 1_700_000_000_000,
+            ..wire::message::Alert::default()
+        },
+    }
+}
+
+#[test]
+fn alerts_lie_between_scrapes_and_come_back_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut wal = open(dir.path(), 1, 1 << 20);
+    let id = wal.session();
+    let (before, durable) = wal.append_alerts(vec![alert(1, 10), alert(2, 30_000)], false);
+    fill(&mut wal, 5, 3);
+    let (after, _) = wal.append_alerts((8..12).map(|n| alert(n, 30_000)).collect(), true);
+    assert_eq!((before.len(), durable, after.len()), (2, true, 4));
+    assert_eq!(wal.ledger.pending(), (11, 15));
+    drop(wal);
+    let mut wal = open(dir.path(), 2, 1 << 20);
+    assert_eq!(wal.ledger.pending(), (11, 15));
+    let wanted = wal.ledger.session(id).unwrap().alerts.clone();
+    assert_eq!(wanted.len(), 6);
+    // As many as 64 KiB have.
+    let read = wal.read_alerts(id, &wanted);
+    assert_eq!(read.alerts.len(), 3);
+    assert!(read.gone.is_empty());
+    let first = &read.alerts[0];
+    assert_eq!(
+        (first.seq, first.total, first.stamp, first.trusted),
+        (Seq::new(1), 0, moment(1000), false)
+    );
+    assert_eq!(first.alert, alert(1, 10).alert);
+    assert_eq!((read.alerts[2].total, read.alerts[2].trusted), (15, true));
+    assert_eq!(read_all(&mut wal, id).len(), 5);
+}
+
+#[test]
+fn an_alert_that_found_no_room_is_declared_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut wal = open(dir.path(), 1, 32 << 10);
+    let id = wal.session();
+    wal.append_alerts(vec![alert(1, 10)], true);
+    // Frees the first segments.
+    for n in 2..40 {
+        wal.append(vec![scrape(n, 100, n == 2)], true);
+        wal.append_alerts(vec![alert(n, 2000)], true);
+    }
+    let dropped = |wal: &Wal| wal.ledger.session(id).unwrap().dropped_alerts();
+    let lost = dropped(&wal);
+    assert!(lost.contains(Seq::new(1)));
+    assert_eq!(wal.ledger.lost_alerts().get(&Reason::WalBytes), Some(&lost.len()));
+    drop(wal);
+    let mut wal = open(dir.path(), 2, 32 << 10);
+    assert_eq!(dropped(&wal), lost);
+    // The bridge has the gaps: nothing is owed of them any more.
+    let mut settled = SeqSet::new();
+    settled.insert_range(Seq::FIRST, lost.last().unwrap());
+    wal.ledger.replace(id, &settled, wal.ledger.gaps().mark());
+    assert!(dropped(&wal).is_empty());
 }

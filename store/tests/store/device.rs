@@ -252,6 +252,7 @@ impl Device {
                 to_ms: START + 1000,
                 samples: self.totals[last as usize] - self.totals[first as usize - 1],
                 reason: "wal_bytes".into(),
+                alerts: 0,
             },
         }
     }

@@ -7,10 +7,22 @@ use wire::dict::{self, DictHash, Dictionary};
 use wire::message::{Ack, SessionAck, State, VERSION, Wanting};
 use wire::seqs::to_ranges;
 use wire::topic::Up;
-use wire::{Seq, SeqSet, ack, state};
+use wire::{Seq, SeqSet, ack, alert, state};
 
 /// Samples of every row of the simulation.
 pub(super) const SAMPLES: u64 = 5;
+
+/// Whether the record of a seq is an alert, which has no samples.
+pub(super) fn is_alert(seq: u64) -> bool {
+    seq % 7 == 3
+}
+
+/// Samples of some records, and how many of them are alerts.
+fn contents(seqs: &SeqSet) -> (u64, u64) {
+    let all = seqs.ranges().flat_map(|r| r.start().get()..=r.end().get());
+    let alerts = all.filter(|&seq| is_alert(seq)).count() as u64;
+    ((seqs.len() - alerts) * SAMPLES, alerts)
+}
 
 #[derive(Debug)]
 pub(super) struct Bridge {
@@ -19,7 +31,8 @@ pub(super) struct Bridge {
     settled: BTreeMap<u64, SeqSet>,
     stored: BTreeMap<u64, SeqSet>,
     dropped: BTreeMap<u64, SeqSet>,
-    totals: BTreeMap<u64, u64>,
+    /// Last seq of each session, and the running total there.
+    ends: BTreeMap<u64, (u64, u64)>,
     dictionaries: HashMap<DictHash, Dictionary>,
     keys: HashMap<(u64, u32), Key>,
     wanting: BTreeMap<u64, Vec<Wanting>>,
@@ -37,7 +50,7 @@ impl Bridge {
             settled: BTreeMap::new(),
             stored: BTreeMap::new(),
             dropped: BTreeMap::new(),
-            totals: BTreeMap::new(),
+            ends: BTreeMap::new(),
             dictionaries: HashMap::new(),
             keys: HashMap::new(),
             wanting: BTreeMap::new(),
@@ -48,8 +61,12 @@ impl Bridge {
         }
     }
 
-    pub(super) fn stored_rows(&self) -> u64 {
+    pub(super) fn stored_records(&self) -> u64 {
         self.stored.values().map(SeqSet::len).sum()
+    }
+
+    pub(super) fn stored_alerts(&self) -> u64 {
+        self.stored.values().map(|seqs| contents(seqs).1).sum()
     }
 
     pub(super) fn restart(&mut self) {
@@ -87,9 +104,25 @@ impl Bridge {
                 self.received[usize::from(channel == Up::Backlog)] += payload.len() as u64;
                 self.batch(payload);
             }
-            Up::Alert | Up::Reply => {}
+            Up::Alert => self.alert(payload),
+            Up::Reply => {}
         }
         None
+    }
+
+    fn alert(&mut self, payload: &[u8]) {
+        let alert = alert::decode(payload).unwrap();
+        assert!(is_alert(alert.seq));
+        assert_eq!(alert.labels[0].value, alert.seq.to_string());
+        self.store(alert.session, Seq::new(alert.seq));
+    }
+
+    fn store(&mut self, id: u64, seq: Seq) {
+        if self.settled.entry(id).or_default().insert(seq) {
+            self.stored.entry(id).or_default().insert(seq);
+        } else {
+            self.redelivered += 1;
+        }
     }
 
     fn batch(&mut self, payload: &[u8]) {
@@ -124,11 +157,8 @@ impl Bridge {
                 for value in (0..group.series.len()).filter_map(|s| group.value(s, r)) {
                     assert!(value == super::world::value(n), "record {n} came as {value}");
                 }
-                if self.settled.entry(id).or_default().insert(row.seq) {
-                    self.stored.entry(id).or_default().insert(row.seq);
-                } else {
-                    self.redelivered += 1;
-                }
+                assert!(!is_alert(n));
+                self.store(id, row.seq);
             }
         }
     }
@@ -145,12 +175,18 @@ impl Bridge {
         for gap in &state.gaps {
             let settled = self.settled.entry(gap.session).or_default();
             let missing = settled.missing_between(Seq::new(gap.first), Seq::new(gap.last));
-            assert_eq!((gap.last - gap.first + 1) * SAMPLES, gap.samples, "{gap:?}");
+            let mut all = SeqSet::new();
+            all.insert_range(Seq::new(gap.first), Seq::new(gap.last));
+            let (samples, alerts) = contents(&all);
+            assert!(
+                samples == gap.samples && gap.alerts <= alerts,
+                "{gap:?} has {alerts} alerts"
+            );
             self.dropped.entry(gap.session).or_default().insert_all(&missing);
             settled.insert_all(&missing);
         }
         for session in &state.sessions {
-            self.totals.insert(session.session, session.total);
+            self.ends.insert(session.session, (session.last, session.total));
             let settled = self.settled.entry(session.session).or_default();
             let edge = match session.oldest {
                 0 => session.last,
@@ -164,11 +200,11 @@ impl Bridge {
         }
         let sessions = state.sessions.iter().map(|s| s.session).collect::<Vec<_>>();
         for id in &state.let_go {
-            let Some(total) = self.totals.get(id) else {
+            let Some((last, _)) = self.ends.get(id) else {
                 continue;
             };
             let settled = self.settled.entry(*id).or_default();
-            let lost = settled.missing_between(Seq::FIRST, Seq::new(total / SAMPLES));
+            let lost = settled.missing_between(Seq::FIRST, Seq::new(*last));
             self.dropped.entry(*id).or_default().insert_all(&lost);
             settled.insert_all(&lost);
         }
@@ -212,10 +248,15 @@ impl Bridge {
 
     /// Every sample of every session is stored or dropped, none twice.
     pub(super) fn check(&self) {
-        for (id, total) in &self.totals {
-            let stored = self.stored.get(id).map_or(0, SeqSet::len);
-            let dropped = self.dropped.get(id).map_or(0, SeqSet::len);
-            assert_eq!((stored + dropped) * SAMPLES, *total, "session {id:x}");
+        let part = |sets: &BTreeMap<u64, SeqSet>, id| sets.get(id).map_or((0, 0), contents);
+        for (id, (last, total)) in &self.ends {
+            let (stored, dropped) = (part(&self.stored, id), part(&self.dropped, id));
+            let alerts = (1..=*last).filter(|&seq| is_alert(seq)).count() as u64;
+            assert_eq!(
+                (stored.0 + dropped.0, stored.1 + dropped.1),
+                (*total, alerts),
+                "session {id:x}"
+            );
         }
     }
 }

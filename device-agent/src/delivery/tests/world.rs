@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tempfile::TempDir;
+use wire::message::{Alert, Pair};
 use wire::topic::Up;
 use wire::{BootId, Labels, Nonce, SeqSet, SessionId, Timestamp};
 
-use super::bridge::{Bridge, SAMPLES};
+use super::bridge::{Bridge, SAMPLES, is_alert};
 use crate::delivery::{ClockTrust, Delivery, DeliveryConfig, Effect, MessageId, Publish, Words};
 use crate::input::{Moment, ScrapeRow, Slot, TargetId};
-use crate::wal::{ReadLimit, Storage, SyncPolicy, Wal, WalConfig};
+use crate::wal::{AlertEntry, ReadLimit, Storage, SyncPolicy, Wal, WalConfig};
 
 /// How likely each misfortune is, per mille and step.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,8 @@ pub(super) struct World {
     pubacks: VecDeque<MessageId>,
     down: VecDeque<Vec<u8>>,
     published: [u64; 2],
+    /// Bytes of alerts that the bridge has not taken.
+    alerts_up: usize,
     logged: u64,
 }
 
@@ -140,6 +143,7 @@ impl World {
             pubacks: VecDeque::new(),
             down: VecDeque::new(),
             published: [0, 0],
+            alerts_up: 0,
             logged: 0,
         }
     }
@@ -162,6 +166,10 @@ impl World {
             let now = self.now();
             let first = self.wal().ledger.current().unwrap().last == 0;
             let seq = self.wal().ledger.current().unwrap().last + 1;
+            if is_alert(seq) {
+                self.log_alert(now, seq);
+                continue;
+            }
             let job = format!("job{}", self.random.u32(0..3));
             let labels = |s: u64| Labels::new([("__name__", format!("m{s}")), ("job", job.clone())]).unwrap();
             let churn = self.random.u32(0..10) == 0;
@@ -179,6 +187,30 @@ impl World {
             let session = self.wal().session();
             self.delivery.logged(rows, session);
         }
+    }
+
+    fn log_alert(&mut self, at: Moment, seq: u64) {
+        let name = Pair {
+            name: "alertname".to_owned(),
+            value: seq.to_string(),
+        };
+        // Some are large, so that the front's room for them matters.
+        let text = Pair {
+            name: "text".to_owned(),
+            value: (0..self.random.usize(..4000))
+                .map(|_| self.random.alphanumeric())
+                .collect(),
+        };
+        let alert = Alert {
+            labels: vec![name],
+            annotations: vec![text],
+            starts_ms: at.wall.ms(),
+            ..Alert::default()
+        };
+        let (seqs, _) = self.wal().append_alerts(vec![AlertEntry { at, alert }], true);
+        self.logged += seqs.len();
+        let session = self.wal().session();
+        self.delivery.logged_alerts(&seqs, session);
     }
 
     /// One thing happens.
@@ -214,6 +246,23 @@ impl World {
         self.hand_over_state();
     }
 
+    /// The link is gone until further notice.
+    pub(super) fn unplug(&mut self) {
+        self.cut();
+        self.down_for = u32::MAX;
+    }
+
+    /// The link is there again; returns the channels of what goes up first.
+    pub(super) fn plug(&mut self) -> Vec<Up> {
+        self.down_for = 0;
+        self.linked = true;
+        self.nonces += 1;
+        self.published = [0, 0];
+        self.delivery.connected(Nonce::new(self.nonces));
+        self.act();
+        self.up.iter().map(|publish| publish.channel).collect()
+    }
+
     /// From now on nothing that the bridge says arrives.
     pub(super) fn silence_bridge(&mut self) {
         self.weather.ack_lost = 1000;
@@ -237,6 +286,7 @@ impl World {
     fn cut(&mut self) {
         self.linked = false;
         self.up.clear();
+        self.alerts_up = 0;
         self.down.clear();
         self.pubacks.clear();
         self.delivery.disconnected();
@@ -301,6 +351,10 @@ impl World {
                     let read = wal.read(session, &seqs, limit);
                     self.delivery.rows(read);
                 }
+                Some(Effect::ReadAlerts { session, seqs }) => {
+                    let read = wal.read_alerts(session, &seqs);
+                    self.delivery.alerts(read);
+                }
             }
         }
         self.check_places();
@@ -311,6 +365,12 @@ impl World {
         let lane = match publish.channel {
             Up::Batch | Up::Dict => 0,
             Up::Backlog => 1,
+            Up::Alert => {
+                // The front cuts off a device whose alerts wait beyond this, one large one apart.
+                self.alerts_up += publish.payload.len();
+                assert!(self.alerts_up <= 16_384 || self.alerts_up == publish.payload.len());
+                return;
+            }
             _ => return,
         };
         self.published[lane] += publish.payload.len() as u64;
@@ -345,6 +405,9 @@ impl World {
             return;
         };
         self.pubacks.push_back(publish.id);
+        if publish.channel == Up::Alert {
+            self.alerts_up -= publish.payload.len();
+        }
         let rows = !matches!(publish.channel, Up::State);
         if rows && self.random.u32(0..1000) < self.weather.message_lost {
             return;

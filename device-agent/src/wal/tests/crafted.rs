@@ -36,11 +36,14 @@ prop_compose! {
         numbers in proptest::array::uniform5(number()),
         settled in ranges(),
         dropped in ranges(),
+        alerts in ranges(),
         anchor in proptest::option::of((any::<i64>(), number())),
     ) -> SessionMeta {
         let [freed, freed_total, last, total, dropped_samples] = numbers;
         let anchor = anchor.map(|(offset_ms, error_ms)| AnchorMeta { offset_ms, error_ms });
-        SessionMeta { session, boot: 9, freed, freed_total, last, total, settled, dropped, dropped_samples, anchor }
+        SessionMeta {
+            session, boot: 9, freed, freed_total, last, total, settled, dropped, dropped_samples, anchor, alerts,
+        }
     }
 }
 

@@ -7,13 +7,14 @@ use std::io;
 use std::path::Path;
 
 use fault_disk::{Fault, FaultDisk, FaultFile, Operation};
+use wire::message::{Alert, Pair};
 use wire::{Labels, Seq, SeqSet, SessionId};
 
 use super::{Wal, moment, read_all, value};
 use crate::input::{ScrapeRow, Slot, TargetId};
 use crate::wal::disk::{Disk, LogFile};
 use crate::wal::folder::Folder;
-use crate::wal::{Reason, Session, Storage, SyncPolicy, WalConfig};
+use crate::wal::{AlertEntry, LoggedAlert, Reason, Session, Storage, SyncPolicy, WalConfig};
 
 impl Disk for FaultDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
@@ -71,6 +72,8 @@ struct Made {
     settled: SeqSet,
     /// What it ever had.
     ever: SeqSet,
+    /// Which are alerts.
+    alerts: SeqSet,
 }
 
 impl Made {
@@ -86,6 +89,34 @@ impl Made {
         self.settled.insert_all(seqs);
         self.ever.insert_all(seqs);
     }
+}
+
+/// The alert of a record.
+fn alert(seq: Seq) -> Alert {
+    let pair = |name: &str, value: String| Pair {
+        name: name.to_owned(),
+        value,
+    };
+    Alert {
+        labels: vec![pair("alertname", seq.get().to_string())],
+        annotations: vec![pair("summary", "x".repeat(seq.get() as usize % 40))],
+        starts_ms: 1_700_000_000_000,
+        ..Alert::default()
+    }
+}
+
+fn read_all_alerts(wal: &mut Wal, id: SessionId) -> Vec<LoggedAlert> {
+    let session = wal.ledger.session(id).unwrap();
+    let mut wanted = session.pending().common(&session.alerts);
+    let mut alerts = Vec::new();
+    while !wanted.is_empty() {
+        let read = wal.read_alerts(id, &wanted);
+        let done: SeqSet = read.alerts.iter().map(|alert| alert.seq).collect();
+        wanted.remove_all(&done);
+        wanted.remove_all(&read.gone);
+        alerts.extend(read.alerts);
+    }
+    alerts
 }
 
 struct World {
@@ -171,7 +202,34 @@ impl World {
         }
     }
 
+    fn append_alerts(&mut self, wal: &mut Wal) {
+        self.clock += 7;
+        let at = moment(self.clock);
+        let made = self.made.get_mut(&wal.session()).unwrap();
+        let mut entries = Vec::new();
+        for _ in 0..self.random.usize(1..4) {
+            let seq = Seq::new(made.totals.len() as u64);
+            made.totals.push(*made.totals.last().unwrap());
+            made.alerts.insert(seq);
+            entries.push(AlertEntry {
+                at,
+                alert: alert(seq),
+            });
+        }
+        let count = entries.len() as u64;
+        let (logged, durable) = wal.append_alerts(entries, true);
+        made.logged.insert_all(&logged);
+        assert!(!durable || logged.len() == count);
+        // A lazy policy does not let alerts wait.
+        if self.policy == SyncPolicy::Always || (durable && self.policy != SyncPolicy::Never && !self.doubt) {
+            made.durable = made.logged.clone();
+        }
+    }
+
     fn append(&mut self, wal: &mut Wal) {
+        if self.random.u8(0..4) == 0 {
+            return self.append_alerts(wal);
+        }
         let count = self.random.usize(1..4);
         let rows: Vec<ScrapeRow> = (0..count).map(|_| self.scrape()).collect();
         let samples: Vec<u64> = rows.iter().map(|row| row.values.len() as u64).collect();
@@ -265,6 +323,7 @@ impl World {
     fn read(&mut self, wal: &mut Wal) {
         let (id, _) = self.some(wal);
         read_all(wal, id);
+        read_all_alerts(wal, id);
         self.unread |= wal.faults.read > 0;
     }
 
@@ -376,6 +435,13 @@ impl World {
             let values = row.group.values.iter().map(|v| v.to_bits());
             assert!(values.zip(expected).all(|(a, b)| a == b));
         }
+        for logged in read_all_alerts(wal, id) {
+            assert!(made.alerts.contains(logged.seq));
+            assert_eq!(
+                (logged.alert, logged.total),
+                (alert(logged.seq), total(logged.seq.get()))
+            );
+        }
         let session = wal.ledger.session(id).unwrap();
         let last = Seq::new(session.last);
         assert!(self.unread || self.kept(made).last().is_none_or(|kept| kept <= last));
@@ -406,6 +472,8 @@ impl World {
         known.remove_all(&made.ever);
         assert!(known.is_empty(), "settled by nobody: {known:?}");
         let pending = session.pending();
+        assert_eq!(session.alerts.common(&pending), made.alerts.common(&pending));
+        assert_eq!(session.alerts, session.alerts.common(&made.alerts));
         assert_eq!(session.pending_samples, made.samples(&pending));
         assert_eq!(session.pending_records, pending.len());
         let mut owed = pending.clone();

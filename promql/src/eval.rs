@@ -107,6 +107,18 @@ pub struct InstantSample {
     pub histogram: Option<Arc<Histogram>>,
 }
 
+impl InstantSample {
+    /// A float.
+    pub fn new(labels: Labels, time_ms: i64, value: f64) -> Self {
+        Self {
+            labels,
+            time_ms,
+            value,
+            histogram: None,
+        }
+    }
+}
+
 /// One series of a range answer, or of a range selector in an instant one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RangeSeries {

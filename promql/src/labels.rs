@@ -100,8 +100,8 @@ impl Labels {
         Self::of_sorted(self.iter().filter(|(n, _)| keep(n)))
     }
 
-    /// A number in [0, 1] made of Prometheus's own hash of the labels, for `limit_ratio`.
-    pub(crate) fn hash_position(&self) -> f64 {
+    /// Prometheus's own hash of the labels, as its builds with string labels compute it.
+    pub fn hash(&self) -> u64 {
         let mut bytes = Vec::new();
         for (name, value) in self.iter() {
             for part in [name, value] {
@@ -109,7 +109,12 @@ impl Labels {
                 bytes.extend_from_slice(part.as_bytes());
             }
         }
-        xxh64(&bytes, 0) as f64 / u64::MAX as f64
+        xxh64(&bytes, 0)
+    }
+
+    /// A number in [0, 1] made of the hash, for `limit_ratio`.
+    pub(crate) fn hash_position(&self) -> f64 {
+        self.hash() as f64 / u64::MAX as f64
     }
 
     /// A copy without the metric's name, type and unit; the same set when it has none of them.

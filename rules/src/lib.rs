@@ -1,11 +1,24 @@
 //! Prometheus's rules without I/O: files, alert state, templates.
 //!
-//! [`parse()`] reads a rule file into [`Group`]s. Nothing here has a clock, threads or a runtime: times come from the
+//! [`parse()`] reads a rule file into [`Group`]s. A [`GroupState`] evaluates one over a [`Storage`], keeps its alerts
+//! and says which of them are due to be sent. Nothing here has a clock, threads or a runtime: times come from the
 //! caller in Unix ms, data from its storage.
 
 mod file;
 mod group;
+mod schedule;
+mod state;
+mod storage;
 pub mod template;
+#[cfg(test)]
+mod unit_test;
+mod window;
 
 pub use file::{FileOptions, MAX_FILE_BYTES, RuleError, parse};
 pub use group::{Action, Alerting, Group, Pairs, Rule, WaitFor};
+pub use state::{
+    Alert, AlertState, DueAlert, Evaluation, GroupState, Health, MAX_STATE_BYTES, Options, RuleState,
+    StateError,
+};
+pub use storage::{AppendError, Refused, Sample, SampleValue, Storage};
+pub use window::{Reading, Window};

@@ -160,6 +160,11 @@ impl Template {
     }
 }
 
+/// The link to an expression that alerts carry.
+pub(crate) fn table_link(expr: &str) -> String {
+    host::graph_link(expr, 1)
+}
+
 /// A message without the places it passed through.
 fn first_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().to_owned()

@@ -41,7 +41,7 @@ pub(super) fn path(url: &str) -> String {
 }
 
 /// The link to an expression in Prometheus's own pages: tab 0 is the graph, 1 the table.
-pub(crate) fn graph_link(expr: &str, tab: u8) -> String {
+pub(super) fn graph_link(expr: &str, tab: u8) -> String {
     format!("/graph?g0.expr={}&g0.tab={tab}", query_escape(expr))
 }
 

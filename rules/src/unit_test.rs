@@ -1,0 +1,3 @@
+//! Unit tests of rules, in promtool's format.
+
+pub(crate) mod memory;

@@ -28,6 +28,7 @@ mod features;
 mod histogram;
 mod labels;
 mod matcher;
+pub mod notation;
 mod number;
 mod parse;
 mod series;

@@ -15,7 +15,7 @@ pub fn format_value(value: f64) -> String {
     }
 }
 
-/// Prints a number as Go's `%g` with the shortest precision: exponent below -4 or from 21 on.
+/// Prints a number as Go's `%g` with the shortest precision: exponent below -4 or from 6 on.
 pub(crate) fn format_g(value: f64) -> String {
     if !value.is_finite() || value == 0.0 {
         return format_value(value);
@@ -23,7 +23,7 @@ pub(crate) fn format_g(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..21).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
         return format_value(value);
     }
     let sign = if exponent < 0 { '-' } else { '+' };
@@ -141,6 +141,9 @@ mod tests {
     #[test]
     fn messages_print_large_and_small_numbers_with_an_exponent() {
         assert_eq!(format_g(1e21), "1e+21");
+        assert_eq!(format_g(1e6), "1e+06");
+        assert_eq!(format_g(12_345_678.5), "1.23456785e+07");
+        assert_eq!(format_g(123_456.0), "123456");
         assert_eq!(format_g(2.5e-5), "2.5e-05");
         assert_eq!(format_g(-1.1), "-1.1");
         assert_eq!(format_g(0.0001), "0.0001");

@@ -1,66 +1,12 @@
-//! Native histograms as scripts write them: `{{schema:0 count:3 sum:4 buckets:[1 2]}}`, and made of classic ones.
+//! Native histograms made of classic ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use promql::{Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, Labels};
+use promql::notation::parse_number;
+use promql::{Buckets, CUSTOM_SCHEMA, Histogram, Labels};
 
-use crate::script::{Item, Line, number};
-
-/// A histogram between double braces, which were taken away.
-pub(crate) fn parse(body: &str) -> Result<Histogram, String> {
-    let mut histogram = Histogram::default();
-    let (mut offset, mut n_offset) = (0, 0);
-    let (mut buckets, mut n_buckets) = (Vec::new(), Vec::new());
-    let mut rest = body.trim();
-    while !rest.is_empty() {
-        let (key, value) = rest
-            .split_once(':')
-            .ok_or_else(|| format!("not a histogram: {body}"))?;
-        let end = if value.starts_with('[') {
-            value.find(']').map(|end| end + 1)
-        } else {
-            value.find(char::is_whitespace)
-        };
-        let (value, next) = value.split_at(end.unwrap_or(value.len()));
-        rest = next.trim();
-        let one = || number(value).ok_or_else(|| format!("not a number: {value}"));
-        let many = || -> Result<Vec<f64>, String> {
-            let values = value.trim_matches(['[', ']']).split_whitespace();
-            values
-                .map(|v| number(v).ok_or_else(|| format!("not a number: {v}")))
-                .collect()
-        };
-        match key {
-            "schema" => histogram.schema = one()? as i32,
-            "sum" => histogram.sum = one()?,
-            "count" => histogram.count = one()?,
-            "z_bucket" => histogram.zero_count = one()?,
-            "z_bucket_w" => histogram.zero_threshold = one()?,
-            "offset" => offset = one()? as i32,
-            "n_offset" => n_offset = one()? as i32,
-            "buckets" => buckets = many()?,
-            "n_buckets" => n_buckets = many()?,
-            "custom_values" => histogram.custom_bounds = many()?.into(),
-            "counter_reset_hint" => histogram.counter_reset = reset_hint(value)?,
-            other => return Err(format!("unknown key {other}")),
-        }
-    }
-    let from = |offset: i32, counts: Vec<f64>| Buckets::new((offset..).zip(counts).collect());
-    histogram.positive = from(offset, buckets);
-    histogram.negative = from(n_offset, n_buckets);
-    Ok(histogram)
-}
-
-fn reset_hint(value: &str) -> Result<CounterReset, String> {
-    match value {
-        "unknown" => Ok(CounterReset::Unknown),
-        "reset" => Ok(CounterReset::Reset),
-        "not_reset" => Ok(CounterReset::NotReset),
-        "gauge" => Ok(CounterReset::Gauge),
-        other => Err(format!("unknown counter_reset_hint {other}")),
-    }
-}
+use crate::script::{Item, Line};
 
 /// What classic series say about one histogram at one time.
 #[derive(Default)]
@@ -110,7 +56,7 @@ pub(crate) fn from_classic(lines: &[Line]) -> Vec<Line> {
             .into_iter()
             .find(|suffix| name.ends_with(suffix));
         let Some(suffix) = suffix else { continue };
-        let bound = number(labels.get("le"));
+        let bound = parse_number(labels.get("le"));
         if suffix == "_bucket" && bound.is_none() {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use promql::{Expr, Histogram, Labels, MatchOp, parse, parse_duration, parse_selector};
+use promql::{Expr, Histogram, Labels, notation, parse, parse_duration};
 
 use crate::histogram;
 
@@ -14,6 +14,16 @@ pub(crate) enum Item {
     Histogram(Arc<Histogram>),
     /// A histogram as Prometheus's API shows it; not of a script.
     Shown(Shown),
+}
+
+impl From<notation::Item> for Item {
+    fn from(item: notation::Item) -> Self {
+        match item {
+            notation::Item::Absent => Self::Absent,
+            notation::Item::Float(value) => Self::Float(value),
+            notation::Item::Histogram(histogram) => Self::Histogram(histogram),
+        }
+    }
 }
 
 /// What Prometheus's API shows of a native histogram.
@@ -303,7 +313,7 @@ fn expectation(eval: &mut Eval, line: &str) -> Result<(), String> {
             "string" => eval.text = Some(expected_text(line)),
             other => return Err(format!("expect {other} is not known")),
         }
-    } else if let Some(number) = number(line) {
+    } else if let Some(number) = notation::parse_number(line) {
         eval.scalar = Some(number);
     } else {
         eval.series.push(series_line(line)?);
@@ -331,175 +341,12 @@ fn samples_grid(rest: &str) -> Result<(i64, i64), String> {
 /// `metric{label="value"}@st durations`, of version 3.12 on: since when the samples of the next line count. Nothing here
 /// knows of that.
 fn is_start_times(line: &str) -> bool {
-    let (metric, rest) = line.split_at(metric_len(line));
+    let (metric, rest) = line.split_at(notation::metric_len(line));
     metric.ends_with("@st") || rest.starts_with("@st")
 }
 
 /// `metric{label="value"} items`.
 fn series_line(line: &str) -> Result<Line, String> {
-    let end = metric_len(line);
-    let (metric, items) = line.split_at(end);
-    Ok((labels(metric.trim())?, items_of(items)?))
-}
-
-/// Bytes of the metric at the start of a line: up to the closing brace, or to the first space if there is none.
-fn metric_len(line: &str) -> usize {
-    let mut quote = None;
-    let mut braces = false;
-    let mut escaped = false;
-    for (at, c) in line.char_indices() {
-        match (quote, c) {
-            (Some(_), _) if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(open), c) if open == c => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'' | '`') => quote = Some(c),
-            (None, '{') => braces = true,
-            (None, '}') => return at + 1,
-            (None, c) if c.is_whitespace() && !braces && !labels_follow(&line[at..]) => return at,
-            _ => {}
-        }
-    }
-    line.len()
-}
-
-/// Whether a space stands before a metric's labels (and not before a histogram).
-fn labels_follow(rest: &str) -> bool {
-    let rest = rest.trim_start();
-    rest.starts_with('{') && !rest.starts_with("{{")
-}
-
-fn labels(metric: &str) -> Result<Labels, String> {
-    if metric == "{}" {
-        return Ok(Labels::default());
-    }
-    let matchers = parse_selector(metric).map_err(|error| format!("{metric}: {error}"))?;
-    if matchers.iter().any(|matcher| matcher.op() != MatchOp::Equal) {
-        return Err(format!("not a metric: {metric}"));
-    }
-    Ok(matchers
-        .iter()
-        .map(|matcher| (matcher.name(), matcher.value()))
-        .collect())
-}
-
-pub(crate) fn number(text: &str) -> Option<f64> {
-    let unsigned = text.trim_start_matches(['+', '-']);
-    let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
-    if let Some(hex) = unsigned.strip_prefix("0x") {
-        return i64::from_str_radix(hex, 16).ok().map(|n| sign * n as f64);
-    }
-    let first = unsigned.chars().next()?;
-    (first.is_ascii_digit() || first == '.' || ["Inf", "inf", "NaN", "nan"].contains(&unsigned))
-        .then(|| unsigned.parse::<f64>().ok())
-        .flatten()
-        .map(|value| sign * value)
-}
-
-/// Samples in the short notation.
-fn items_of(text: &str) -> Result<Vec<Item>, String> {
-    let mut items = Vec::new();
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        let end = if rest.starts_with("{{") {
-            histogram_len(rest)?
-        } else {
-            word_len(rest)
-        };
-        item(&rest[..end], &mut items)?;
-        rest = rest[end..].trim_start();
-    }
-    Ok(items)
-}
-
-fn word_len(text: &str) -> usize {
-    text.find(char::is_whitespace).unwrap_or(text.len())
-}
-
-/// `{{..}}`, `{{..}}xN`, `{{..}}+{{..}}xN`.
-fn histogram_len(text: &str) -> Result<usize, String> {
-    let mut end = 0;
-    loop {
-        let close = text[end..]
-            .find("}}")
-            .ok_or_else(|| format!("unclosed histogram: {text}"))?;
-        end += close + 2;
-        let tail = &text[end..];
-        if !(tail.starts_with("+{{") || tail.starts_with("-{{")) {
-            return Ok(end + word_len(tail));
-        }
-    }
-}
-
-/// A sequence's count behind its last `x`.
-fn times(text: &str) -> Option<(&str, usize)> {
-    let (body, count) = text.rsplit_once('x')?;
-    Some((body, count.parse().ok()?))
-}
-
-fn item(text: &str, items: &mut Vec<Item>) -> Result<(), String> {
-    let bad = || format!("not a sample: {text}");
-    if text.starts_with("{{") {
-        return histograms(text, items);
-    }
-    let stale = f64::from_bits(promql::STALE_NAN_BITS);
-    match text {
-        "_" => items.push(Item::Absent),
-        "stale" => items.push(Item::Float(stale)),
-        _ => match times(text) {
-            Some(("_", count)) => items.extend(std::iter::repeat_n(Item::Absent, count)),
-            Some(("stale", count)) => items.extend(std::iter::repeat_n(Item::Float(stale), count + 1)),
-            Some((body, count)) => {
-                let (mut value, delta) = sequence(body).ok_or_else(bad)?;
-                for _ in 0..=count {
-                    items.push(Item::Float(value));
-                    value += delta;
-                }
-            }
-            None => items.push(Item::Float(number(text).ok_or_else(bad)?)),
-        },
-    }
-    Ok(())
-}
-
-/// `a`, `a+b` or `a-b`: first value and difference.
-fn sequence(body: &str) -> Option<(f64, f64)> {
-    if let Some(value) = number(body) {
-        return Some((value, 0.0));
-    }
-    let signs = body.char_indices().skip(1).filter(|(_, c)| "+-".contains(*c));
-    signs
-        .map(|(at, _)| body.split_at(at))
-        .find_map(|(first, delta)| Some((number(first)?, number(delta)?)))
-}
-
-/// `{{..}}`, `{{..}}xN`, `{{..}}+{{..}}xN`: one histogram, or N+1 of which each adds the second one.
-fn histograms(text: &str, items: &mut Vec<Item>) -> Result<(), String> {
-    let (body, count) = match text.rsplit_once("}}x") {
-        Some((body, count)) => (
-            format!("{body}}}}}"),
-            count.parse::<usize>().map_err(|error| error.to_string())?,
-        ),
-        None => (text.to_owned(), 0),
-    };
-    let (first, delta, sign) = match (body.split_once("}}+{{"), body.split_once("}}-{{")) {
-        (Some((first, delta)), _) => (first, Some(delta), 1.0),
-        (None, Some((first, delta))) => (first, Some(delta), -1.0),
-        (None, None) => (body.as_str(), None, 1.0),
-    };
-    let bare = |text: &str| text.trim_start_matches('{').trim_end_matches('}').to_owned();
-    let mut value = histogram::parse(&bare(first))?;
-    let delta = delta.map(|delta| histogram::parse(&bare(delta))).transpose()?;
-    for _ in 0..=count {
-        items.push(Item::Histogram(Arc::new(value.clone())));
-        if let Some(delta) = &delta {
-            let step = if sign < 0.0 {
-                value.minus(delta)
-            } else {
-                value.plus(delta)
-            };
-            value = step.map_err(|error| error.to_string())?;
-        }
-    }
-    Ok(())
+    let (labels, items) = notation::parse_series(line).map_err(|error| error.to_string())?;
+    Ok((labels, items.into_iter().map(Item::from).collect()))
 }

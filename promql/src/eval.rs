@@ -10,6 +10,7 @@ use crate::labels::Labels;
 use crate::series::{Samples, SeriesSource};
 
 mod aggregate;
+mod batches;
 mod binary;
 mod evaluator;
 mod functions;
@@ -77,6 +78,9 @@ pub struct Options<'a> {
     pub subquery_step_ms: i64,
     /// Drop metric names at the end instead of in each function (`promql-delayed-name-removal`).
     pub delayed_name_removal: bool,
+    /// Threads that an evaluation may work in beside the caller's, if its source has batches; below 2 there are none. Answers
+    /// do not depend on it.
+    pub threads: usize,
     /// Ends the evaluation early when raised.
     pub interrupt: Option<&'a Interrupt>,
 }
@@ -88,6 +92,7 @@ impl Default for Options<'_> {
             max_samples: DEFAULT_MAX_SAMPLES,
             subquery_step_ms: DEFAULT_SUBQUERY_STEP_MS,
             delayed_name_removal: false,
+            threads: 0,
             interrupt: None,
         }
     }

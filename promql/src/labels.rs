@@ -17,7 +17,7 @@ use packed::{Pairs, pack};
 pub const METRIC_NAME: &str = "__name__";
 
 /// Labels that describe the metric itself, and go when an operation makes another quantity of it.
-const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+pub(crate) const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
 /// A set of labels, cheap to clone: all of it is one shared text.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -1,8 +1,8 @@
 //! A PromQL engine without I/O: parse a query, then evaluate it against a [`SeriesSource`].
 //!
-//! The engine has no clock, no threads and no runtime. A caller gives it a parsed [`Plan`], the evaluation
-//! times, a source of series and an [`Options`], and gets an [`Answer`]. What bounds a query (its bytes and
-//! nesting, the samples it may hold, its deadline) is checked here; what time it is, is the caller's affair.
+//! The engine has no clock and no runtime, and no threads but those that a caller lends it. A caller gives it a parsed
+//! [`Plan`], the evaluation times, a source of series and an [`Options`], and gets an [`Answer`]. What bounds a query (its
+//! bytes and nesting, the samples it may hold, its deadline) is checked here; what time it is, is the caller's affair.
 //!
 //! [`parse()`] takes what Prometheus takes without feature flags, [`parse_with`] what [`ParseOptions`] say. A plan can be
 //! shown: [`format()`] is Prometheus's `format_query`, [`parse_tree_json`] its `parse_query`, and an [`Expr`] prints
@@ -49,4 +49,4 @@ pub use labels::{Labels, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher, MatcherError, compile_anchored, compile_search};
 pub use number::format_value;
 pub use parse::{MAX_NESTING, MAX_QUERY_BYTES, ParseOptions, parse, parse_selector, parse_with};
-pub use series::{Hints, STALE_NAN_BITS, Samples, Series, SeriesSource, is_stale, stale_nan};
+pub use series::{Batches, Hints, STALE_NAN_BITS, Samples, Series, SeriesSource, is_stale, stale_nan};

@@ -171,4 +171,28 @@ pub trait SeriesSource {
     /// # Errors
     /// Too many samples, or a failure of storage.
     fn select(&self, matchers: &[Matcher], hints: &Hints) -> Result<Vec<Series>, SourceError>;
+
+    /// The same series in batches, for what need not see them all at once; `None` if this source has no batches.
+    ///
+    /// # Errors
+    /// A failure of storage.
+    fn batches(
+        &self,
+        _matchers: &[Matcher],
+        _hints: &Hints,
+    ) -> Result<Option<Box<dyn Batches + '_>>, SourceError> {
+        Ok(None)
+    }
+}
+
+/// A selection that is read a batch of series at a time, in any order, by several threads at once.
+pub trait Batches: Sync {
+    /// How many batches there are. What they are depends on the data alone, not on who reads them.
+    fn count(&self) -> usize;
+
+    /// The series of a batch below [`Batches::count`], as [`SeriesSource::select`] gives them; none is in two batches.
+    ///
+    /// # Errors
+    /// More samples than `max_samples` in this batch, or a failure of storage.
+    fn read(&self, batch: usize, max_samples: u64) -> Result<Vec<Series>, SourceError>;
 }

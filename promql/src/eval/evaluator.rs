@@ -28,7 +28,7 @@ pub(crate) enum Value {
 
 /// The state of one evaluation.
 pub(crate) struct Evaluator<'a> {
-    source: &'a dyn SeriesSource,
+    pub(super) source: &'a dyn SeriesSource,
     pub(super) options: &'a Options<'a>,
     /// The query's own bounds, for `@ start()` and `@ end()`; the end need not be on the grid.
     start_ms: i64,
@@ -38,7 +38,40 @@ pub(crate) struct Evaluator<'a> {
     pub(super) notes: Notes,
     /// The query's text, for the places of notes.
     pub(super) query: Arc<str>,
+    pub(super) held: u64,
+    /// Whether series may be read in batches: not while one is evaluated.
+    pub(super) takes_batches: bool,
+}
+
+/// What evaluations of parts of a query have in common.
+#[derive(Clone)]
+pub(super) struct Context<'a> {
+    options: &'a Options<'a>,
+    start_ms: i64,
+    end_ms: i64,
+    fixes_times: bool,
+    query: Arc<str>,
     held: u64,
+}
+
+impl<'a> Context<'a> {
+    /// An evaluation of a batch that a source gives.
+    pub(super) fn evaluator<'s>(&self, source: &'s dyn SeriesSource) -> Evaluator<'s>
+    where
+        'a: 's,
+    {
+        Evaluator {
+            source,
+            options: self.options,
+            start_ms: self.start_ms,
+            end_ms: self.end_ms,
+            fixes_times: self.fixes_times,
+            notes: Notes::default(),
+            query: self.query.clone(),
+            held: self.held,
+            takes_batches: false,
+        }
+    }
 }
 
 impl<'a> Evaluator<'a> {
@@ -57,6 +90,19 @@ impl<'a> Evaluator<'a> {
             notes: Notes::default(),
             query: plan.query.clone(),
             held: 0,
+            takes_batches: true,
+        }
+    }
+
+    /// What an evaluation of a part of this one needs.
+    pub(super) fn context(&self) -> Context<'a> {
+        Context {
+            options: self.options,
+            start_ms: self.start_ms,
+            end_ms: self.end_ms,
+            fixes_times: self.fixes_times,
+            query: self.query.clone(),
+            held: self.held,
         }
     }
 
@@ -68,7 +114,10 @@ impl<'a> Evaluator<'a> {
             return self.repeat(once, grid);
         }
         let held_before = self.held;
-        let value = self.dispatch(expr, grid)?;
+        let value = match self.goes_in_parts(expr, grid) {
+            true => Value::Vector(self.rows_in_parts(expr, grid)?),
+            false => self.dispatch(expr, grid)?,
+        };
         self.held = held_before;
         self.hold(match &value {
             Value::Scalar(values) => values.len() as u64,
@@ -198,7 +247,7 @@ impl<'a> Evaluator<'a> {
         Ok(series)
     }
 
-    fn source_error(&self, error: SourceError) -> EvalError {
+    pub(super) fn source_error(&self, error: SourceError) -> EvalError {
         match error {
             SourceError::TooManySamples => EvalError::TooManySamples,
             SourceError::Interrupted => self.check_interrupt().err().unwrap_or(EvalError::Canceled),

@@ -1,6 +1,6 @@
 //! Sums that keep what rounding would lose (Neumaier's variant of Kahan's).
 
-/// A compensated sum. Merging the compensation is the reader's: [`Sum::total`] adds it.
+/// A compensated sum; [`Sum::total`] adds the compensation.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sum {
     pub(crate) sum: f64,
@@ -19,6 +19,15 @@ impl Sum {
             self.lost + ((term - sum) + self.sum)
         };
         Self { sum, lost }
+    }
+
+    /// The sum of both.
+    pub(crate) fn join(self, later: Self) -> Self {
+        let mut sum = self.plus(later.sum);
+        if sum.sum.is_finite() {
+            sum.lost += later.lost;
+        }
+        sum
     }
 
     /// Sum and compensation together.
@@ -67,6 +76,37 @@ impl Mean {
         let keep = (self.count - 1.0) / self.count;
         self.sum = self.sum.scaled(keep).plus(value / self.count);
         self
+    }
+
+    /// The average of both.
+    pub(crate) fn join(self, later: Self) -> Self {
+        if self.count == 0.0 || later.count == 0.0 {
+            return if self.count == 0.0 { later } else { self };
+        }
+        let count = self.count + later.count;
+        if !self.running && !later.running {
+            let sum = self.sum.join(later.sum);
+            if !sum.sum.is_infinite() {
+                return Mean {
+                    count,
+                    sum,
+                    running: false,
+                };
+            }
+        }
+        let share = |mean: Mean| {
+            let of_all = if mean.running {
+                mean.count / count
+            } else {
+                1.0 / count
+            };
+            mean.sum.scaled(of_all)
+        };
+        Mean {
+            count,
+            sum: share(self).join(share(later)),
+            running: true,
+        }
     }
 
     /// The average; `None` of nothing.

@@ -55,6 +55,18 @@ impl Notes {
         }
     }
 
+    /// Adds what was noted later.
+    pub(crate) fn append(&mut self, later: Notes) {
+        for Note {
+            is_warning,
+            text,
+            place,
+        } in later.notes
+        {
+            self.at(place).note(is_warning, text);
+        }
+    }
+
     /// Warnings and infos with line and column in the query.
     pub(crate) fn into_parts(self, query: &str) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());

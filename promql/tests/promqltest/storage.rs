@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use promql::{Hints, Labels, Matcher, Samples, Series, SeriesSource, SourceError};
+use promql::{Batches, Hints, Labels, Matcher, Samples, Series, SeriesSource, SourceError};
 
 use crate::script::{Item, Line};
 
@@ -65,5 +65,26 @@ impl SeriesSource for Storage {
             }
         }
         Ok(selected)
+    }
+
+    /// Two series at a time, so that the scripts check how results are put together.
+    fn batches(
+        &self,
+        matchers: &[Matcher],
+        hints: &Hints,
+    ) -> Result<Option<Box<dyn Batches + '_>>, SourceError> {
+        Ok(Some(Box::new(Pairs(self.select(matchers, hints)?))))
+    }
+}
+
+struct Pairs(Vec<Series>);
+
+impl Batches for Pairs {
+    fn count(&self) -> usize {
+        self.0.len().div_ceil(2)
+    }
+
+    fn read(&self, batch: usize, _: u64) -> Result<Vec<Series>, SourceError> {
+        Ok(self.0.iter().skip(2 * batch).take(2).cloned().collect())
     }
 }

@@ -27,7 +27,7 @@ impl Evaluator<'_> {
         if let Grouping::Only(names) = &mut grouping {
             names.push(label.clone());
         }
-        let rows = self.vector(&aggregate.expr, grid)?;
+        let rows = self.rows_in_parts(&aggregate.expr, grid)?;
         let mut counted: Vec<Row> = Vec::new();
         let mut places = HashMap::new();
         for row in rows {

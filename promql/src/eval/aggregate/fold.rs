@@ -1,38 +1,150 @@
 //! Aggregations that take values one by one: memory is groups times steps, whatever the number of series.
 
-use super::Groups;
+use super::{are_mixed, rows_of_groups};
+use crate::ast::{Aggregate, AggregateOp, Grouping};
+use crate::error::EvalError;
+use crate::eval::batches::Halt;
+use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
+use crate::eval::grouping::{GroupIndex, group_labels};
 use crate::eval::kahan::{Mean, Sum};
 use crate::eval::rows::{Column, Row};
+use crate::labels::Labels;
 
 /// The state of one group at one time.
 pub(super) trait Accumulator: Clone + Default {
     fn add(&mut self, value: f64);
+    /// Adds what another one was given, after what this one was.
+    fn join(&mut self, later: &Self);
     /// The group's value; `None` if nothing was added.
     fn finish(&self) -> Option<f64>;
 }
 
-/// Adds every cell to its group and time.
-pub(super) fn fold<A: Accumulator>(rows: Vec<Row>, groups: Groups, grid: Grid) -> Vec<Row> {
-    let steps = grid.len();
-    let mut states = vec![A::default(); groups.labels.len() * steps];
-    for (row, group) in rows.into_iter().zip(&groups.of_row) {
-        let states = &mut states[group * steps..(group + 1) * steps];
-        for (index, value) in row.cells.present() {
-            states[index].add(value);
+/// Groups in order of appearance, and a state of each at each time, group by group.
+struct Folded<'g, A> {
+    grouping: &'g Grouping,
+    steps: usize,
+    index: GroupIndex,
+    labels: Vec<(Labels, bool)>,
+    states: Vec<A>,
+}
+
+impl<'g, A: Accumulator> Folded<'g, A> {
+    fn new(grouping: &'g Grouping, steps: usize) -> Self {
+        Folded {
+            grouping,
+            steps,
+            index: GroupIndex::default(),
+            labels: Vec::new(),
+            states: Vec::new(),
         }
     }
-    let columns = states.chunks(steps.max(1)).map(|states| {
-        let mut cells = Column::empty(steps);
-        for (index, state) in states.iter().enumerate() {
-            if let Some(value) = state.finish() {
-                cells.set(index, value);
+
+    /// The states of the group of some labels, which are a series' or a group's.
+    fn states_of(&mut self, labels: &Labels, drop_name: bool) -> &mut [A] {
+        let number = self.index.number(self.grouping, labels);
+        if number == self.labels.len() {
+            self.labels.push((group_labels(self.grouping, labels), drop_name));
+            self.states.resize((number + 1) * self.steps, A::default());
+        }
+        &mut self.states[number * self.steps..(number + 1) * self.steps]
+    }
+
+    /// Adds every cell to its group and time.
+    fn add(&mut self, rows: Vec<Row>) {
+        for row in rows {
+            let states = self.states_of(&row.labels, row.drop_name);
+            for (index, value) in row.cells.present() {
+                states[index].add(value);
             }
         }
-        cells
-    });
-    let columns = columns.collect();
-    groups.into_rows(columns)
+    }
+
+    fn join(&mut self, later: Self) {
+        if self.labels.is_empty() {
+            *self = later;
+            return;
+        }
+        let steps = self.steps;
+        for ((labels, drop_name), of_group) in later.labels.iter().zip(later.states.chunks(steps)) {
+            let states = self.states_of(labels, *drop_name);
+            states
+                .iter_mut()
+                .zip(of_group)
+                .for_each(|(state, later)| state.join(later));
+        }
+    }
+
+    fn into_rows(self) -> Vec<Row> {
+        let columns = self.states.chunks(self.steps).map(|states| {
+            let mut cells = Column::empty(states.len());
+            for (index, state) in states.iter().enumerate() {
+                if let Some(value) = state.finish() {
+                    cells.set(index, value);
+                }
+            }
+            cells
+        });
+        rows_of_groups(self.labels, columns)
+    }
+}
+
+impl Evaluator<'_> {
+    /// Folds the values of an aggregation's operand, batch by batch.
+    pub(super) fn fold<A: Accumulator + Send>(
+        &mut self,
+        aggregate: &Aggregate,
+        grid: Grid,
+    ) -> Result<Vec<Row>, EvalError> {
+        // Sums of histograms are another matter.
+        let adds = matches!(aggregate.op, AggregateOp::Sum | AggregateOp::Avg);
+        let (grouping, steps) = (&aggregate.grouping, grid.len());
+        let mut folded = Folded::<A>::new(grouping, steps);
+        let outcome = self.in_parts(
+            &aggregate.expr,
+            grid,
+            |batch, mut rows| {
+                if are_mixed(&rows) {
+                    if adds {
+                        return Err(Halt::Unfit(rows));
+                    }
+                    batch.without_histograms(aggregate, &mut rows);
+                }
+                let mut part = Folded::new(grouping, steps);
+                part.add(rows);
+                Ok(part)
+            },
+            |this, part| {
+                let before = folded.labels.len();
+                folded.join(part);
+                this.hold((folded.labels.len() - before) as u64 * steps as u64)
+            },
+        );
+        match outcome {
+            Ok(()) => Ok(folded.into_rows()),
+            Err(Halt::Failed(error)) => Err(error),
+            Err(Halt::Unfit(rows)) => self.fold_histograms(aggregate, &rows, grid),
+            Err(Halt::AllAtOnce) => self.fold_all_at_once::<A>(aggregate, grid),
+        }
+    }
+
+    fn fold_all_at_once<A: Accumulator>(
+        &mut self,
+        aggregate: &Aggregate,
+        grid: Grid,
+    ) -> Result<Vec<Row>, EvalError> {
+        let mut rows = self.all_at_once(&aggregate.expr, grid)?;
+        if are_mixed(&rows) {
+            if matches!(aggregate.op, AggregateOp::Sum | AggregateOp::Avg) {
+                return self.fold_histograms(aggregate, &rows, grid);
+            }
+            self.without_histograms(aggregate, &mut rows);
+        }
+        let mut folded = Folded::<A>::new(&aggregate.grouping, grid.len());
+        folded.add(rows);
+        self.hold(folded.states.len() as u64)?;
+        Ok(folded.into_rows())
+    }
 }
 
 /// `sum`: compensated, so that the order of series hardly matters.
@@ -50,6 +162,13 @@ impl Accumulator for SumOf {
         });
     }
 
+    fn join(&mut self, later: &Self) {
+        self.0 = match (self.0, later.0) {
+            (Some(sum), Some(later)) => Some(sum.join(later)),
+            (sum, later) => sum.or(later),
+        };
+    }
+
     fn finish(&self) -> Option<f64> {
         self.0.map(Sum::total)
     }
@@ -62,6 +181,10 @@ pub(super) struct MeanOf(Mean);
 impl Accumulator for MeanOf {
     fn add(&mut self, value: f64) {
         self.0 = self.0.plus(value);
+    }
+
+    fn join(&mut self, later: &Self) {
+        self.0 = self.0.join(later.0);
     }
 
     fn finish(&self) -> Option<f64> {
@@ -78,6 +201,10 @@ impl Accumulator for CountOf {
         self.0 += 1;
     }
 
+    fn join(&mut self, later: &Self) {
+        self.0 += later.0;
+    }
+
     fn finish(&self) -> Option<f64> {
         (self.0 > 0).then_some(self.0 as f64)
     }
@@ -90,6 +217,10 @@ pub(super) struct PresenceOf(bool);
 impl Accumulator for PresenceOf {
     fn add(&mut self, _: f64) {
         self.0 = true;
+    }
+
+    fn join(&mut self, later: &Self) {
+        self.0 |= later.0;
     }
 
     fn finish(&self) -> Option<f64> {
@@ -106,6 +237,10 @@ impl Accumulator for MinOf {
         if self.0.is_none_or(|least| least > value || least.is_nan()) {
             self.0 = Some(value);
         }
+    }
+
+    fn join(&mut self, later: &Self) {
+        later.0.into_iter().for_each(|value| self.add(value));
     }
 
     fn finish(&self) -> Option<f64> {
@@ -125,6 +260,10 @@ impl Accumulator for MaxOf {
         {
             self.0 = Some(value);
         }
+    }
+
+    fn join(&mut self, later: &Self) {
+        later.0.into_iter().for_each(|value| self.add(value));
     }
 
     fn finish(&self) -> Option<f64> {
@@ -153,6 +292,21 @@ impl Accumulator for VarianceOf {
         self.squares += delta * (value - self.mean);
     }
 
+    /// As Chan, Golub and LeVeque put two variances together.
+    fn join(&mut self, later: &Self) {
+        if self.count == 0.0 || later.count == 0.0 {
+            if self.count == 0.0 {
+                *self = later.clone();
+            }
+            return;
+        }
+        let count = self.count + later.count;
+        let delta = later.mean - self.mean;
+        self.squares += later.squares + delta * delta * (self.count * later.count / count);
+        self.mean += delta * (later.count / count);
+        self.count = count;
+    }
+
     fn finish(&self) -> Option<f64> {
         (self.count > 0.0).then_some(self.squares / self.count)
     }
@@ -165,6 +319,10 @@ pub(super) struct DeviationOf(VarianceOf);
 impl Accumulator for DeviationOf {
     fn add(&mut self, value: f64) {
         self.0.add(value);
+    }
+
+    fn join(&mut self, later: &Self) {
+        self.0.join(&later.0);
     }
 
     fn finish(&self) -> Option<f64> {

@@ -10,15 +10,14 @@ use crate::eval::grid::Grid;
 use crate::eval::rows::{Column, Row};
 use crate::number::format_value;
 
-/// Keeps k members of each group at each time. An instant answer is ordered by group and value.
+/// Keeps k members of each group at each time; k is checked. An instant answer is ordered by group and value.
 pub(super) fn choose_k(
     op: AggregateOp,
     param: &[f64],
     rows: Vec<Row>,
     groups: &Groups,
     grid: Grid,
-) -> Result<Vec<Row>, EvalError> {
-    check_counts(param)?;
+) -> Vec<Row> {
     let mut kept: Vec<Column> = rows.iter().map(|_| Column::empty(grid.len())).collect();
     let mut order = Vec::new();
     for members in groups.members() {
@@ -53,11 +52,11 @@ pub(super) fn choose_k(
         cells: kept[row].clone(),
         ..rows[row].clone()
     });
-    Ok(chosen.filter(|row| !row.cells.is_blank()).collect())
+    chosen.filter(|row| !row.cells.is_blank()).collect()
 }
 
 /// k must fit Go's int64.
-fn check_counts(param: &[f64]) -> Result<(), EvalError> {
+pub(super) fn check_counts(param: &[f64]) -> Result<(), EvalError> {
     let refuse = |text: String| Err(EvalError::Execution(text));
     for k in param {
         if k.is_nan() {

@@ -39,6 +39,8 @@ pub struct Config {
     pub query_concurrency: usize,
     /// Samples that a query may hold at once (`--query.max-samples`).
     pub query_max_samples: u64,
+    /// Threads of one query over many series; small ones take none beside their own. Default: the machine's cores.
+    pub query_threads: usize,
     /// Parts of PromQL beyond the stable language (`--enable-feature`).
     pub features: Features,
     /// Where everything that is stored is sent on to; a value that follows takes effect while the bridge runs.
@@ -77,6 +79,7 @@ impl Config {
             query_timeout: Duration::from_secs(120),
             query_concurrency: 20,
             query_max_samples: budgets.query_samples,
+            query_threads: std::thread::available_parallelism().map_or(1, usize::from),
             features: Features::default(),
             remote_write: watch::channel(Vec::new()).1,
             ack_after: None,

@@ -92,6 +92,12 @@ pub enum SelectError {
         /// The limit given.
         limit: usize,
     },
+    /// It would take more memory than it was given.
+    #[error("the query would take more memory than it is given")]
+    TooMuchMemory,
+    /// Nobody waits for it any more.
+    #[error("the query was interrupted")]
+    Interrupted,
     /// A block that has samples of it cannot be read.
     #[error("{0}")]
     Unreadable(String),

@@ -10,8 +10,10 @@ mod column;
 mod delivery;
 mod found;
 mod group;
+mod homes;
 mod layout;
 mod merge;
+mod meter;
 mod names;
 mod owners;
 mod piece;
@@ -21,6 +23,7 @@ mod rows;
 mod seal;
 mod segment;
 mod select;
+mod selection;
 mod shared;
 mod status;
 mod stored;
@@ -45,10 +48,12 @@ use crate::rings::{MAX_PARTITIONS, Rings};
 use crate::tally::Tally;
 pub(crate) use delivery::Arrival;
 use delivery::{Delivery, Job};
+use homes::Homes;
 use layout::{Layouts, Part};
 use piece::Freezer;
 pub(crate) use seal::{Gate, SealGroup, SealInput, SealTarget};
 pub(crate) use segment::Rows;
+pub use selection::Selection;
 use stored::{Stored, TimesCache};
 use tenant::TenantHead;
 
@@ -68,6 +73,7 @@ pub(crate) struct Heads {
     gate: RwLock<()>,
     /// All that is journaled up to this number is here.
     applied: AtomicU64,
+    homes: Homes,
 }
 
 /// Budgets of the heads.
@@ -119,6 +125,7 @@ impl Heads {
             limits,
             gate: RwLock::default(),
             applied: AtomicU64::new(0),
+            homes: Homes::default(),
         }
     }
 

@@ -1,7 +1,39 @@
 //! What a query gets.
 
+use std::fmt;
+
 use wire::Labels;
 use wire::message::Histogram;
+
+/// What bounds a read. It is asked while the read goes on, by every thread of it.
+#[derive(Clone, Copy)]
+pub struct ReadLimits<'l> {
+    /// Samples that may be read.
+    pub max_samples: usize,
+    /// Whether the read is to end because nobody waits for it.
+    pub stop: &'l (dyn Fn() -> bool + Sync),
+    /// Whether so many more bytes may be taken; asked before they are.
+    pub take: &'l (dyn Fn(usize) -> bool + Sync),
+}
+
+impl fmt::Debug for ReadLimits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadLimits")
+            .field("max_samples", &self.max_samples)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReadLimits<'static> {
+    /// A limit on samples and none beside.
+    pub fn samples(max_samples: usize) -> Self {
+        ReadLimits {
+            max_samples,
+            stop: &|| false,
+            take: &|_| true,
+        }
+    }
+}
 
 /// One series and its samples.
 #[derive(Debug, Clone, PartialEq)]

@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::dicts::{Dicts, NewDictionary};
 use crate::entry::Entry;
 use crate::error::{CommitError, Damage, SelectError};
-use crate::heads::{Arrival, Gate, Heads};
+use crate::heads::{Arrival, Gate, Heads, Selection};
 use crate::journal::{Checkpoint, FileError, Journal, TableWrites, Tables};
 use crate::keys::Keys;
 use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons, encode_device};
@@ -43,7 +43,7 @@ use crate::matcher::Matcher;
 use crate::metadata::{Metadata, MetadataTable};
 use crate::plan::{Dictionaries, Effect, Plan, Planner};
 use crate::quarantine::{Quarantine, Quarantined};
-use crate::query::{ReadBack, SeriesSlice};
+use crate::query::{ReadBack, ReadLimits, SeriesSlice};
 use crate::receipt::Receipt;
 use crate::record::Record;
 use crate::rings::Rings;
@@ -357,21 +357,20 @@ impl Store {
         end_ms: i64,
         max_samples: usize,
     ) -> Result<Vec<SeriesSlice>, SelectError> {
-        self.heads
-            .select(tenant, matchers, (start_ms, end_ms), false, max_samples)
+        let selection = self.selection(tenant, matchers.to_vec(), (start_ms, end_ms), false);
+        selection.read_all(&ReadLimits::samples(max_samples))
     }
 
-    /// The same, but of a series' floats only the newest one in the range, so that little else is read.
-    pub fn select_newest(
-        &self,
-        tenant: &Tenant,
-        matchers: &[Matcher],
-        start_ms: i64,
-        end_ms: i64,
-        max_samples: usize,
-    ) -> Result<Vec<SeriesSlice>, SelectError> {
-        self.heads
-            .select(tenant, matchers, (start_ms, end_ms), true, max_samples)
+    /// The same, to be read a batch of series at a time; with `newest`, of a series' floats only the newest one in the
+    /// range, so that little else is read.
+    pub fn selection<'s>(
+        &'s self,
+        tenant: &'s Tenant,
+        matchers: Vec<Matcher>,
+        range_ms: (i64, i64),
+        newest: bool,
+    ) -> Selection<'s> {
+        self.heads.selection(tenant, matchers, range_ms, newest)
     }
 
     /// Labels of series that satisfy every matcher and have samples about that time (whole pieces and blocks count), sorted.

@@ -1,6 +1,8 @@
 //! The store as its callers use it, on real folders.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[path = "store/batches.rs"]
+mod batches;
 #[path = "store/busy.rs"]
 mod busy;
 #[path = "store/copies.rs"]

@@ -143,6 +143,7 @@ impl Job {
             lookback_ms: self.lookback_ms,
             max_samples: self.app.config.query_max_samples,
             delayed_name_removal: self.app.config.features.delayed_name_removal,
+            threads: self.app.config.query_threads,
             interrupt: Some(interrupt),
             ..Options::default()
         };

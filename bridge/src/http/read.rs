@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use promql::{EvalError, Interrupt, MatchOp, Matcher};
 use prost::Message;
-use store::{SelectError, SeriesSlice};
+use store::SeriesSlice;
 use wire::{Labels, Tenant};
 
 use self::message::{ReadRequest, ResponseType};
@@ -24,7 +24,7 @@ use super::envelope::{ApiError, ErrorKind};
 use super::evaluate::{blocking, evaluate};
 use super::params::tenant_of;
 use super::routes::plain;
-use super::source::for_store;
+use super::source::{eval_error, for_store};
 use crate::web::Access;
 
 /// Bytes of a request as it comes; one holds a few matchers.
@@ -200,10 +200,7 @@ impl Job {
         let store = &self.app.store;
         let matchers = for_store(&query.matchers);
         let found = store.select(&self.tenant, &matchers, query.start_ms, query.end_ms, most);
-        let mut found = found.map_err(|error| match error {
-            SelectError::TooManySamples { .. } => EvalError::TooManySamples,
-            SelectError::Unreadable(what) => EvalError::Storage(what),
-        })?;
+        let mut found = found.map_err(eval_error)?;
         found.retain(|series| samples_of(series) > 0);
         if self.app.config.external_labels != Labels::default() {
             for series in &mut found {

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use promql::{Hints, Interrupt, Labels, MatchOp, Matcher, Samples, Series, SeriesSource, SourceError};
-use store::{Predicate, SelectError, SeriesSlice, Store, Test};
+use promql::{
+    Batches, EvalError, Hints, Interrupt, Labels, MatchOp, Matcher, Samples, Series, SeriesSource,
+    SourceError,
+};
+use store::{Predicate, ReadLimits, SelectError, Selection, SeriesSlice, Store, Test};
 use wire::Tenant;
 use wire::labels::DEVICE_ID;
 
@@ -54,18 +57,21 @@ impl<'a> TenantSource<'a> {
         self.read.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(
-        &self,
-        matchers: &[Matcher],
-        hints: &Hints,
-        for_store: Vec<store::Matcher>,
-        slices: &[SeriesSlice],
-    ) {
-        let samples: usize = slices.iter().map(|s| s.values.len() + s.histograms.len()).sum();
-        self.loaded.fetch_add(samples as u64, Ordering::Relaxed);
+    /// Notes what is looked for.
+    fn note_selector(&self, matchers: &[Matcher], hints: &Hints, for_store: &[store::Matcher]) {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let (start, end) = read.range.unwrap_or((hints.start_ms, hints.end_ms));
         read.range = Some((start.min(hints.start_ms), end.max(hints.end_ms)));
+        let text: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
+        let selector = read.selectors.entry(text.join(","));
+        selector.or_insert_with(|| for_store.to_vec());
+    }
+
+    /// Notes whose series were found.
+    fn note_devices(&self, slices: &[SeriesSlice]) {
+        let samples: usize = slices.iter().map(|s| s.values.len() + s.histograms.len()).sum();
+        self.loaded.fetch_add(samples as u64, Ordering::Relaxed);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         // What the bridge itself writes of a device is there however late the device is.
         let mut last = None;
         for labels in slices.iter().map(|s| &s.labels) {
@@ -81,29 +87,83 @@ impl<'a> TenantSource<'a> {
                 read.devices.insert(id.to_owned());
             }
         }
-        let text: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
-        read.selectors.entry(text.join(",")).or_insert(for_store);
+    }
+
+    /// Reads a part of a selection under the query's limits.
+    fn read(
+        &self,
+        max_samples: u64,
+        read: impl FnOnce(&ReadLimits<'_>) -> Result<Vec<SeriesSlice>, SelectError>,
+    ) -> Result<Vec<Series>, SourceError> {
+        let stop = || self.interrupt.is_raised();
+        let limits = ReadLimits {
+            stop: &stop,
+            ..ReadLimits::samples(usize::try_from(max_samples).unwrap_or(usize::MAX))
+        };
+        let slices = read(&limits).map_err(source_error)?;
+        self.note_devices(&slices);
+        slices.into_iter().map(series).collect()
     }
 }
 
 impl SeriesSource for TenantSource<'_> {
     fn select(&self, matchers: &[Matcher], hints: &Hints) -> Result<Vec<Series>, SourceError> {
-        if self.interrupt.is_raised() {
-            return Err(SourceError::Interrupted);
-        }
-        let most = usize::try_from(hints.max_samples).unwrap_or(usize::MAX);
         let plain = for_store(matchers);
-        let (store, tenant) = (self.store, self.tenant);
-        let slices = match hints.newest_only {
-            true => store.select_newest(tenant, &plain, hints.start_ms, hints.end_ms, most),
-            false => store.select(tenant, &plain, hints.start_ms, hints.end_ms, most),
-        };
-        let slices = slices.map_err(|error| match error {
-            SelectError::TooManySamples { .. } => SourceError::TooManySamples,
-            SelectError::Unreadable(what) => SourceError::Storage(what),
-        })?;
-        self.note(matchers, hints, plain, &slices);
-        slices.into_iter().map(series).collect()
+        self.note_selector(matchers, hints, &plain);
+        let range = (hints.start_ms, hints.end_ms);
+        let selection = self.store.selection(self.tenant, plain, range, hints.newest_only);
+        self.read(hints.max_samples, |limits| selection.read_all(limits))
+    }
+
+    fn batches(
+        &self,
+        matchers: &[Matcher],
+        hints: &Hints,
+    ) -> Result<Option<Box<dyn Batches + '_>>, SourceError> {
+        let plain = for_store(matchers);
+        self.note_selector(matchers, hints, &plain);
+        let range = (hints.start_ms, hints.end_ms);
+        let selection = self.store.selection(self.tenant, plain, range, hints.newest_only);
+        Ok(Some(Box::new(Parts {
+            source: self,
+            selection,
+        })))
+    }
+}
+
+/// A selection that the engine reads in batches.
+struct Parts<'a> {
+    source: &'a TenantSource<'a>,
+    selection: Selection<'a>,
+}
+
+impl Batches for Parts<'_> {
+    fn count(&self) -> usize {
+        self.selection.count()
+    }
+
+    fn read(&self, batch: usize, max_samples: u64) -> Result<Vec<Series>, SourceError> {
+        let read = |limits: &ReadLimits<'_>| self.selection.read(batch, limits);
+        self.source.read(max_samples, read)
+    }
+}
+
+fn source_error(error: SelectError) -> SourceError {
+    match error {
+        SelectError::TooManySamples { .. } => SourceError::TooManySamples,
+        SelectError::Interrupted => SourceError::Interrupted,
+        error @ (SelectError::TooMuchMemory | SelectError::Unreadable(_)) => {
+            SourceError::Storage(error.to_string())
+        }
+    }
+}
+
+/// As a query fails where the store does.
+pub(crate) fn eval_error(error: SelectError) -> EvalError {
+    match source_error(error) {
+        SourceError::TooManySamples => EvalError::TooManySamples,
+        SourceError::Interrupted => EvalError::Canceled,
+        SourceError::Storage(what) => EvalError::Storage(what),
     }
 }
 

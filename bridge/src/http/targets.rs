@@ -9,7 +9,7 @@ use std::io::Write;
 
 use axum::extract::State;
 use promql::{EvalError, Interrupt, is_stale};
-use store::{Matcher, SelectError, SeriesSlice};
+use store::{Matcher, SeriesSlice};
 use wire::labels::{DEVICE_ID, METRIC_NAME};
 use wire::{Labels, Tenant};
 
@@ -17,6 +17,7 @@ use super::App;
 use super::envelope::{ApiError, Success};
 use super::evaluate::evaluate;
 use super::params::Params;
+use super::source::eval_error;
 use super::{json, time};
 
 /// Silent devices whose last targets are looked up for one answer.
@@ -205,10 +206,7 @@ impl Search<'_> {
             .app
             .store
             .select(self.tenant, &matchers, from_ms, now_ms, most);
-        found.map_err(|error| match error {
-            SelectError::TooManySamples { .. } => EvalError::TooManySamples,
-            SelectError::Unreadable(what) => EvalError::Storage(what),
-        })
+        found.map_err(eval_error)
     }
 }
 

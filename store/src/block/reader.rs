@@ -110,6 +110,20 @@ impl Block {
         range: (i64, i64),
         mut see: impl FnMut(u32, DeviceRef, &[i64], &[f64]),
     ) -> Result<(), FileError> {
+        let all = |_: usize| true;
+        self.read_while(ids, range, all, |id, owner, times, values| {
+            see(id, owner, times, values)
+        })
+    }
+
+    /// The same, asked before each chunk, with its count of samples, whether to go on.
+    pub(crate) fn read_while(
+        &self,
+        ids: &[u32],
+        range: (i64, i64),
+        mut goes_on: impl FnMut(usize) -> bool,
+        mut see: impl FnMut(u32, DeviceRef, &[i64], &[f64]),
+    ) -> Result<(), FileError> {
         guard(|| {
             let read = self.begin()?;
             let chunks = read.open_table(CHUNKS).map_err(FileError::of)?;
@@ -119,23 +133,26 @@ impl Block {
                 let column = columns.get(column)?;
                 let (from, to) = column.within(range);
                 if from >= to {
-                    return Ok(());
+                    return Ok(true);
+                }
+                if !goes_on(to - from) {
+                    return Ok(false);
                 }
                 values.clear();
                 chunk::decode(chunk, column.times.len(), &mut values)
                     .map_err(|error| damaged(error.to_string()))?;
                 see(id, column.owner, &column.times[from..to], &values[from..to]);
-                Ok(())
+                Ok(true)
             })
         })
     }
 
-    /// Hands over id, column and chunk of each of the series.
+    /// Hands over id, column and chunk of each of the series, as long as it is to go on.
     fn each_chunk(
         &self,
         table: &ChunkTable,
         ids: &[u32],
-        mut see: impl FnMut(u32, u32, &[u8]) -> Result<(), FileError>,
+        mut see: impl FnMut(u32, u32, &[u8]) -> Result<bool, FileError>,
     ) -> Result<(), FileError> {
         let mut wanted = ids
             .iter()
@@ -160,7 +177,9 @@ impl Block {
                         expect_found(found, before)?;
                     }
                     if wanted.peek() == Some(&at) {
-                        see(at, column, chunk)?;
+                        if !see(at, column, chunk)? {
+                            return Ok(());
+                        }
                         found = Some(at);
                     }
                 }

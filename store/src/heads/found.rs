@@ -10,6 +10,7 @@ use wire::Labels;
 
 use super::column::Column;
 use super::group::Group;
+use super::meter::Meter;
 use super::segment::Rows;
 use super::shared::SharedRows;
 use super::tenant::{Source, TenantHead};
@@ -19,7 +20,7 @@ use crate::journal::FileError;
 use crate::ledger::DeviceRef;
 
 /// What is wanted of series.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     /// The first and the last time, both included.
     pub(super) start: i64,
@@ -188,14 +189,22 @@ impl FoundGroup {
         }
     }
 
-    /// Reads its series into their columns, until there are more than `most` samples.
-    fn read(&self, wanted: Wanted, most: usize, count: &mut usize, columns: &mut [Column]) {
+    /// Samples that each of its series has at most, the open ones apart.
+    fn most_rows(&self, wanted: Wanted) -> usize {
+        match wanted.newest {
+            true => 1,
+            false => self.rows.iter().map(Rows::len).sum(),
+        }
+    }
+
+    /// Reads its series into their columns, as far as the meter goes.
+    fn read(&self, wanted: Wanted, meter: &mut Meter<'_>, columns: &mut [Column]) {
+        if !meter.reserve(0, self.members.len() * self.most_rows(wanted) + self.open.len()) {
+            return;
+        }
         let mut shared = SharedRows::new(&self.rows, wanted.start, wanted.end);
         let mut from = 0;
         for member in &self.members {
-            if *count > most {
-                return;
-            }
             let open = &self.open[from..member.open];
             from = member.open;
             let floats = &mut columns[member.at].floats;
@@ -211,64 +220,65 @@ impl FoundGroup {
                 sources.push(Source::Open(open.to_vec()));
                 floats.add_heads(&sources, wanted.start, wanted.end);
             }
-            *count += floats.values.len() - before;
+            meter.count(floats.values.len() - before);
         }
     }
 }
 
 impl Found {
-    /// Reads every series, but no more than about `most` samples: then some are missing. `fails` is told of a block that
-    /// cannot be read.
+    /// Reads every series; fails where the limits end the read. `fails` is told of a block that cannot be read.
     pub(super) fn read(
         &self,
         wanted: Wanted,
-        most: usize,
+        mut meter: Meter<'_>,
         fails: impl Fn(&BlockFile, FileError) -> Result<(), SelectError>,
     ) -> Result<Vec<Column>, SelectError> {
+        meter.reserve(self.ids.len(), 0);
         let mut columns: Vec<Column> = self.ids.iter().map(|_| Column::default()).collect();
-        let mut count = 0;
         if wanted.newest && !self.blocks.is_empty() {
-            self.read_newest(wanted, most, &mut columns, fails)?;
+            self.read_newest(wanted, &mut meter, &mut columns, fails)?;
         } else {
             for file in &self.blocks {
-                if let Err(error) = self.read_block(file, &self.ids, wanted, (&mut count, most), &mut columns)
-                {
+                if let Err(error) = self.read_block(file, &self.ids, wanted, &mut meter, &mut columns) {
                     fails(file, error)?;
                 }
             }
-            self.read_heads(wanted, most, &mut count, &mut columns);
+            self.read_heads(wanted, &mut meter, &mut columns);
         }
+        meter.outcome()?;
         columns.iter_mut().for_each(Column::finish);
         Ok(columns)
     }
 
-    fn read_heads(&self, wanted: Wanted, most: usize, count: &mut usize, columns: &mut [Column]) {
+    fn read_heads(&self, wanted: Wanted, meter: &mut Meter<'_>, columns: &mut [Column]) {
         for group in &self.groups {
-            group.read(wanted, most, count, columns);
+            group.read(wanted, meter, columns);
         }
         for (at, sources) in &self.scattered {
+            if !meter.reserve(0, sources.iter().map(Source::len).sum()) {
+                return;
+            }
             let floats = &mut columns[*at].floats;
             let before = floats.values.len();
             floats.add_heads(sources, wanted.start, wanted.end);
-            *count += floats.values.len() - before;
+            meter.count(floats.values.len() - before);
         }
         for (at, time, bytes) in &self.histograms {
             columns[*at].histograms.push((*time, bytes.to_vec()));
         }
-        *count += self.histograms.len();
+        meter.count(self.histograms.len());
     }
 
     /// The newest float of each series: blocks are read only for those that may have a newer one than the heads.
     fn read_newest(
         &self,
         wanted: Wanted,
-        most: usize,
+        meter: &mut Meter<'_>,
         columns: &mut [Column],
         fails: impl Fn(&BlockFile, FileError) -> Result<(), SelectError>,
     ) -> Result<(), SelectError> {
         let mut of_heads: Vec<Column> = self.ids.iter().map(|_| Column::default()).collect();
-        let mut count = 0;
-        self.read_heads(wanted, most, &mut count, &mut of_heads);
+        self.read_heads(wanted, meter, &mut of_heads);
         for file in &self.blocks {
             let may_be_newer = |column: &Column| {
                 let newest = column.floats.times_ms.iter().max();
@@ -279,7 +289,7 @@ impl Found {
                 .filter(|(_, column)| may_be_newer(column))
                 .map(|(id, _)| *id)
                 .collect();
-            if let Err(error) = self.read_block(file, &ids, wanted, (&mut count, most), columns) {
+            if let Err(error) = self.read_block(file, &ids, wanted, meter, columns) {
                 fails(file, error)?;
             }
         }
@@ -295,7 +305,7 @@ impl Found {
         file: &BlockFile,
         ids: &[u32],
         wanted: Wanted,
-        (count, most): (&mut usize, usize),
+        meter: &mut Meter<'_>,
         columns: &mut [Column],
     ) -> Result<(), FileError> {
         if ids.is_empty() {
@@ -303,25 +313,29 @@ impl Found {
         }
         let block = file.open()?;
         let range = wanted.range();
-        let place = |id: u32, owner: DeviceRef, count: usize| {
-            let is_wanted = wanted.only.is_none_or(|only| only == owner) && count <= most;
+        let place = |id: u32, owner: DeviceRef| {
+            let is_wanted = wanted.only.is_none_or(|only| only == owner);
             self.ids.binary_search(&id).ok().filter(|_| is_wanted)
         };
-        block.read(ids, range, |id, owner, times, values| {
-            if let Some(at) = place(id, owner, *count) {
-                // Of a chunk the last is the newest.
-                let from = if wanted.newest {
-                    times.len().saturating_sub(1)
-                } else {
-                    0
-                };
-                *count += times.len() - from;
+        // Of a chunk the last is the newest.
+        let from = |len: usize| if wanted.newest { len.saturating_sub(1) } else { 0 };
+        let mut read = 0;
+        let goes_on = |len: usize| {
+            meter.count(std::mem::take(&mut read));
+            meter.reserve(0, len - from(len))
+        };
+        block.read_while(ids, range, goes_on, |id, owner, times, values| {
+            if let Some(at) = place(id, owner) {
+                let from = from(times.len());
                 columns[at].floats.add(&times[from..], &values[from..]);
             }
         })?;
         block.histograms(&self.ids, range, |id, owner, time, bytes| {
-            if let Some(at) = place(id, owner, *count) {
-                *count += 1;
+            // A histogram's bytes count as so many samples.
+            if meter.reserve(0, 1 + bytes.len() / 16)
+                && let Some(at) = place(id, owner)
+            {
+                meter.count(1);
                 columns[at].histograms.push((time, bytes.to_vec()));
             }
         })

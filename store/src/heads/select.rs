@@ -1,19 +1,22 @@
-//! Queries over all partitions, blocks and heads. What is read is found under a partition's lock and read after it.
+//! What queries read of all partitions, blocks and heads. It is found under a partition's lock and read after it.
 
 use std::collections::BTreeSet;
 
+use roaring::RoaringBitmap;
 use wire::{DeviceName, Labels, Tenant};
 
 use super::Heads;
 use super::column::Column;
 use super::found::{Found, Wanted};
 use super::merge::Merged;
+use super::meter::Meter;
+use super::tenant::TenantHead;
 use crate::block::BlockFile;
 use crate::error::SelectError;
 use crate::journal::FileError;
 use crate::ledger::DeviceRef;
 use crate::matcher::Matcher;
-use crate::query::{ReadBack, SeriesSlice};
+use crate::query::{ReadBack, ReadLimits, SeriesSlice};
 
 /// Series from which on partitions are read by a thread each.
 const PARALLEL: usize = 1024;
@@ -24,81 +27,29 @@ const MAX_TRIES: usize = 8;
 /// Series of a device that are read at once to count them.
 const COUNTED_AT_ONCE: usize = 32;
 
-impl Heads {
-    fn found(&self, partition: usize, tenant: &Tenant, matchers: &[Matcher], wanted: Wanted) -> Found {
-        let partition = self.read(partition);
-        let head = partition.tenants.get(tenant);
-        head.map_or_else(Found::default, |head| {
-            let mut found = head.found(head.registry().find(matchers), wanted);
-            found.order = head.registry().order(&found.ids);
-            found
-        })
+impl TenantHead {
+    /// Where samples of some series may be, with the order of their labels.
+    pub(super) fn found_in_order(&self, ids: RoaringBitmap, wanted: Wanted) -> Found {
+        let mut found = self.found(ids, wanted);
+        found.order = self.registry().order(&found.ids);
+        found
     }
+}
 
-    /// Series that satisfy every matcher and have samples in the range, both ends included, sorted by labels; all of their
-    /// samples, or of floats only the newest.
-    pub(crate) fn select(
-        &self,
-        tenant: &Tenant,
-        matchers: &[Matcher],
-        range: (i64, i64),
-        newest: bool,
-        max_samples: usize,
-    ) -> Result<Vec<SeriesSlice>, SelectError> {
-        let wanted = Wanted {
-            newest,
-            ..Wanted::all(range)
-        };
-        if wanted.start > wanted.end {
-            return Ok(Vec::new());
-        }
-        let mut found = self.found_in_all(tenant, matchers, wanted);
-        found.retain(|found| !found.ids.is_empty());
-        let series: usize = found.iter().map(|found| found.ids.len()).sum();
-        let partitions = found.len();
-        let read = |found: Found| slices(found, wanted, max_samples);
-        let parts: Vec<Result<Vec<SeriesSlice>, SelectError>> = if series < PARALLEL || partitions < 2 {
-            found.into_iter().map(read).collect()
-        } else {
-            std::thread::scope(|scope| {
-                let threads: Vec<_> = found.into_iter().map(|f| scope.spawn(move || read(f))).collect();
-                threads
-                    .into_iter()
-                    .map(|thread| {
-                        thread
-                            .join()
-                            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                    })
-                    .collect()
+impl Heads {
+    /// What each partition has, looked for until the rings do not change meanwhile.
+    pub(super) fn found_anew(&self, tenant: &Tenant, matchers: &[Matcher], wanted: Wanted) -> Vec<Found> {
+        let mut tries = 0..MAX_TRIES;
+        let find = |partition: usize| {
+            let partition = self.read(partition);
+            let head = partition.tenants.get(tenant);
+            head.map_or_else(Found::default, |head| {
+                head.found_in_order(head.registry().find(matchers), wanted)
             })
         };
-        let mut all = Vec::with_capacity(series);
-        for part in parts {
-            all.extend(part?);
-        }
-        if partitions > 1 {
-            // Runs that are sorted already.
-            all.sort_by(|a: &SeriesSlice, b| a.labels.cmp(&b.labels));
-            all = joined(all);
-            if newest {
-                all.iter_mut().for_each(SeriesSlice::keep_newest_float);
-            }
-        }
-        match all.iter().map(SeriesSlice::len).sum::<usize>() > max_samples {
-            true => Err(SelectError::TooManySamples { limit: max_samples }),
-            false => Ok(all),
-        }
-    }
-
-    /// What each partition has. While the rings change a series' newest rows may be in a partition that was asked already
-    /// and its next ones in one that was not: then all are asked again, so that no row is missing before one that is found.
-    fn found_in_all(&self, tenant: &Tenant, matchers: &[Matcher], wanted: Wanted) -> Vec<Found> {
-        let mut tries = 0..MAX_TRIES;
         loop {
             let changes = self.rings.changes();
-            let found = (0..self.rings.count())
-                .map(|partition| self.found(partition, tenant, matchers, wanted))
-                .collect();
+            let found = (0..self.rings.count()).map(find).collect();
             if tries.next().is_none() || self.rings.changes() == changes {
                 return found;
             }
@@ -169,7 +120,8 @@ impl Heads {
                 }
                 None => continue,
             };
-            let columns = found.read(wanted, usize::MAX, &fails)?;
+            let unlimited = ReadLimits::samples(usize::MAX);
+            let columns = found.read(wanted, Meter::new(&unlimited), &fails)?;
             for (labels, column) in found.labels.iter().zip(columns) {
                 if let Ok(at) = names.binary_search(labels) {
                     let count = all[at].len() + column.len();
@@ -188,9 +140,54 @@ impl Heads {
     }
 }
 
-fn slices(found: Found, wanted: Wanted, max_samples: usize) -> Result<Vec<SeriesSlice>, SelectError> {
-    // Until they are merged, some may be there twice.
-    let columns = found.read(wanted, max_samples.saturating_mul(2), unreadable)?;
+/// Reads what partitions have and joins it, sorted by labels.
+pub(super) fn joined_slices(
+    mut found: Vec<Found>,
+    wanted: Wanted,
+    limits: &ReadLimits<'_>,
+) -> Result<Vec<SeriesSlice>, SelectError> {
+    found.retain(|found| !found.ids.is_empty());
+    let series: usize = found.iter().map(|found| found.ids.len()).sum();
+    let partitions = found.len();
+    let read = |found: Found| slices(found, wanted, limits);
+    let parts: Vec<Result<Vec<SeriesSlice>, SelectError>> = if series < PARALLEL || partitions < 2 {
+        found.into_iter().map(read).collect()
+    } else {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = found.into_iter().map(|f| scope.spawn(move || read(f))).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect()
+        })
+    };
+    let mut all = Vec::with_capacity(series);
+    for part in parts {
+        all.extend(part?);
+    }
+    if partitions > 1 {
+        // Runs that are sorted already.
+        all.sort_by(|a: &SeriesSlice, b| a.labels.cmp(&b.labels));
+        all = joined(all);
+        if wanted.newest {
+            all.iter_mut().for_each(SeriesSlice::keep_newest_float);
+        }
+    }
+    match all.iter().map(SeriesSlice::len).sum::<usize>() > limits.max_samples {
+        true => Err(Meter::new(limits).too_many()),
+        false => Ok(all),
+    }
+}
+
+/// Reads what one partition has, in the order that is given with it.
+pub(super) fn slices(
+    found: Found,
+    wanted: Wanted,
+    limits: &ReadLimits<'_>,
+) -> Result<Vec<SeriesSlice>, SelectError> {
+    let columns = found.read(wanted, Meter::new(limits), unreadable)?;
     let mut series: Vec<Option<SeriesSlice>> = Vec::with_capacity(columns.len());
     let mut count = 0;
     for (column, labels) in columns.into_iter().zip(found.labels) {
@@ -201,8 +198,8 @@ fn slices(found: Found, wanted: Wanted, max_samples: usize) -> Result<Vec<Series
         count += slice.as_ref().map_or(0, SeriesSlice::len);
         series.push(slice);
     }
-    if count > max_samples {
-        return Err(SelectError::TooManySamples { limit: max_samples });
+    if count > limits.max_samples {
+        return Err(Meter::new(limits).too_many());
     }
     let in_order = found
         .order

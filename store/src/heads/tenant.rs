@@ -84,6 +84,16 @@ pub(crate) enum Source {
     Rows(Rows, usize),
 }
 
+impl Source {
+    /// Samples that it has at most.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Source::Open(open) => open.len(),
+            Source::Rows(rows, _) => rows.len(),
+        }
+    }
+}
+
 impl TenantHead {
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry

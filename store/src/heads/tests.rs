@@ -15,6 +15,7 @@ use super::*;
 use crate::block::{self, BlockMeta, Blocks, Writer};
 use crate::disk::{Disk, SystemDisk};
 use crate::index::{Contents, SeriesList};
+use crate::query::ReadLimits;
 use crate::rings::Hashrings;
 use crate::seal;
 use crate::window::{WINDOW_MS, Window};
@@ -412,7 +413,8 @@ impl World {
             )];
             let found = self
                 .heads
-                .select(&tenant(), &id, (i64::MIN, i64::MAX), false, usize::MAX)
+                .selection(&tenant(), id.to_vec(), (i64::MIN, i64::MAX), false)
+                .read_all(&ReadLimits::samples(usize::MAX))
                 .unwrap();
             let mut samples = BTreeMap::new();
             for slice in found {

@@ -325,7 +325,8 @@ impl World {
             let end = times[end];
             let all = store.select(&tenant(), &[], start, end, usize::MAX).unwrap();
             let newest = store
-                .select_newest(&tenant(), &[], start, end, usize::MAX)
+                .selection(&tenant(), Vec::new(), (start, end), true)
+                .read_all(&store::ReadLimits::samples(usize::MAX))
                 .unwrap();
             let last = |slice: &SeriesSlice| {
                 let value = slice.values.last().map(|value| value.to_bits());

@@ -10,13 +10,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::{self, AgentConfig, RunError, Status};
+use crate::alerts::{AlertApi, Desk, DeskMetrics};
 use crate::config::Config;
 use crate::delivery::DeliveryConfig;
-use crate::input::{self, InputMetrics};
+use crate::input::{self, Inlets, InputMetrics};
 use crate::metrics::Metrics;
 use crate::scrape::http::FetchError;
 use crate::tls::{self, ServerNameError};
 use crate::uplink::Backoff;
+use crate::wal::Storage;
 use crate::{http, process};
 
 /// Rows between the inputs and the log.
@@ -66,6 +68,12 @@ pub async fn run(
     let device = agent.name.device().clone();
     let (status, watched) = watch::channel(Status::default());
     let (rows, inlet) = input::channel(ROWS);
+    let (alert_log, alerts) = input::alert_channel();
+    let folder = match &agent.wal.storage {
+        Storage::Folder(folder) => Some(folder.clone()),
+        Storage::Memory => None,
+    };
+    let (desk, handle) = Desk::new(folder, alert_log, DeskMetrics::register(&registry)?);
     let stop_inputs = CancellationToken::new();
     let inputs = TaskTracker::new();
     input::start(
@@ -80,10 +88,23 @@ pub async fn run(
     drop(rows);
 
     let stop_web = CancellationToken::new();
-    let server = tokio::spawn(http::serve(web, registry, watched, stop_web.clone()));
+    let api = AlertApi::new(handle, config.inputs.external_labels.clone());
     let stop_agent = CancellationToken::new();
     tracing::info!(name = %agent.name, version = env!("CARGO_PKG_VERSION"), "backhaul-agent runs");
-    let mut running = tokio::spawn(agent::run(agent, inlet, metrics, status, stop_agent.clone()));
+    let inlets = Inlets {
+        rows: inlet,
+        alerts: Some(alerts),
+    };
+    let mut running = tokio::spawn(agent::run(agent, inlets, metrics, status, stop_agent.clone()));
+    let (mut opened, stop_desk) = (watched.clone(), stop_inputs.clone());
+    let desk = inputs.track_future(async move {
+        // The first status says that the log is open, and its folder ours.
+        if opened.changed().await.is_ok() {
+            desk.run(stop_desk).await;
+        }
+    });
+    tokio::spawn(desk);
+    let server = tokio::spawn(http::serve(web, registry, watched, api, stop_web.clone()));
     let ended = tokio::select! {
         ended = &mut running => Some(ended),
         () = shutdown.cancelled() => None,

@@ -1,18 +1,20 @@
-//! The agent's own HTTP: /metrics, /-/healthy and /-/ready.
+//! The agent's own HTTP: /metrics, /-/healthy, /-/ready, and Alertmanager's API as far as it goes here.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Status;
+use crate::alerts::{AlertApi, api};
 
 /// How long open connections may hold up the end.
 const LINGER: Duration = Duration::from_secs(1);
@@ -27,10 +29,11 @@ struct App {
 ///
 /// # Errors
 /// The listener failed.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     registry: Registry,
     status: watch::Receiver<Status>,
+    alerts: AlertApi,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let router = Router::new()
@@ -38,8 +41,15 @@ pub async fn serve(
         .route("/-/healthy", get(|| async { "backhaul-agent is healthy.\n" }))
         .route("/-/ready", get(ready))
         .with_state(App { registry, status });
+    let alerts = Router::new()
+        .route("/api/v2/alerts", post(api::post_alerts))
+        .route("/api/v2/status", get(api::status))
+        .with_state(alerts);
+    let service = router
+        .merge(alerts)
+        .into_make_service_with_connect_info::<SocketAddr>();
     let stopped = shutdown.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned());
     tokio::select! {
         ended = server => ended,
         () = async {

@@ -1,12 +1,13 @@
 //! The device daemon: inputs, WAL, uplink.
 
 pub mod agent;
+mod alerts;
 pub mod config;
 pub mod daemon;
 pub mod delivery;
 pub mod exposition;
 mod host;
-pub mod http;
+mod http;
 pub mod input;
 pub mod metrics;
 pub mod process;

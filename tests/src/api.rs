@@ -33,6 +33,8 @@ pub struct Device {
     pub samples: Samples,
     /// What is missing.
     pub gaps: Vec<Gap>,
+    /// Records of alerts that are stored.
+    pub alerts: u64,
 }
 
 /// The terms of the equation as the bridge's ledger has them.
@@ -179,6 +181,15 @@ impl Api {
     /// As [`Api::get`].
     pub fn post(&self, path: &str, params: &[(&str, &str)]) -> Result<(u16, String), String> {
         self.ask(Method::POST, path, params)
+    }
+
+    /// POST of a JSON text.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub fn post_json(&self, path: &str, json: &Value) -> Result<(u16, String), String> {
+        let request = client().1.post(self.url(path, &[])?).body(json.to_string());
+        send(request.header("Content-Type", "application/json"))
     }
 
     fn post_form(&self, path: &str, params: &[(&str, &str)]) -> Result<(u16, String), String> {

@@ -48,6 +48,7 @@ pub struct Site {
     mqtt: u16,
     http: u16,
     broker_http: u16,
+    daemon_http: u16,
 }
 
 /// A port that nothing listens on and no other site of this process has.
@@ -89,6 +90,7 @@ impl Site {
             mqtt: free_port(),
             http: free_port(),
             broker_http: free_port(),
+            daemon_http: free_port(),
         };
         site.certs()
             .init(&InitOptions::default(), now())
@@ -114,6 +116,11 @@ impl Site {
     /// The broker's own HTTP interface.
     pub fn broker_api(&self) -> Api {
         Api::new(self.broker_http)
+    }
+
+    /// The daemon's own HTTP interface.
+    pub fn daemon_api(&self) -> Api {
+        Api::new(self.daemon_http)
     }
 
     /// The certificates.
@@ -193,7 +200,7 @@ impl Site {
 
     /// Starts the daemon as `backhaul-agent` is, from a config file.
     pub fn start_daemon(&self, config: &Path) -> Part {
-        let args = [config.display().to_string()];
+        let args = [config.display().to_string(), self.daemon_http.to_string()];
         Part::start("daemon", &self.programs.daemon, &args, &self.log("daemon"))
     }
 

@@ -1,7 +1,11 @@
 //! Times of samples.
 
+mod rfc3339;
+
 use std::fmt;
 use std::time::Duration;
+
+pub use rfc3339::{civil, parse_rfc3339, rfc3339_of};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, as Prometheus counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use wire::{DeviceName, Labels, Timestamp};
 
+use crate::alerts::{Alerting, AlertsError};
 use crate::forward::RemoteWrite;
 use crate::hashrings::HashringFile;
 use crate::ingest::wall_clock;
@@ -47,6 +48,10 @@ pub struct Config {
     pub remote_write: watch::Receiver<Vec<RemoteWrite>>,
     /// The name of the destination that acks wait for; `None`: they wait for the journal alone.
     pub ack_after: Option<String>,
+    /// The Alertmanagers that are told of alerts; a value that follows takes effect while the bridge runs.
+    pub alerting: watch::Receiver<Alerting>,
+    /// Between two tellings of an alert that did not change (`--rules.alert.resend-delay`).
+    pub resend_delay: Duration,
     /// Whether snapshots may be asked for (`--web.enable-admin-api`).
     pub admin_api: bool,
     /// How the HTTP listener is guarded (`--web.config.file`); `None`: it is not.
@@ -83,6 +88,8 @@ impl Config {
             features: Features::default(),
             remote_write: watch::channel(Vec::new()).1,
             ack_after: None,
+            alerting: watch::channel(Alerting::default()).1,
+            resend_delay: Duration::from_secs(60),
             admin_api: false,
             web: None,
             http_connections: 512,
@@ -170,6 +177,9 @@ pub enum BridgeError {
     /// What the journal holds could not be read at the start.
     #[error(transparent)]
     Journal(#[from] store::TailError),
+    /// Alerts cannot be kept.
+    #[error(transparent)]
+    Alerts(#[from] AlertsError),
     /// `ack_after` names a destination that is not configured.
     #[error("ack_after: there is no destination {0:?} in remote_write; acks would wait for ever")]
     AckAfter(String),

@@ -155,6 +155,7 @@ fn cursors_of(store: &Store, names: &BTreeSet<String>) -> BTreeMap<String, Curso
     let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = store
         .cursors()
         .into_iter()
+        .filter(|(name, _)| name != crate::alerts::CURSOR)
         .partition(|(name, _)| names.contains(name));
     for remote_name in gone.into_keys() {
         tracing::warn!(

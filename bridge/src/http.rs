@@ -4,6 +4,7 @@
 //! handler's future and with it the guard that cancels the evaluation.
 
 mod admin;
+mod alertmanager;
 mod compress;
 mod connection;
 mod destinations;
@@ -41,6 +42,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::{Alertmanagers, Feed, Shared};
 use crate::config::Config;
 use crate::forward::Destinations;
 use crate::ingest::{Fleet, Orders};
@@ -61,6 +63,9 @@ pub(crate) struct App {
     pub(crate) subscribed: watch::Receiver<bool>,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) destinations: Arc<Destinations>,
+    pub(crate) alerts: Feed,
+    pub(crate) alert_book: Arc<Shared>,
+    pub(crate) alertmanagers: Arc<Alertmanagers>,
     pub(crate) web: watch::Receiver<Arc<Web>>,
 }
 

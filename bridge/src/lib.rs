@@ -1,14 +1,16 @@
-//! The fleet side: ingest, acks and grants, the query API.
+//! The fleet side: ingest, acks and grants, the query API, alerts.
 //!
 //! [`run`] is the whole bridge on sockets and a store that its caller opened. Devices' messages come through an MQTT
 //! broker (`mqtt`, `ingest`), are committed to the store's journal and only then acked; queries come over HTTP (`http`)
 //! and read the same store. Nothing but the store outlives the process.
 
+mod alerts;
 mod config;
 mod device_series;
 mod forward;
 mod hashrings;
 mod http;
+mod http_client;
 mod ingest;
 mod maintain;
 mod memory;
@@ -19,6 +21,7 @@ mod selector;
 mod web;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::Registry;
 use store::{Store, Unpassed};
@@ -26,6 +29,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wire::BridgeEpoch;
 
+use self::alerts::{Alertmanagers, Keeper};
 use self::forward::{Destinations, Forward, Passed};
 use self::http::App;
 use self::ingest::{Core, Fleet, Gate, Input, Limits, Worker};
@@ -33,6 +37,7 @@ use self::maintain::Maintenance;
 use self::metrics::Metrics;
 use self::mqtt::Link;
 
+pub use alerts::{Alerting, AlertingError, AlertingFile, AlertsError};
 pub use config::{BridgeError, Config, Listeners, MqttEndpoint, Started};
 pub use forward::{RemoteWrite, RemoteWriteError, RemoteWriteFile, check as check_remote_write};
 pub use hashrings::{HashringFile, HashringFileError};
@@ -75,8 +80,23 @@ pub async fn run(
         core.ack_after(gate(&config, name, &store)?);
     }
     let (acks, outgoing) = mpsc::channel(ACKS);
-    let worker = Worker::start(core, Arc::clone(&store), acks, metrics.clone(), config.clock)
-        .map_err(io("threads of the ingest"))?;
+    let keeper = Keeper::start(
+        &store.dir().join("alerts.redb"),
+        Arc::clone(&store),
+        Arc::clone(&fleet),
+        config.alerting.borrow().times,
+        alerts::Metrics::register(&registry)?,
+        config.clock,
+    )?;
+    let feed = keeper.feed.clone();
+    let worker = Worker::start(
+        core,
+        Arc::clone(&store),
+        (acks, feed),
+        metrics.clone(),
+        config.clock,
+    )
+    .map_err(io("threads of the ingest"))?;
     let maintenance = Maintenance::start(Arc::clone(&store), metrics.clone(), worker.inputs.clone())
         .map_err(io("thread of the maintenance"))?;
     let (subscribed, watched) = watch::channel(false);
@@ -104,6 +124,14 @@ pub async fn run(
         config.clock,
     )?;
     let forward = forward.run(config.remote_write.clone(), shutdown.clone());
+    let alertmanagers = Arc::new(Alertmanagers::default());
+    let told = alerts::run(
+        config.alerting.clone(),
+        (config.external_labels.clone(), millis(config.resend_delay)),
+        Arc::clone(&keeper.shared),
+        Arc::clone(&alertmanagers),
+        shutdown.clone(),
+    );
     let rings = hashrings::run(
         config.hashrings.clone(),
         Arc::clone(&store),
@@ -126,6 +154,9 @@ pub async fn run(
         metrics,
         subscribed: watched,
         destinations,
+        alerts: keeper.feed.clone(),
+        alert_book: Arc::clone(&keeper.shared),
+        alertmanagers,
         web: of_listener,
     };
     let series = device_series::run(store, fleet, instance, shutdown.clone());
@@ -144,17 +175,23 @@ pub async fn run(
             .map_err(io("HTTP listener"))
     };
     let guard = shutdown.clone().drop_guard();
-    let (ingest, http, (), (), (), ()) = tokio::join!(
+    let (ingest, http, (), (), (), (), ()) = tokio::join!(
         guarded(ingest, &shutdown),
         guarded(http, &shutdown),
         series,
         forward,
         rings,
         web,
+        told,
     );
     drop(guard);
+    keeper.end().await;
     maintenance.end().await;
     ingest.and(http)
+}
+
+fn millis(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What the destination that acks wait for has not passed yet.

@@ -1,17 +1,18 @@
-//! `remote_write` and `ack_after` of the configuration file; the first is read again at SIGHUP.
+//! `remote_write`, `alerting` and `ack_after` of the configuration file; the first two are read again at SIGHUP.
 
 use std::path::PathBuf;
 
-use bridge::RemoteWrite;
+use bridge::{Alerting, RemoteWrite};
 use tokio::sync::watch;
 
 use crate::settings::Settings;
 
-/// Where everything is sent on to.
+/// Where everything and every alert is sent on to.
 #[derive(Debug)]
 pub(crate) struct Destinations {
     file: Option<PathBuf>,
     sender: watch::Sender<Vec<RemoteWrite>>,
+    alerting: watch::Sender<Alerting>,
     ack_after: Option<String>,
 }
 
@@ -21,6 +22,7 @@ impl Destinations {
         Destinations {
             file,
             sender: watch::channel(settings.remote_write.clone()).0,
+            alerting: watch::channel(settings.alerting.clone()).0,
             ack_after: settings.ack_after.clone(),
         }
     }
@@ -34,6 +36,7 @@ impl Destinations {
     pub(crate) fn configure(&self, config: bridge::Config) -> bridge::Config {
         bridge::Config {
             remote_write: self.sender.subscribe(),
+            alerting: self.alerting.subscribe(),
             ack_after: self.ack_after.clone(),
             ..config
         }
@@ -49,9 +52,11 @@ impl Destinations {
             Ok(settings) => {
                 tracing::info!(
                     destinations = settings.remote_write.len(),
-                    "remote_write was read again"
+                    alertmanagers = settings.alerting.clusters(),
+                    "remote_write and alerting were read again"
                 );
                 self.sender.send_replace(settings.remote_write);
+                self.alerting.send_replace(settings.alerting);
             }
             Err(error) => {
                 let error = format!("{error:#}");

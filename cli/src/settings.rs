@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use bridge::{RemoteWrite, RemoteWriteFile};
+use bridge::{Alerting, AlertingFile, RemoteWrite, RemoteWriteFile};
 use clap::Args;
 use serde::Deserialize;
 
@@ -86,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) storage: StorageFile,
     /// Where everything is sent on to.
     pub(crate) remote_write: Vec<RemoteWrite>,
+    /// The Alertmanagers that are told of alerts.
+    pub(crate) alerting: Alerting,
     /// The destination that acks wait for; `None`: the journal.
     pub(crate) ack_after: Option<String>,
 }
@@ -101,6 +103,7 @@ struct RawSettings {
     memory: RawMemory,
     receive: RawReceive,
     remote_write: Vec<RemoteWriteFile>,
+    alerting: AlertingFile,
     ack_after: Option<String>,
 }
 
@@ -121,6 +124,8 @@ impl Settings {
         let dir = file.parent().unwrap_or(Path::new(""));
         let remote_write = bridge::check_remote_write(raw.remote_write, dir);
         let remote_write = remote_write.map_err(|error| anyhow!("{}: {error}", file.display()))?;
+        let alerting = raw.alerting.check(dir);
+        let alerting = alerting.map_err(|error| anyhow!("{}: {error}", file.display()))?;
         let ack_after = raw.ack_after.filter(|name| name != LOCAL);
         if let Some(name) = &ack_after
             && !remote_write.iter().any(|to| to.name() == name)
@@ -132,6 +137,7 @@ impl Settings {
         }
         Ok(Settings {
             remote_write,
+            alerting,
             ack_after,
             dir: raw.dir,
             web: WebSettings::new(raw.web, raw.global, dir, without_secrets(&text))
@@ -190,6 +196,11 @@ mod tests {
                 vec!["line 3", "proxy_url"],
             ),
             ("ack_after: other\n", vec!["ack_after", "other"]),
+            (
+                "alerting:\n  alertmanagers:\n  - static_configs: [{targets: ['a/b']}]\n",
+                vec!["alerting.alertmanagers[0].static_configs[0].targets", "a/b"],
+            ),
+            ("alerting:\n  min_firing: soon\n", vec!["line 2", "soon"]),
         ] {
             let error = format!("{:#}", read(text).unwrap_err());
             assert!(error.contains("serve.yml"), "{error}");

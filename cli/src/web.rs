@@ -187,6 +187,10 @@ impl Web {
             ("web.enable-admin-api", self.admin_api.to_string()),
             ("enable-feature", config.features.to_string()),
             ("query.lookback-delta", prometheus_duration(config.lookback_delta)),
+            (
+                "rules.alert.resend-delay",
+                prometheus_duration(config.resend_delay),
+            ),
             ("query.timeout", prometheus_duration(config.query_timeout)),
             ("query.max-concurrency", config.query_concurrency.to_string()),
             ("query.max-samples", config.query_max_samples.to_string()),
@@ -222,7 +226,7 @@ fn prometheus_duration(duration: Duration) -> String {
     promql::format_duration(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Flags of queries; without one, Prometheus's default or a share of the memory holds.
+/// Flags of queries and rules; without one, Prometheus's default or a share of the memory holds.
 #[derive(Debug, Default, Args)]
 pub(crate) struct QueryArgs {
     /// How old a sample may be and still be a series' current value [default: 5m]
@@ -241,6 +245,9 @@ pub(crate) struct QueryArgs {
     /// promql-duration-expr, promql-delayed-name-removal
     #[arg(long = "enable-feature")]
     features: Option<promql::Features>,
+    /// Between two tellings of an alert that did not change [default: 1m]
+    #[arg(long = "rules.alert.resend-delay")]
+    resend_delay: Option<PromDuration>,
 }
 
 impl QueryArgs {
@@ -254,6 +261,7 @@ impl QueryArgs {
             query_concurrency: self.max_concurrency.map_or(config.query_concurrency, usize::from),
             query_max_samples: self.max_samples.unwrap_or(config.query_max_samples),
             features: self.features.unwrap_or(config.features),
+            resend_delay: self.resend_delay.map_or(config.resend_delay, PromDuration::get),
             ..config
         }
     }

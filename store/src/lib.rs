@@ -58,7 +58,7 @@ pub use matcher::{Matcher, Predicate, Test};
 pub use metadata::Metadata;
 pub use quarantine::Quarantined;
 pub use query::{ReadBack, ReadLimits, SeriesSlice};
-pub use receipt::{Receipt, SessionReceipt};
+pub use receipt::{Receipt, SessionReceipt, StoredAlert};
 pub use rings::{Hashring, HashringError, Hashrings, MAX_FILE, MAX_PARTITIONS};
 pub use snapshot::{SNAPSHOTS, SnapshotError};
 pub use status::{ActiveSeries, HeadStatus};

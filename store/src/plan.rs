@@ -27,7 +27,7 @@ use crate::heads::Heads;
 use crate::keys::{DeviceKeys, Keys};
 use crate::ledger::{Device, DeviceRef, Fact, Ledger, lost_edge};
 use crate::quarantine::Quarantine;
-use crate::receipt::{Receipt, SessionReceipt};
+use crate::receipt::{Receipt, SessionReceipt, StoredAlert};
 use crate::record::{AlertRecord, LetGoRecord, LetterRecord, Record, RefusedRecord, SeenRecord, What};
 
 /// The longest payload kept as a dead letter, bytes.
@@ -208,6 +208,11 @@ impl<'a> Planner<'a> {
             seq: alert.seq,
             total: alert.total,
         };
+        self.plan.receipt.alerts.push(StoredAlert {
+            device: device.clone(),
+            received,
+            alert: alert.clone(),
+        });
         self.push(
             device,
             received,

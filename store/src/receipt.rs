@@ -1,6 +1,7 @@
 //! What a commit made durable, per device and session: the material of acks.
 
-use wire::{DeviceName, SeqSet, SessionId};
+use wire::message::Alert;
+use wire::{DeviceName, SeqSet, SessionId, Timestamp};
 
 /// The outcome of one commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +12,19 @@ pub struct Receipt {
     pub number: u64,
     /// Bytes of records that the commit wrote into the journal.
     pub bytes: u64,
+    /// Alerts that this commit settled first.
+    pub alerts: Vec<StoredAlert>,
+}
+
+/// An alert's record that is in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAlert {
+    /// Who raised it.
+    pub device: DeviceName,
+    /// When it arrived, by the bridge's clock.
+    pub received: Timestamp,
+    /// As received.
+    pub alert: Alert,
 }
 
 /// What became of one session's entries.

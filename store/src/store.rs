@@ -325,6 +325,12 @@ impl Store {
         Some(ledger.get(number)?.view(self.removed(number)))
     }
 
+    /// When a device was last heard of, by the bridge's clock.
+    pub fn last_seen(&self, device: &DeviceName) -> Option<Timestamp> {
+        let ledger = read(&self.ledger);
+        Some(ledger.get(ledger.find(device)?)?.last_seen())
+    }
+
     fn removed(&self, device: u32) -> Reasons {
         let tally = self.heads.tally(device);
         let reasons = [

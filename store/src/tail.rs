@@ -19,7 +19,8 @@ use wire::message::Histogram;
 use wire::{DeviceName, Labels, Timestamp};
 
 use crate::Store;
-use crate::record::{Record, What};
+use crate::receipt::StoredAlert;
+use crate::record::{AlertRecord, Record, What};
 use commits::Commits;
 use devices::{Devices, Stored};
 use lists::Lists;
@@ -214,6 +215,25 @@ impl<S> Tail<S> {
             }
         }
         Ok(skipped)
+    }
+
+    /// Reads on for alerts alone, to the end of the journal or until there are `most`.
+    pub fn alerts(&mut self, most: usize) -> Result<Vec<StoredAlert>, TailError> {
+        let mut alerts = Vec::new();
+        while alerts.len() < most && self.fetch()? {
+            let Some(record) = self.pop() else { break };
+            let Some(device) = self.devices.name(&record) else {
+                continue;
+            };
+            if let Some(What::Alert(AlertRecord { alert: Some(alert) })) = record.what {
+                alerts.push(StoredAlert {
+                    device,
+                    received: Timestamp::from_ms(record.received_ms),
+                    alert,
+                });
+            }
+        }
+        Ok(alerts)
     }
 
     /// The next record's stored rows, if it has any.

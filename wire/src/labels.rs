@@ -104,17 +104,23 @@ impl Labels {
         Labels(pairs::pack(before.chain(set).chain(after)))
     }
 
-    /// What the bridge stores: `device_id` set; one that was there already becomes `exported_device_id`, and if that is
-    /// taken, is prefixed again until the name is free.
+    /// What the bridge stores: `device_id` set, see [`Labels::with_own`].
     #[must_use]
     pub fn of_device(&self, device_id: &str) -> Self {
-        let mut set = self.with(DEVICE_ID, device_id);
-        if let Some(own) = self.get(DEVICE_ID) {
-            let mut name = format!("exported_{DEVICE_ID}");
-            while self.get(&name).is_some() {
-                name.insert_str(0, "exported_");
+        self.with_own(DEVICE_ID, device_id)
+    }
+
+    /// The set with a label that is the bridge's to set; one of that name that was there already becomes `exported_…`, and
+    /// if that is taken, is prefixed again until the name is free.
+    #[must_use]
+    pub fn with_own(&self, name: &str, value: &str) -> Self {
+        let mut set = self.with(name, value);
+        if let Some(theirs) = self.get(name) {
+            let mut free = format!("exported_{name}");
+            while self.get(&free).is_some() {
+                free.insert_str(0, "exported_");
             }
-            set = set.with(&name, own);
+            set = set.with(&free, theirs);
         }
         set
     }

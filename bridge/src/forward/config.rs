@@ -1,7 +1,6 @@
 //! A destination as it was configured, checked.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -10,50 +9,11 @@ use reqwest::header::{HeaderMap, HeaderName};
 use super::file::RemoteWriteFile;
 use super::lane::Backoff;
 use super::request::Protocol;
+use crate::http_client::{Access, Tls, shown};
 use crate::relabel::Rule;
 
 /// Bytes of journal that a destination may be behind, unless it says otherwise.
 pub(crate) const MAX_BACKLOG: u64 = 16 << 30;
-
-/// A text that is in no log.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(pub(crate) String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("<secret>")
-    }
-}
-
-/// A secret, or the file that has it; the file is read for each request, so that it may change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SecretSource {
-    Text(Secret),
-    File(PathBuf),
-}
-
-/// How the sender says who it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Auth {
-    None,
-    Basic {
-        username: String,
-        password: Option<SecretSource>,
-    },
-    /// `Authorization: <scheme> <credentials>`
-    Scheme {
-        scheme: String,
-        credentials: SecretSource,
-    },
-}
-
-/// Files of TLS.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tls {
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) identity: Option<(PathBuf, PathBuf)>,
-    pub(crate) server_name: Option<String>,
-}
 
 /// Prometheus's `queue_config`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +37,7 @@ pub struct RemoteWrite {
     pub(crate) url: Url,
     pub(crate) timeout: Duration,
     pub(crate) headers: HeaderMap,
-    pub(crate) auth: Auth,
-    pub(crate) tls: Tls,
+    pub(crate) access: Access,
     pub(crate) relabel: Vec<Rule>,
     pub(crate) queue: Queue,
     pub(crate) protocol: Protocol,
@@ -102,21 +61,11 @@ impl RemoteWrite {
 
     /// Whether a running destination need not be started anew; files of TLS are read again by starting.
     pub(crate) fn is_same(&self, other: &RemoteWrite) -> bool {
-        self.file == other.file && self.tls == Tls::default()
+        self.file == other.file && self.access.tls == Tls::default()
     }
 
     /// The URL without what may be secret in it.
     pub(crate) fn shown_url(&self) -> String {
         shown(&self.url)
     }
-}
-
-/// A URL without user, password and query.
-pub(crate) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // They fail for URLs that cannot have these, which are then without.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.to_string()
 }

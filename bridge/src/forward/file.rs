@@ -3,48 +3,22 @@
 //! What is not supported is an unknown key, never ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::{Deserialize, Deserializer};
-use wire::units::{ByteSize, PromDuration};
+use serde::Deserialize;
+use wire::units::ByteSize;
 
-use super::config::{Auth, MAX_BACKLOG, Queue, RemoteWrite, Secret, SecretSource, Tls, shown};
+use super::config::{MAX_BACKLOG, Queue, RemoteWrite};
 use super::lane::Backoff;
 use super::request::Protocol;
-use crate::relabel::{Rule, RuleText};
-
-/// A value that is written as a text, checked where it is read, so that the error has its line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Parsed<T>(T);
-
-impl<'de, T> Deserialize<'de> for Parsed<T>
-where
-    T: FromStr,
-    T::Err: Display,
-{
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map(Parsed).map_err(serde::de::Error::custom)
-    }
-}
-
-type Span = Option<Parsed<PromDuration>>;
-
-fn span(span: &Span) -> Option<Duration> {
-    span.as_ref().map(|Parsed(duration)| duration.get())
-}
-
-/// A secret as it is written.
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from).map(Secret)
-    }
-}
+use crate::http_client::{
+    AccessFile, Authorization, BasicAuth, Fault, Parsed, RelabelConfig, Span, TlsConfig, fault, shown, span,
+};
+use crate::relabel::Rule;
 
 /// One entry of `remote_write`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -72,46 +46,6 @@ pub struct RemoteWriteFile {
     tenant_label: Option<String>,
     #[serde(default)]
     external_labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BasicAuth {
-    username: String,
-    password: Option<Secret>,
-    password_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Authorization {
-    #[serde(rename = "type")]
-    scheme: Option<String>,
-    credentials: Option<Secret>,
-    credentials_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TlsConfig {
-    ca_file: Option<PathBuf>,
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    server_name: Option<String>,
-    #[serde(default)]
-    insecure_skip_verify: bool,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RelabelConfig {
-    source_labels: Vec<String>,
-    separator: Option<String>,
-    regex: Option<String>,
-    modulus: Option<u64>,
-    target_label: Option<String>,
-    replacement: Option<String>,
-    action: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -160,13 +94,6 @@ pub struct RemoteWriteError {
     pub reason: String,
 }
 
-/// A key and what is wrong with it.
-struct Fault(String, String);
-
-fn fault<T>(key: impl Into<String>, reason: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault(key.into(), reason.into()))
-}
-
 /// Checks a section; relative paths count from `dir`.
 pub fn check(section: Vec<RemoteWriteFile>, dir: &Path) -> Result<Vec<RemoteWrite>, RemoteWriteError> {
     let mut names = BTreeSet::new();
@@ -194,7 +121,11 @@ impl RemoteWriteFile {
             Rule::new(rule.text())
                 .map_err(|e| Fault(format!("write_relabel_configs[{n}].{}", e.key), e.reason))
         });
-        let of = |file: &PathBuf| dir.join(file);
+        let access = AccessFile {
+            basic_auth: self.basic_auth.clone(),
+            authorization: self.authorization.clone(),
+            tls_config: self.tls_config.clone(),
+        };
         let tenant_header = match &self.tenant_header {
             Some(name) => Some(
                 name.parse::<HeaderName>()
@@ -221,8 +152,7 @@ impl RemoteWriteFile {
             name: self.name.clone().unwrap_or_else(|| shown(&url)),
             timeout: span(&self.remote_timeout).unwrap_or(Duration::from_secs(30)),
             headers: self.headers()?,
-            auth: self.auth(&of)?,
-            tls: self.tls(&url, &of)?,
+            access: access.check(url.scheme(), dir)?,
             relabel: relabel.collect::<Result<_, _>>()?,
             queue: self.queue_config.check()?,
             protocol: self.protobuf_message.as_ref().map_or(Protocol::V2, |p| p.0),
@@ -269,77 +199,6 @@ impl RemoteWriteFile {
             headers.insert(header, value);
         }
         Ok(headers)
-    }
-
-    fn auth(&self, of: &impl Fn(&PathBuf) -> PathBuf) -> Result<Auth, Fault> {
-        let source = |text: &Option<Secret>, file: &Option<PathBuf>, key: &str| match (text, file) {
-            (Some(_), Some(_)) => fault(key, "there is a file for it too; give one of both"),
-            (Some(text), None) => Ok(Some(SecretSource::Text(text.clone()))),
-            (None, Some(file)) => Ok(Some(SecretSource::File(of(file)))),
-            (None, None) => Ok(None),
-        };
-        match (&self.basic_auth, &self.authorization) {
-            (Some(_), Some(_)) => fault("authorization", "there is basic_auth too; give one of both"),
-            (None, None) => Ok(Auth::None),
-            (Some(basic), None) => Ok(Auth::Basic {
-                username: basic.username.clone(),
-                password: source(&basic.password, &basic.password_file, "basic_auth.password")?,
-            }),
-            (None, Some(auth)) => {
-                let key = "authorization.credentials";
-                let scheme = auth.scheme.clone().unwrap_or_else(|| "Bearer".to_owned());
-                if scheme.eq_ignore_ascii_case("basic") {
-                    return fault("authorization.type", "for Basic there is basic_auth");
-                }
-                match source(&auth.credentials, &auth.credentials_file, key)? {
-                    Some(credentials) => Ok(Auth::Scheme { scheme, credentials }),
-                    None => fault(key, "neither they nor credentials_file are given"),
-                }
-            }
-        }
-    }
-
-    fn tls(&self, url: &Url, of: &impl Fn(&PathBuf) -> PathBuf) -> Result<Tls, Fault> {
-        let tls = &self.tls_config;
-        if tls.insecure_skip_verify {
-            let reason = "a server that is not verified may be anyone's; name its CA in ca_file instead";
-            return fault("tls_config.insecure_skip_verify", reason);
-        }
-        if tls != &TlsConfig::default() && url.scheme() != "https" {
-            return fault("tls_config", "the URL begins with http://, which is without TLS");
-        }
-        if tls.server_name.as_ref().is_some_and(|name| {
-            Url::parse(&format!("https://{name}/"))
-                .ok()
-                .and_then(|url| url.domain().map(|d| d != name))
-                .unwrap_or(true)
-        }) {
-            return fault("tls_config.server_name", "it is no DNS name");
-        }
-        let identity = match (&tls.cert_file, &tls.key_file) {
-            (Some(cert), Some(key)) => Some((of(cert), of(key))),
-            (None, None) => None,
-            _ => return fault("tls_config.cert_file", "cert_file and key_file go together"),
-        };
-        Ok(Tls {
-            ca_file: tls.ca_file.as_ref().map(of),
-            identity,
-            server_name: tls.server_name.clone(),
-        })
-    }
-}
-
-impl RelabelConfig {
-    fn text(&self) -> RuleText {
-        RuleText {
-            source_labels: self.source_labels.clone(),
-            separator: self.separator.clone(),
-            regex: self.regex.clone(),
-            modulus: self.modulus,
-            target_label: self.target_label.clone(),
-            replacement: self.replacement.clone(),
-            action: self.action.clone(),
-        }
     }
 }
 

@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 use wire::Timestamp;
 
 use super::answer::{Manners, Reply, Verdict};
-use super::client::{ClientError, Request, Sender};
+use super::client::{Request, Sender};
 use super::destination::Destination;
 use super::instruments::Instruments;
 use super::lane::{Lane, Next};
 use super::request::{Protocol, encode};
 use super::status::Destinations;
+use crate::http_client::ClientError;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,5 +1,6 @@
 //! `/api/v1/fleet/…`: the devices, the equation of each, and the removal of one.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use axum::extract::State;
@@ -71,7 +72,15 @@ impl Filter {
 /// GET `fleet/devices`.
 pub(crate) async fn devices(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
     let filter = Filter::new(&params)?;
-    blocking(move || list(&filter.devices(&app), |out, ledger| device(out, ledger, &app))).await
+    blocking(move || {
+        let book = &app.alert_book;
+        let silence = |device: &str| book.silence(device);
+        let alerts = book.book().by_device(book.now_ms(), &silence);
+        list(&filter.devices(&app), |out, ledger| {
+            device(out, ledger, &app, &alerts)
+        })
+    })
+    .await
 }
 
 /// GET `fleet/equation`: per device the terms of the delivery contract, with what is found by reading the store back.
@@ -133,7 +142,7 @@ fn reasons(out: &mut Vec<u8>, counts: &Reasons) {
     out.push(b'}');
 }
 
-fn device(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App) {
+fn device(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App, alerts: &HashMap<String, (usize, usize)>) {
     let live = app.fleet.get(&ledger.device);
     let (tenant, id) = (ledger.device.tenant(), ledger.device.device());
     let _ = write!(
@@ -165,7 +174,15 @@ fn device(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App) {
     reasons(out, &ledger.dropped);
     let _ = write!(out, ",\"pending\":{}}},\"gaps\":", ledger.pending);
     json::list(out, &ledger.gaps, gap);
-    let _ = write!(out, ",\"alerts\":{}}}", ledger.alerts);
+    let (firing, pending) = alerts
+        .get(&ledger.device.to_string())
+        .copied()
+        .unwrap_or_default();
+    let _ = write!(
+        out,
+        ",\"alerts\":{},\"alerts_firing\":{firing},\"alerts_pending\":{pending}}}",
+        ledger.alerts
+    );
 }
 
 fn gap(out: &mut Vec<u8>, gap: &GapView) {

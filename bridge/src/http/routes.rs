@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::{
-    App, admin, compress, destinations, exemplars, expression, federate, fleet, fleet_store, guard, metadata,
-    query, read, rules, series, status, targets,
+    App, admin, alertmanager, compress, destinations, exemplars, expression, federate, fleet, fleet_store,
+    guard, metadata, query, read, rules, series, status, targets,
 };
 
 /// All routes, and what stands before them.
@@ -26,6 +26,7 @@ pub(super) fn router(app: App) -> Router {
 fn routes(app: App) -> Router {
     Router::new()
         .nest("/api/v1", prometheus().merge(own()))
+        .nest("/api/v2", alertmanager())
         .route("/federate", get(federate::federate))
         .route("/-/healthy", get(admin::healthy))
         .route("/-/ready", get(admin::ready))
@@ -76,7 +77,24 @@ fn prometheus() -> Router<App> {
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
 }
 
-/// What it has not.
+/// What Alertmanager has.
+fn alertmanager() -> Router<App> {
+    Router::new()
+        .route("/alerts", get(alertmanager::get).post(alertmanager::post_alerts))
+        .route("/alerts/groups", get(alertmanager::get))
+        .route("/status", get(alertmanager::get))
+        .route("/receivers", get(alertmanager::get))
+        .route(
+            "/silences",
+            get(alertmanager::get).post(alertmanager::post_silence),
+        )
+        .route(
+            "/silence/{id}",
+            get(alertmanager::silence).delete(alertmanager::silence),
+        )
+}
+
+/// What neither has.
 fn own() -> Router<App> {
     Router::new()
         .route("/openapi.json", get(openapi))

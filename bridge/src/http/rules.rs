@@ -1,8 +1,12 @@
 //! `/api/v1/rules`, `alerts` and `alertmanagers`. The bridge evaluates no rules, so the lists are empty; parameters are
 //! checked as Prometheus checks them.
 
+use axum::extract::State;
+
 use super::envelope::{ApiError, ErrorKind, Success};
 use super::params::Params;
+use super::{App, json};
+use crate::http_client::shown;
 
 /// GET `rules`.
 pub(crate) async fn rules(params: Params) -> Result<Success, ApiError> {
@@ -42,8 +46,29 @@ pub(crate) async fn alerts() -> Success {
 }
 
 /// GET `alertmanagers`.
-pub(crate) async fn alertmanagers() -> Success {
-    fixed(b"{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}")
+pub(crate) async fn alertmanagers(State(app): State<App>) -> Success {
+    let active: Vec<String> = app
+        .alertmanagers
+        .active()
+        .iter()
+        .map(|one| shown(&one.url))
+        .collect();
+    let dropped: Vec<String> = app.alertmanagers.dropped().iter().map(shown).collect();
+    let data = |out: &mut Vec<u8>| {
+        for (key, urls) in [
+            ("{\"activeAlertmanagers\":", active),
+            (",\"droppedAlertmanagers\":", dropped),
+        ] {
+            out.extend_from_slice(key.as_bytes());
+            json::list(out, &urls, |out, url| {
+                out.extend_from_slice(b"{\"url\":");
+                json::text(out, url);
+                out.push(b'}');
+            });
+        }
+        out.push(b'}');
+    };
+    Success::new(data, &[], &[])
 }
 
 /// GET `notifications`: of the web interface, which has none.

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use wire::{DeviceName, Timestamp};
 
 use super::{Core, Effect, Message, Now};
+use crate::alerts::Feed;
 use crate::metrics::Metrics;
 
 /// The longest time the core sleeps.
@@ -81,11 +82,11 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts both threads. Acks go to `acks`; those that do not fit are dropped and counted, as their devices ask
-    /// again.
+    /// again; alerts that were committed to theirs.
     pub(crate) fn start(
         mut core: Core,
         store: Arc<Store>,
-        acks: mpsc::Sender<Outgoing>,
+        (acks, alerts): (mpsc::Sender<Outgoing>, Feed),
         metrics: Metrics,
         clock: fn() -> Timestamp,
     ) -> io::Result<Self> {
@@ -98,7 +99,7 @@ impl Worker {
             .name("bridge-commit".to_owned())
             .spawn(move || {
                 for job in orders {
-                    run_job(&journal, job, &committed, &seconds);
+                    run_job(&journal, job, (&committed, &alerts), &seconds);
                 }
             })?;
         // Asking a store takes its writer's lock, so it is asked only here and after each commit.
@@ -123,7 +124,12 @@ impl Worker {
     }
 }
 
-fn run_job(store: &Store, job: Job, committed: &Sender<Input>, seconds: &prometheus::Histogram) {
+fn run_job(
+    store: &Store,
+    job: Job,
+    (committed, alerts): (&Sender<Input>, &Feed),
+    seconds: &prometheus::Histogram,
+) {
     match job {
         Job::Commit {
             dictionaries,
@@ -134,8 +140,11 @@ fn run_job(store: &Store, job: Job, committed: &Sender<Input>, seconds: &prometh
                 true => Ok(()),
                 false => store.put_dictionaries(dictionaries),
             };
-            let outcome = put.and_then(|()| store.commit(entries));
+            let mut outcome = put.and_then(|()| store.commit(entries));
             timer.observe_duration();
+            if let Ok(receipt) = &mut outcome {
+                alerts.committed(receipt.number + 1, std::mem::take(&mut receipt.alerts));
+            }
             // The other end is gone only when the ingest thread is, and then nobody is owed an ack.
             let _ = committed.send(Input::Committed {
                 outcome,

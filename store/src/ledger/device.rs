@@ -71,6 +71,10 @@ impl Device {
         &self.name
     }
 
+    pub(crate) fn last_seen(&self) -> Timestamp {
+        self.last_seen
+    }
+
     pub(crate) fn settled(&self, session: SessionId) -> SeqSet {
         self.sessions
             .get(&session)

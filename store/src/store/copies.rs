@@ -15,7 +15,7 @@ use crate::query::SeriesSlice;
 
 impl Store {
     /// The folder.
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         &self.dir
     }
 

@@ -1,6 +1,7 @@
 //! Sections as people write them, here as JSON; the YAML is the binary's.
 
 use super::*;
+use crate::http_client::{Auth, SecretSource};
 
 fn section(json: &str) -> Result<Vec<RemoteWrite>, RemoteWriteError> {
     check(serde_json::from_str(json).unwrap(), Path::new("/etc/backhaul"))
@@ -45,14 +46,14 @@ fn a_full_section_is_read() {
     let one = &all[0];
     assert_eq!((one.name(), one.protocol), ("mimir", Protocol::V1));
     assert_eq!(
-        one.tls.identity,
+        one.access.tls.identity,
         Some(("/etc/backhaul/c.crt".into(), "/k".into()))
     );
     assert_eq!(one.max_backlog_bytes, 2 << 30);
     assert_eq!(one.relabel.len(), 1);
     let credentials = SecretSource::File("/etc/backhaul/token".into());
     let scheme = "Token".to_owned();
-    assert_eq!(one.auth, Auth::Scheme { scheme, credentials });
+    assert_eq!(one.access.auth, Auth::Scheme { scheme, credentials });
 }
 
 #[test]

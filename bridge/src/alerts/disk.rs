@@ -1,0 +1,186 @@
+//! alerts.redb: a row per alert, and how far the journal is taken in.
+//!
+//! Reports and the place in the journal are written in one transaction, so that a crash neither loses nor repeats one.
+//! What Alertmanagers have taken is written later; after a crash they are told again, which they bear.
+
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::book::Key;
+use super::life::Life;
+
+const ALERTS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("alerts");
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const VERSION: &str = "version";
+/// The journal is taken in below this number.
+const BELOW: &str = "journal";
+
+/// Bytes of the file's cache.
+const CACHE: usize = 4 << 20;
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AlertsFileError {
+    /// The system, or the file's structure.
+    #[error("{}: {source}", path.display())]
+    Redb {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<redb::Error>,
+    },
+    /// A later version of the program wrote it.
+    #[error("{}: of version {version}; this program reads version 1", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        version: u64,
+    },
+}
+
+/// The open file.
+pub(crate) struct Disk {
+    path: PathBuf,
+    database: Database,
+}
+
+/// What the file holds.
+pub(crate) struct Kept {
+    pub(crate) alerts: Vec<(Key, Life)>,
+    pub(crate) below: u64,
+}
+
+impl Disk {
+    /// Opens the file or makes it. A damaged one is set aside: alerts come again out of the journal, as far back as it goes.
+    pub(crate) fn open(path: &Path) -> Result<(Disk, Kept), AlertsFileError> {
+        match Disk::try_open(path) {
+            Err(AlertsFileError::Redb { source, .. }) if is_damage(&source) => {
+                let aside = path.with_extension("redb.damaged");
+                tracing::error!(file = %path.display(), aside = %aside.display(), error = %source,
+                    "the file of alerts is damaged and set aside; they are read again from the journal");
+                std::fs::rename(path, &aside).map_err(|error| wrong(path, redb::Error::Io(error)))?;
+                Disk::try_open(path)
+            }
+            opened => opened,
+        }
+    }
+
+    fn try_open(path: &Path) -> Result<(Disk, Kept), AlertsFileError> {
+        let disk = Disk {
+            database: Database::builder()
+                .set_cache_size(CACHE)
+                .create(path)
+                .map_err(|error| wrong(path, error.into()))?,
+            path: path.to_owned(),
+        };
+        let (version, kept) = disk.read().map_err(|error| wrong(path, error))?;
+        match version {
+            1 => Ok((disk, kept)),
+            version => Err(AlertsFileError::Version {
+                path: path.to_owned(),
+                version,
+            }),
+        }
+    }
+
+    fn read(&self) -> Result<(u64, Kept), redb::Error> {
+        let txn = self.database.begin_write()?;
+        {
+            let mut meta = txn.open_table(META)?;
+            if meta.get(VERSION)?.is_none() {
+                meta.insert(VERSION, 1)?;
+            }
+            txn.open_table(ALERTS)?;
+        }
+        txn.commit()?;
+        let txn = self.database.begin_read()?;
+        let meta = txn.open_table(META)?;
+        let number = |name| Ok::<_, redb::Error>(meta.get(name)?.map_or(0, |value| value.value()));
+        let mut alerts = Vec::new();
+        for row in txn.open_table(ALERTS)?.iter()? {
+            let (key, value) = row?;
+            match Life::decode(value.value()) {
+                Ok(life) => alerts.push((key.value(), life)),
+                Err(error) => tracing::error!(%error, "a row of alerts.redb is no alert; it is left out"),
+            }
+        }
+        let below = number(BELOW)?;
+        Ok((number(VERSION)?, Kept { alerts, below }))
+    }
+
+    /// Makes changes durable in one transaction.
+    pub(crate) fn write(
+        &self,
+        rows: &[(Key, Vec<u8>)],
+        gone: &[Key],
+        below: u64,
+    ) -> Result<(), AlertsFileError> {
+        self.try_write(rows, gone, below)
+            .map_err(|error| wrong(&self.path, error))
+    }
+
+    fn try_write(&self, rows: &[(Key, Vec<u8>)], gone: &[Key], below: u64) -> Result<(), redb::Error> {
+        let mut txn = self.database.begin_write()?;
+        txn.set_durability(Durability::Immediate)?;
+        {
+            let mut alerts = txn.open_table(ALERTS)?;
+            for (key, row) in rows {
+                alerts.insert(*key, row.as_slice())?;
+            }
+            for key in gone {
+                alerts.remove(*key)?;
+            }
+            txn.open_table(META)?.insert(BELOW, below)?;
+        }
+        txn.commit()?;
+        Ok(())
+    }
+}
+
+fn wrong(path: &Path, source: redb::Error) -> AlertsFileError {
+    AlertsFileError::Redb {
+        path: path.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+fn is_damage(error: &redb::Error) -> bool {
+    matches!(
+        error,
+        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted
+    ) || matches!(error, redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_there_after_a_start_and_a_damaged_file_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts.redb");
+        let life = Life {
+            tenant: "default".to_owned(),
+            starts_ms: 5,
+            ..Life::default()
+        };
+        {
+            let (disk, kept) = Disk::open(&path).unwrap();
+            assert_eq!((kept.alerts.len(), kept.below), (0, 0));
+            disk.write(&[(7, life.encode_to_vec()), (8, life.encode_to_vec())], &[], 3)
+                .unwrap();
+            disk.write(&[], &[8], 4).unwrap();
+        }
+        {
+            let (_, kept) = Disk::open(&path).unwrap();
+            assert_eq!((kept.alerts, kept.below), (vec![(7, life)], 4));
+        }
+        std::fs::write(&path, vec![7; 100_000]).unwrap();
+        let (_, kept) = Disk::open(&path).unwrap();
+        assert_eq!((kept.alerts.len(), kept.below), (0, 0));
+        assert!(path.with_extension("redb.damaged").exists());
+    }
+}

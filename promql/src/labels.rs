@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh64::xxh64;
 
+use crate::number::go_quote;
+
 mod packed;
 
 use packed::{Pairs, pack};
@@ -127,6 +129,13 @@ impl Labels {
     }
 }
 
+/// Whether a name needs no quotes.
+fn is_plain(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 /// Prometheus's length prefix: one byte, or 255 and three bytes, little endian.
 fn push_length(len: usize, bytes: &mut Vec<u8>) {
     match u8::try_from(len) {
@@ -158,17 +167,28 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Labels {
     }
 }
 
-impl fmt::Display for Labels {
-    /// `{a="b", c="d"}` with the metric name in front, as Prometheus prints a series in messages.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("{")?;
-        for (i, (name, value)) in self.iter().enumerate() {
-            if i > 0 {
-                f.write_str(", ")?;
-            }
-            write!(f, "{name}={value:?}")?;
+/// Names and values as Prometheus prints them in messages: `{a="b", "c.d"="e"}`.
+pub fn format_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut out = "{".to_owned();
+    for (name, value) in pairs {
+        if out.len() > 1 {
+            out.push_str(", ");
         }
-        f.write_str("}")
+        match is_plain(name) {
+            true => out.push_str(name),
+            false => out.push_str(&go_quote(name.as_bytes())),
+        }
+        out.push('=');
+        out.push_str(&go_quote(value.as_bytes()));
+    }
+    out.push('}');
+    out
+}
+
+impl fmt::Display for Labels {
+    /// As [`format_pairs`], the metric name among the others.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format_pairs(self.iter()))
     }
 }
 
@@ -188,6 +208,12 @@ mod tests {
             .into_iter()
             .collect();
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "x"), ("b", "2")]);
+    }
+
+    #[test]
+    fn labels_print_as_in_go() {
+        let labels: Labels = [("a.b", "é\"\n"), ("c", "\u{1}")].into_iter().collect();
+        assert_eq!(labels.to_string(), r#"{"a.b"="é\"\n", c="\x01"}"#);
     }
 
     #[test]

@@ -45,8 +45,8 @@ pub use eval::{
 };
 pub use features::{Features, UnknownFeature};
 pub use histogram::{Bucket, Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, LayoutError};
-pub use labels::{Labels, METRIC_NAME};
+pub use labels::{Labels, METRIC_NAME, format_pairs};
 pub use matcher::{MatchOp, Matcher, MatcherError, compile_anchored, compile_search};
-pub use number::format_value;
+pub use number::{format_value, go_quote};
 pub use parse::{MAX_NESTING, MAX_QUERY_BYTES, ParseOptions, parse, parse_selector, parse_with};
 pub use series::{Batches, Hints, STALE_NAN_BITS, Samples, Series, SeriesSource, is_stale, stale_nan};

@@ -49,7 +49,7 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
 }
 
 /// Quotes bytes as Go's `strconv.Quote`: what is not printable or not UTF-8 becomes an escape.
-pub(crate) fn go_quote(bytes: &[u8]) -> String {
+pub fn go_quote(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() + 2);
     out.push('"');
     for chunk in bytes.utf8_chunks() {

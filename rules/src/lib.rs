@@ -10,9 +10,9 @@ mod schedule;
 mod state;
 mod storage;
 pub mod template;
-#[cfg(test)]
-mod unit_test;
+pub mod unit_test;
 mod window;
+mod yaml;
 
 pub use file::{FileOptions, MAX_FILE_BYTES, RuleError, parse};
 pub use group::{Action, Alerting, Group, Pairs, Rule, WaitFor};

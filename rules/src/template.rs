@@ -11,13 +11,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use gtmpl_ng::{Context, Limits, Value};
+use gtmpl_ng::{Context, ExecError, Limits, Value};
 use promql::{Histogram, InstantSample, Labels};
 use thiserror::Error;
 
 mod functions;
 mod host;
 mod humanize;
+mod literals;
 mod scope;
 
 use scope::Scope;
@@ -63,14 +64,20 @@ pub struct Template(Body);
 enum Body {
     /// Without any action.
     Plain(String),
-    Actions(Arc<gtmpl_ng::Template>),
+    Actions(Arc<Actions>),
+}
+
+/// A template and its text with the variables before it.
+struct Actions {
+    text: String,
+    parsed: gtmpl_ng::Template,
 }
 
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Body::Plain(text) => write!(f, "Template({text:?})"),
-            Body::Actions(template) => write!(f, "Template({})", template.name),
+            Body::Actions(template) => write!(f, "Template({:?})", template.text),
         }
     }
 }
@@ -110,18 +117,43 @@ impl Template {
             .with_total_iterations(MAX_ROUNDS)
             .with_output_bytes(MAX_OUTPUT_BYTES)
             .with_function_output(scope::MAX_WORK);
-        let mut template = gtmpl_ng::Template::with_limits(limits);
-        template.name = format!("__alert_{alert}");
-        template.add_funcs(functions::ALL);
-        template
-            .parse(format!("{VARIABLES}{text}"))
+        let mut parsed = gtmpl_ng::Template::with_limits(limits);
+        parsed.name = format!("__alert_{alert}");
+        parsed.add_funcs(functions::ALL);
+        let text = format!("{VARIABLES}{}", literals::normalized(text));
+        parsed
+            .parse(text.as_str())
             .map_err(|error| TemplateError::Parse(error.to_string()))?;
-        Ok(Self(Body::Actions(Arc::new(template))))
+        Ok(Self(Body::Actions(Arc::new(Actions { text, parsed }))))
     }
 
     /// Whether the text does not depend on anything.
     pub fn is_plain(&self) -> bool {
         matches!(self.0, Body::Plain(_))
+    }
+
+    /// An error in Go's form: `template: name:line:column: executing "name" at <node>: what`.
+    fn go_message(&self, error: &ExecError) -> String {
+        let (Body::Actions(template), Some(error)) = (&self.0, error.as_structured()) else {
+            return error.to_string();
+        };
+        let place = &error.context;
+        let line = template.text.lines().nth(place.line.saturating_sub(1));
+        let column = place.col.saturating_sub(1);
+        let node = line.and_then(|line| line.get(column..column + place.len));
+        let node = node.unwrap_or_default();
+        let word = node.split_whitespace().next().unwrap_or_default();
+        let calls = functions::ALL.iter().any(|(name, _)| *name == word);
+        let is_told = error.message.starts_with("wrong number of args");
+        let calling = match calls && !is_told {
+            true => format!("error calling {word}: "),
+            false => String::new(),
+        };
+        let name = &place.name;
+        format!(
+            "template: {name}:{}:{column}: executing {name:?} at <{node}>: {calling}{}",
+            place.line, error.message
+        )
     }
 
     /// The text for a subject.
@@ -134,7 +166,7 @@ impl Template {
             Body::Actions(template) => template,
         };
         let failed = |reason: String| TemplateError::Execute {
-            name: template.name.clone(),
+            name: template.parsed.name.clone(),
             reason,
         };
         let context = Context::from(subject.value());
@@ -143,7 +175,7 @@ impl Template {
         // answer and begins again with it.
         loop {
             let scope = Scope::new(subject.external_url, answers);
-            let (rendered, scope) = scope.around(|| template.render(&context));
+            let (rendered, scope) = scope.around(|| template.parsed.render(&context));
             answers = scope.answers;
             match (scope.wanted, rendered) {
                 (Some(_), _) if answers.len() == MAX_QUERIES => {
@@ -154,7 +186,7 @@ impl Template {
                     answers.insert(wanted, answer);
                 }
                 (None, Ok(text)) => return Ok(text.replace(NO_VALUE, "")),
-                (None, Err(error)) => return Err(failed(first_line(&error.to_string()))),
+                (None, Err(error)) => return Err(failed(self.go_message(&error))),
             }
         }
     }
@@ -163,11 +195,6 @@ impl Template {
 /// The link to an expression that alerts carry.
 pub(crate) fn table_link(expr: &str) -> String {
     host::graph_link(expr, 1)
-}
-
-/// A message without the places it passed through.
-fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
 }
 
 impl Subject<'_> {

@@ -157,7 +157,7 @@ impl Histogram {
     }
 
     /// Whether a counter that was at `previous` must have been reset to be here now.
-    pub(crate) fn is_reset_after(&self, previous: &Self) -> bool {
+    pub fn is_reset_after(&self, previous: &Self) -> bool {
         match self.counter_reset {
             CounterReset::Reset => return true,
             CounterReset::NotReset => return false,

@@ -2,20 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use promql::parse_duration;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-/// A duration in ms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span(pub(super) i64);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        parse_duration(&text).map(Span).map_err(serde::de::Error::custom)
-    }
-}
+use crate::yaml::{self, Span};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,13 +48,6 @@ pub(super) fn read(text: &str) -> Result<Vec<Spanned<RawGroup>>, (u64, String)> 
     {
         return Ok(Vec::new());
     }
-    let file: RawFile = serde_saphyr::from_str(text).map_err(|error| {
-        let line = error.location().map_or(0, |location| location.line());
-        // The first line says it; position and excerpt come after it.
-        let whole = error.without_snippet().to_string();
-        let first = whole.lines().next().unwrap_or_default();
-        let reason = first.split_once(" at line ").map_or(first, |(reason, _)| reason);
-        (line, reason.to_owned())
-    })?;
+    let file: RawFile = yaml::read(text)?;
     Ok(file.groups.unwrap_or_default())
 }

@@ -72,7 +72,35 @@ macro_rules! builtins {
     };
 }
 
-builtins! { call eq ge gt html js le len lt ne not print printf println slice urlquery }
+builtins! { call html js len print printf println slice urlquery }
+
+/// Comparisons: as Go's, which knows what to say of NaN.
+macro_rules! comparisons {
+    ($($name:ident $of_nan:literal)*) => {
+        $(fn $name(given: Given<'_>) -> Answer {
+            scope::charge(given.iter().map(weight).sum())?;
+            if given.len() > 1 && given.iter().any(is_nan) {
+                return Ok(Value::from($of_nan));
+            }
+            let filled: Vec<Value> = given.iter().map(or_empty).collect();
+            funcs::$name(&filled)
+        })*
+    };
+}
+
+comparisons! { eq false ge true gt true le false lt false ne true }
+
+fn is_nan(value: &Value) -> bool {
+    matches!(value, Value::Number(number) if number.as_f64().is_some_and(f64::is_nan))
+}
+
+/// As Go's: a float of zero is false, which gtmpl-ng's own does not know.
+fn not(given: Given<'_>) -> Answer {
+    match exactly(given)? {
+        [Value::Number(number)] => Ok(Value::from(number_of(&Value::Number(number.clone())) == Ok(0.0))),
+        _ => funcs::not(given),
+    }
+}
 
 /// As Go's, where an absent key of a map of texts gives an empty text.
 fn index(given: Given<'_>) -> Answer {
@@ -282,14 +310,15 @@ fn table_link(given: Given<'_>) -> Answer {
 /// Every word's first letter as a capital, the rest as it is.
 fn title(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut inside = false;
+    let mut has_letter = false;
     for c in text.chars() {
-        match inside {
-            false if c.is_alphanumeric() => out.extend(c.to_uppercase()),
+        match has_letter {
+            false if c.is_alphabetic() => out.extend(c.to_uppercase()),
             _ => out.push(c),
         }
         // An apostrophe does not end a word.
-        inside = c.is_alphanumeric() || (inside && matches!(c, '\'' | '_' | '.' | '\u{2019}'));
+        let goes_on = c.is_alphanumeric() || matches!(c, '\'' | '_' | '.' | '\u{2019}');
+        has_letter = (has_letter || c.is_alphabetic()) && goes_on;
     }
     out
 }

@@ -1,6 +1,7 @@
 //! Numbers for people, as Prometheus's template functions write them.
 
 use gtmpl_ng::{FloatFormat, Value, format_float};
+use wire::time::civil;
 
 const LARGE: [&str; 8] = ["k", "M", "G", "T", "P", "E", "Z", "Y"];
 const BINARY: [&str; 8] = ["ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"];
@@ -96,7 +97,11 @@ pub(super) fn duration(value: f64) -> String {
         return format!("{}{prefix}s", short(value));
     }
     let sign = if value < 0.0 { "-" } else { "" };
-    let whole = value.abs() as i64;
+    // Go's conversion of what an integer cannot hold gives the least one.
+    let whole = match value.abs() as i64 {
+        i64::MAX => i64::MIN,
+        whole => whole,
+    };
     let (seconds, minutes, hours, days) = (whole % 60, whole / 60 % 60, whole / 3600 % 24, whole / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{sign}{}s", short(value.abs())),
@@ -128,36 +133,12 @@ pub(super) fn time(value: f64) -> Result<String, String> {
     }
     // Prometheus cuts off what is below a millisecond, towards zero.
     let ms = nanos as i64 / 1_000_000;
-    let (days, of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    let (year, month, day) = civil(days);
-    let (seconds, millis) = (of_day / 1000, of_day % 1000);
-    let fraction = match millis {
+    let [year, month, day, hour, minute, second] = civil(ms);
+    let fraction = match ms.rem_euclid(1000) {
         0 => String::new(),
         millis => format!(".{millis:03}").trim_end_matches('0').to_owned(),
     };
     Ok(format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}{fraction} +0000 UTC",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60,
+        "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{fraction} +0000 UTC"
     ))
-}
-
-/// Year, month and day of a day since 1970 in the proleptic Gregorian calendar (H. Hinnant, chrono-compatible
-/// low-level date algorithms: years begin in March, so that the leap day is the last).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }

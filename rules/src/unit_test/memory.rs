@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use promql::{
-    Answer, EvalError, Hints, Histogram, Labels, Matcher, Plan, Samples, Series, SeriesSource, SourceError,
-    eval_instant,
+    Answer, CounterReset, EvalError, Hints, Histogram, Labels, Matcher, Plan, Samples, Series, SeriesSource,
+    SourceError, eval_instant,
 };
 
 use crate::storage::{AppendError, Refused, Sample, SampleValue, Storage};
@@ -51,6 +51,15 @@ impl Columns {
                 self.values.push(value);
             }
             SampleValue::Histogram(histogram) => {
+                let before = match self.last() {
+                    Some((_, SampleValue::Histogram(before))) => Some(before),
+                    _ => None,
+                };
+                let hint = reset_hint(before.as_deref(), &histogram);
+                let mut histogram = histogram;
+                if histogram.counter_reset != hint {
+                    Arc::make_mut(&mut histogram).counter_reset = hint;
+                }
                 self.histogram_times_ms.push(time_ms);
                 self.histograms.push(histogram);
             }
@@ -72,6 +81,25 @@ impl Columns {
                 of(&self.histogram_times_ms, &histograms)?,
                 self.histograms.get(histograms)?.to_vec(),
             )
+    }
+}
+
+/// What storage says about a reset, as Prometheus's chunks do (its `tsdb/chunkenc/float_histogram.go`).
+fn reset_hint(before: Option<&Histogram>, now: &Histogram) -> CounterReset {
+    if matches!(now.counter_reset, CounterReset::Gauge | CounterReset::Reset) || now.is_stale() {
+        return now.counter_reset;
+    }
+    let Some(before) = before.filter(|h| !h.is_stale() && h.counter_reset != CounterReset::Gauge) else {
+        return CounterReset::Unknown;
+    };
+    if now.count >= before.count
+        && (now.schema != before.schema || now.zero_threshold != before.zero_threshold)
+    {
+        return CounterReset::Unknown;
+    }
+    match now.is_reset_after(before) {
+        true => CounterReset::Reset,
+        false => CounterReset::NotReset,
     }
 }
 

@@ -1,0 +1,102 @@
+//! String literals of actions, written so that gtmpl-ng reads them as Go does: it takes escapes in raw strings for
+//! escapes, and does not know all of those that Go has.
+
+use std::borrow::Cow;
+
+use promql::{Expr, parse};
+
+/// The same template; only literals that would be misread are written otherwise.
+pub(super) fn normalized(template: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut done = 0;
+    let mut at = 0;
+    while let Some(start) = template[at..].find("{{") {
+        at += start + 2;
+        let trimmed = template[at..].trim_start_matches('-').trim_start();
+        if let Some(comment) = trimmed.strip_prefix("/*") {
+            at = template.len() - comment.len() + comment.find("*/").map_or(comment.len(), |end| end + 2);
+        }
+        while at < template.len() && !template[at..].starts_with("}}") {
+            let Some(literal) = literal_at(&template[at..]) else {
+                at += template[at..].chars().next().map_or(1, char::len_utf8);
+                continue;
+            };
+            if let Some(rewritten) = rewritten(literal) {
+                out.push_str(&template[done..at]);
+                out.push_str(&rewritten);
+                done = at + literal.len();
+            }
+            at += literal.len();
+        }
+    }
+    if done == 0 {
+        return Cow::Borrowed(template);
+    }
+    out.push_str(&template[done..]);
+    Cow::Owned(out)
+}
+
+/// The literal at the start, with its quotes; `None` if there is none or it has no end.
+fn literal_at(text: &str) -> Option<&str> {
+    let quote = text.chars().next().filter(|c| ['"', '`', '\''].contains(c))?;
+    let mut is_escaped = false;
+    let end = text.char_indices().skip(1).find(|(_, c)| {
+        let ends = *c == quote && !is_escaped;
+        is_escaped = *c == '\\' && !is_escaped && quote != '`';
+        ends
+    });
+    end.map(|(at, _)| &text[..=at])
+}
+
+/// A literal in other words, if it would be misread as it is.
+fn rewritten(literal: &str) -> Option<String> {
+    let body = literal.get(1..literal.len() - 1)?;
+    let is_known = |escaped: &str| escaped.starts_with(['n', 'r', 't', '"', '\\']);
+    let is_plain = match literal.chars().next()? {
+        '`' => !body.contains(['\\', '\n', '\r']),
+        '"' => body.replace("\\\\", "").split('\\').skip(1).all(is_known),
+        _ => true,
+    };
+    if is_plain {
+        return None;
+    }
+    // PromQL's literals are Go's.
+    let Ok(Expr::Text(text)) = parse(literal).map(|plan| plan.expr().clone()) else {
+        return None;
+    };
+    let text = String::from_utf8(text.bytes).ok()?;
+    let mut out = "\"".to_owned();
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_literals_of_actions_that_would_be_misread_change() {
+        for same in [
+            "`a\\n` {{ $x }} \"\\a\"",
+            "{{ \"a\\\"b\\n\\\\d\" }} `\\d`",
+            "{{/* `\\d` */}}{{- /* \"\\a\" */ -}}",
+            "{{ `plain` }} {{ 'c' }} {{ '\\'' }}",
+            "{{ `\\d",
+            "{{ \"",
+        ] {
+            assert_eq!(normalized(same), same);
+        }
+        assert_eq!(
+            normalized("{{ match `^\\d+\"$` .x }}é{{ \"\\u00e9\\x41\\101\" }}"),
+            "{{ match \"^\\\\d+\\\"$\" .x }}é{{ \"éAA\" }}"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! Unit-test files in the real `promtool test rules` and here: what fails, and in which words.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rules::unit_test::{TestOptions, UnitTests};
+use rules::{FileOptions, Group, parse};
+
+/// Where the program is: `PROMTOOL`, `BACKHAUL_PEERS_DIR`, then `PATH`.
+fn promtool() -> Option<PathBuf> {
+    let named = std::env::var_os("PROMTOOL").map(PathBuf::from);
+    let peers = std::env::var_os("BACKHAUL_PEERS_DIR");
+    let in_peers = peers.map(|folder| Path::new(&folder).join("usr/bin/promtool"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).map(|folder| folder.join("promtool"));
+    let candidates: Vec<PathBuf> = match named {
+        Some(named) => vec![named],
+        None => in_peers.into_iter().chain(in_path).collect(),
+    };
+    let found = candidates.into_iter().find(|path| path.is_file());
+    if found.is_none() {
+        println!("skipped: no promtool in PROMTOOL, BACKHAUL_PEERS_DIR/usr/bin or PATH");
+    }
+    found
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/promtool/files")
+}
+
+/// What fails here.
+fn ours(name: &str) -> Vec<String> {
+    let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
+    let tests = UnitTests::parse(&read(name), name).unwrap();
+    let files = tests.rule_files.iter().filter(|file| !file.contains('*'));
+    let groups: Vec<Group> = files
+        .flat_map(|file| parse(&read(file), file, &FileOptions::default()).unwrap())
+        .collect();
+    tests.run(&groups, &TestOptions::default(), |_| true)
+}
+
+/// What fails in promtool, without its first lines.
+fn theirs(promtool: &Path, name: &str) -> String {
+    let output = Command::new(promtool)
+        .args(["test", "rules", name])
+        .current_dir(folder())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let lines = text.lines();
+    let lines = lines.filter(|line| !line.starts_with("  FAILED:") && !line.starts_with("  WARNING:"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The first line that differs.
+fn assert_same(name: &str, ours: &str, theirs: &str) {
+    for (n, (our, their)) in ours.lines().zip(theirs.lines()).enumerate() {
+        assert_eq!(our, their, "{name}: line {n} of what failed (ours, theirs)");
+    }
+    assert_eq!(
+        ours.lines().count(),
+        theirs.lines().count(),
+        "{name}:\n{ours}\n---\n{theirs}"
+    );
+}
+
+#[test]
+fn a_simulated_day_passes_here_and_in_promtool() {
+    assert_eq!(ours("day.test.yml"), Vec::<String>::new());
+    if let Some(promtool) = promtool() {
+        assert_eq!(theirs(&promtool, "day.test.yml"), "");
+    }
+}
+
+#[test]
+fn wrong_expectations_fail_here_and_in_promtool_in_the_same_words() {
+    let ours = ours("wrong.test.yml");
+    assert!(ours.len() > 10);
+    if let Some(promtool) = promtool() {
+        assert_same(
+            "wrong.test.yml",
+            &ours.join("\n"),
+            &theirs(&promtool, "wrong.test.yml"),
+        );
+    }
+}
+
+#[test]
+fn templates_expand_as_in_prometheus() {
+    let ours = ours("templates.test.yml");
+    assert_eq!(ours.len(), 3);
+    if let Some(promtool) = promtool() {
+        assert_same(
+            "templates.test.yml",
+            &ours.join("\n"),
+            &theirs(&promtool, "templates.test.yml"),
+        );
+    }
+}

@@ -4,6 +4,7 @@ mod api;
 mod bridge_cmd;
 mod broker_cmd;
 mod certs;
+mod check;
 mod demo;
 mod destinations;
 mod fleet;
@@ -11,6 +12,7 @@ mod folder;
 mod output;
 mod query;
 mod replay;
+mod rule_files;
 mod serve;
 mod server;
 mod settings;
@@ -19,6 +21,7 @@ mod signals;
 mod simulate;
 mod storage;
 mod store_cmd;
+mod test;
 mod web;
 
 use std::process::ExitCode;
@@ -57,6 +60,10 @@ enum Command {
     Fleet(fleet::FleetArgs),
     /// Look a store's folder over, or write out what it holds, while nobody serves it
     Store(store_cmd::StoreArgs),
+    /// Check rule files
+    Check(check::CheckArgs),
+    /// Run unit tests of rules
+    Test(test::TestArgs),
     /// Run many real agents on recorded or generated data against a running broker
     Simulate(simulate::SimulateArgs),
 }
@@ -64,7 +71,7 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to tell if stderr is closed too.
@@ -75,12 +82,12 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(cli: Cli) -> Result<()> {
+async fn run(cli: Cli) -> Result<ExitCode> {
     cli.log.init()?;
     // The one provider; refused only if it was installed before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut out = Output::new();
-    match cli.command {
+    let done = match cli.command {
         Command::Demo(args) => demo::run(args, &mut out).await,
         Command::Serve(args) => serve::run(args, &mut out).await,
         Command::Broker(args) => broker_cmd::run(args).await,
@@ -90,7 +97,10 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Fleet(args) => fleet::run(args, &mut out).await,
         Command::Store(args) => store_cmd::run(args, &mut out),
         Command::Simulate(args) => simulate::run(args, &mut out).await,
-    }
+        Command::Check(args) => return check::run(args, &mut out),
+        Command::Test(args) => return test::run(args, &mut out),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Whether stdout's reader went away, as `head` does.

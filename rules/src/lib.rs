@@ -6,6 +6,7 @@
 
 mod file;
 mod group;
+mod lint;
 mod schedule;
 mod state;
 mod storage;
@@ -16,6 +17,7 @@ mod yaml;
 
 pub use file::{FileOptions, MAX_FILE_BYTES, RuleError, parse};
 pub use group::{Action, Alerting, Group, Pairs, Rule, WaitFor};
+pub use lint::{Duplicate, duplicates};
 pub use state::{
     Alert, AlertState, DueAlert, Evaluation, GroupState, Health, MAX_STATE_BYTES, Options, RuleState,
     StateError,

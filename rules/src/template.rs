@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use gtmpl_ng::{Context, ExecError, Limits, Value};
+use gtmpl_ng::{Context, ExecError, Limits, ParseError, Value};
 use promql::{Histogram, InstantSample, Labels};
 use thiserror::Error;
 
@@ -123,7 +123,7 @@ impl Template {
         let text = format!("{VARIABLES}{}", literals::normalized(text));
         parsed
             .parse(text.as_str())
-            .map_err(|error| TemplateError::Parse(error.to_string()))?;
+            .map_err(|error| TemplateError::Parse(parse_message(&error)))?;
         Ok(Self(Body::Actions(Arc::new(Actions { text, parsed }))))
     }
 
@@ -195,6 +195,14 @@ impl Template {
 /// The link to an expression that alerts carry.
 pub(crate) fn table_link(expr: &str) -> String {
     host::graph_link(expr, 1)
+}
+
+/// An error of syntax in Go's form: `template: name:line: what`.
+fn parse_message(error: &ParseError) -> String {
+    match error {
+        ParseError::WithContext(place, what) => format!("template: {}:{}: {what}", place.name, place.line),
+        other => other.to_string(),
+    }
 }
 
 impl Subject<'_> {

@@ -158,3 +158,61 @@ fn wait_for_is_an_extension() {
     }
     assert!(read(&text("95%")).unwrap_err()[0].contains("not a key of Prometheus"));
 }
+
+const PIECES: [&str; 30] = [
+    "groups:",
+    "\n",
+    "- ",
+    "  ",
+    "    ",
+    "name: ",
+    "a",
+    "rules:",
+    "record: ",
+    "alert: ",
+    "expr: ",
+    "up",
+    "for: ",
+    "5m",
+    "labels: ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "annotations: ",
+    "&x ",
+    "*x",
+    "<<: ",
+    "|\n",
+    "limit: ",
+    "99999999999999999999",
+    "\"",
+    "'",
+    "{{ $labels.x }}",
+    "!!binary ",
+];
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_a_rule_file_or_refused(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        pieces in proptest::collection::vec(0_usize..PIECES.len(), 0..60),
+    ) {
+        let pieced: String = pieces.iter().map(|piece| PIECES[*piece]).collect();
+        for text in [String::from_utf8_lossy(&bytes).into_owned(), pieced] {
+            let _ = parse(&text, "f", &FileOptions::default());
+            let _ = crate::unit_test::UnitTests::parse(&text, "f");
+        }
+    }
+}
+
+#[test]
+fn aliases_that_multiply_are_refused() {
+    let mut text = "groups:\n- name: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (from, to) in ('a'..'j').zip('b'..='j') {
+        text.push_str(&format!(
+            "- name: &{to} [*{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}]\n"
+        ));
+    }
+    assert!(read(&text).is_err());
+}

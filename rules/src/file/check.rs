@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use promql::{METRIC_NAME, Plan, parse_duration, parse_with};
 use serde_saphyr::Spanned;
 
-use super::raw::{RawGroup, RawRule};
+use super::raw::{RawGroup, RawRule, Texts};
 use super::{FileOptions, RuleError};
-use crate::group::{Action, Alerting, Group, Pairs, Rule, WaitFor};
+use crate::group::{Action, Alerting, Group, Rule, WaitFor};
 use crate::template;
 
 /// A file on its way; collects what is wrong.
@@ -81,7 +81,10 @@ impl<'f> Check<'f> {
     }
 
     fn group(&mut self, raw: RawGroup, line: u64) -> Group {
-        let labels = raw.labels.unwrap_or_default();
+        let labels = raw.labels.unwrap_or_default().into_iter();
+        let labels: BTreeMap<String, String> = labels
+            .map(|(name, value)| (name, value.unwrap_or_default()))
+            .collect();
         for name in labels.keys().filter(|name| !is_label(name)) {
             self.group_error(line, &raw.name, format!("invalid label name: {name}"));
         }
@@ -249,7 +252,9 @@ impl<'f> Check<'f> {
         let labels = raw.labels.iter().flatten().map(|pair| ("label", pair));
         let annotations = raw.annotations.iter().flatten().map(|pair| ("annotation", pair));
         for (kind, (name, text)) in labels.chain(annotations) {
-            if let Err(error) = template::Template::parse(place.name, &text.value) {
+            if let Err(error) =
+                template::Template::parse(place.name, text.value.as_deref().unwrap_or_default())
+            {
                 let line = Some(text.defined.line());
                 self.rule_error(place, line, format!("{kind} {name:?}: {error}"));
             }
@@ -257,13 +262,9 @@ impl<'f> Check<'f> {
     }
 }
 
-fn texts(map: Option<BTreeMap<String, Spanned<String>>>) -> impl Iterator<Item = (String, String)> {
-    let map: Pairs = map
-        .into_iter()
-        .flatten()
-        .map(|(name, text)| (name, text.value))
-        .collect();
-    map.into_iter()
+fn texts(map: Option<Texts>) -> impl Iterator<Item = (String, String)> {
+    let map = map.into_iter().flatten();
+    map.map(|(name, text)| (name, text.value.unwrap_or_default()))
 }
 
 fn is_label(name: &str) -> bool {

@@ -21,7 +21,7 @@ pub(super) struct RawGroup {
     pub(super) interval: Option<Span>,
     pub(super) query_offset: Option<Span>,
     pub(super) limit: Option<i64>,
-    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) labels: Option<BTreeMap<String, Option<String>>>,
     pub(super) wait_for: Option<Spanned<String>>,
     pub(super) rules: Option<Vec<Spanned<RawRule>>>,
 }
@@ -35,9 +35,12 @@ pub(super) struct RawRule {
     #[serde(rename = "for")]
     pub(super) hold: Option<Span>,
     pub(super) keep_firing_for: Option<Span>,
-    pub(super) labels: Option<BTreeMap<String, Spanned<String>>>,
-    pub(super) annotations: Option<BTreeMap<String, Spanned<String>>>,
+    pub(super) labels: Option<Texts>,
+    pub(super) annotations: Option<Texts>,
 }
+
+/// Texts by name; one that is left out is empty.
+pub(super) type Texts = BTreeMap<String, Spanned<Option<String>>>;
 
 /// The file's groups, or a line (0 if unknown) and what is wrong there.
 pub(super) fn read(text: &str) -> Result<Vec<Spanned<RawGroup>>, (u64, String)> {

@@ -90,7 +90,7 @@ struct RawTest {
     input_series: Option<Vec<RawSeries>>,
     alert_rule_test: Option<Vec<RawAlertTest>>,
     promql_expr_test: Option<Vec<RawExprTest>>,
-    external_labels: Option<BTreeMap<String, String>>,
+    external_labels: Option<BTreeMap<String, Option<String>>>,
     external_url: Option<String>,
     name: Option<String>,
     start_timestamp: Option<String>,
@@ -117,8 +117,8 @@ struct RawAlertTest {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawAlert {
-    exp_labels: Option<BTreeMap<String, String>>,
-    exp_annotations: Option<BTreeMap<String, String>>,
+    exp_labels: Option<BTreeMap<String, Option<String>>>,
+    exp_annotations: Option<BTreeMap<String, Option<String>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -181,6 +181,12 @@ impl UnitTests {
     }
 }
 
+/// A text that is left out is empty.
+fn texts(map: Option<BTreeMap<String, Option<String>>>) -> BTreeMap<String, String> {
+    let map = map.into_iter().flatten();
+    map.map(|(name, text)| (name, text.unwrap_or_default())).collect()
+}
+
 /// Unix seconds or RFC 3339, in ms.
 fn start_of(text: &str) -> Result<i64, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() < 1e12);
@@ -211,7 +217,7 @@ impl RawTest {
                     expected: test.exp_samples.unwrap_or_default(),
                 })
                 .collect(),
-            external_labels: self.external_labels.into_iter().flatten().collect(),
+            external_labels: texts(self.external_labels).into_iter().collect(),
             external_url: self.external_url.unwrap_or_default(),
         }
     }
@@ -222,11 +228,11 @@ impl RawAlertTest {
         let name = self.alertname;
         let expected = self.exp_alerts.into_iter().flatten().map(|alert| {
             let alert = alert.unwrap_or_default();
-            let mut labels = alert.exp_labels.unwrap_or_default();
+            let mut labels = texts(alert.exp_labels);
             // Nobody writes this one down.
             labels.insert("alertname".to_owned(), name.clone());
-            let annotations = alert.exp_annotations.into_iter().flatten();
-            (labels.into_iter().collect(), annotations.collect())
+            let annotations = texts(alert.exp_annotations);
+            (labels.into_iter().collect(), annotations.into_iter().collect())
         });
         AlertTest {
             at_ms: self.eval_time.map_or(0, |span| span.0),

@@ -1,6 +1,8 @@
 //! Unit-test files in the real `promtool test rules` and here: what fails, and in which words.
 
+mod accepted;
 mod program;
+mod random;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +18,11 @@ fn folder() -> PathBuf {
 
 /// What fails here.
 fn ours(name: &str) -> Vec<String> {
-    let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
+    ours_in(&folder(), name)
+}
+
+fn ours_in(folder: &Path, name: &str) -> Vec<String> {
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let tests = UnitTests::parse(&read(name), name).unwrap();
     let files = tests.rule_files.iter().filter(|file| !file.contains('*'));
     let groups: Vec<Group> = files
@@ -27,9 +33,13 @@ fn ours(name: &str) -> Vec<String> {
 
 /// What fails in promtool, without its first lines.
 fn theirs(promtool: &Path, name: &str) -> String {
+    theirs_in(promtool, &folder(), name)
+}
+
+fn theirs_in(promtool: &Path, folder: &Path, name: &str) -> String {
     let output = Command::new(promtool)
         .args(["test", "rules", name])
-        .current_dir(folder())
+        .current_dir(folder)
         .output()
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();

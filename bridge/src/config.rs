@@ -40,6 +40,10 @@ pub struct Config {
     pub query_concurrency: usize,
     /// Samples that a query may hold at once (`--query.max-samples`).
     pub query_max_samples: u64,
+    /// Bytes of memory that a query may hold (`--query.max-bytes`).
+    pub query_max_bytes: u64,
+    /// The same of all queries together, of which rules have a quarter (`--query.max-total-bytes`).
+    pub query_total_bytes: u64,
     /// Threads of one query over many series; small ones take none beside their own. Default: the machine's cores.
     pub query_threads: usize,
     /// Parts of PromQL beyond the stable language (`--enable-feature`).
@@ -84,6 +88,8 @@ impl Config {
             query_timeout: Duration::from_secs(120),
             query_concurrency: 20,
             query_max_samples: budgets.query_samples,
+            query_max_bytes: budgets.query_bytes,
+            query_total_bytes: budgets.query_total_bytes,
             query_threads: std::thread::available_parallelism().map_or(1, usize::from),
             features: Features::default(),
             remote_write: watch::channel(Vec::new()).1,

@@ -1,6 +1,6 @@
 //! The HTTP API: Prometheus's query endpoints in its exact shapes, the fleet, health and metrics.
 //!
-//! Queries run on blocking threads, a bounded number at once, under a deadline; when a caller leaves, hyper drops the
+//! Queries run on blocking threads, a bounded number at once, under a deadline and a budget; when a caller leaves, hyper drops the
 //! handler's future and with it the guard that cancels the evaluation.
 
 mod admin;
@@ -39,9 +39,10 @@ use std::sync::Arc;
 use prometheus::Registry;
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::alerts::{Alertmanagers, Feed, Shared};
 use crate::config::Config;
 use crate::forward::Destinations;
@@ -61,7 +62,7 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) metrics: Metrics,
     pub(crate) subscribed: watch::Receiver<bool>,
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) destinations: Arc<Destinations>,
     pub(crate) alerts: Feed,
     pub(crate) alert_book: Arc<Shared>,

@@ -4,6 +4,7 @@
 //! broker (`mqtt`, `ingest`), are committed to the store's journal and only then acked; queries come over HTTP (`http`)
 //! and read the same store. Nothing but the store outlives the process.
 
+mod admission;
 mod alerts;
 mod config;
 mod device_series;
@@ -29,6 +30,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wire::BridgeEpoch;
 
+use self::admission::Admission;
 use self::alerts::{Alertmanagers, Keeper};
 use self::forward::{Destinations, Forward, Passed};
 use self::http::App;
@@ -148,7 +150,7 @@ pub async fn run(
         store: Arc::clone(&store),
         fleet: Arc::clone(&fleet),
         orders: worker.orders.clone(),
-        slots: Arc::new(Semaphore::new(config.query_concurrency.max(1))),
+        admission: Arc::new(Admission::new(&config, &metrics)),
         config: Arc::new(config),
         registry,
         metrics,

@@ -17,11 +17,14 @@ const MOST_INGEST: u64 = 4 << 30;
 const LEAST_SAMPLES: u64 = 1_000_000;
 const MOST_SAMPLES: u64 = 50_000_000;
 
+/// The least bytes that queries may hold together.
+const LEAST_QUERY_BYTES: u64 = 64 << 20;
+
 /// Bytes of a sample that a query holds: time and value.
 const SAMPLE_BYTES: u64 = 16;
 
 /// What of the allowed memory each part may fill. Of the whole, rows in memory have half, late ones a tenth of it,
-/// payloads that devices were granted a fifth, and a query a fifth.
+/// payloads that devices were granted a fifth, and queries a fifth, of which one may have half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budgets {
     /// Bytes of rows in memory at which windows are sealed early (`store::Config::head_bytes`).
@@ -32,6 +35,10 @@ pub struct Budgets {
     pub ingest: u64,
     /// Samples that a query may hold at once.
     pub query_samples: u64,
+    /// Bytes that a query may hold at once.
+    pub query_bytes: u64,
+    /// The same of all queries together.
+    pub query_total_bytes: u64,
 }
 
 impl Budgets {
@@ -42,11 +49,14 @@ impl Budgets {
 
     fn of(memory: u64, percent: u8) -> Self {
         let allowed = memory / 100 * u64::from(percent.min(100));
+        let queries = (allowed / 5).max(LEAST_QUERY_BYTES);
         let bytes = |share: u64| usize::try_from(allowed / 10 * share).unwrap_or(usize::MAX);
         Budgets {
             heads: bytes(5),
             late: bytes(1),
             ingest: (allowed / 5).clamp(LEAST_INGEST, MOST_INGEST),
+            query_bytes: queries / 2,
+            query_total_bytes: queries,
             query_samples: (allowed / 5 / SAMPLE_BYTES).clamp(LEAST_SAMPLES, MOST_SAMPLES),
         }
     }
@@ -115,13 +125,12 @@ mod tests {
     fn the_budgets_share_what_is_allowed() {
         let budgets = Budgets::of(10 << 30, 60);
         let sum = budgets.heads as u64 + budgets.late as u64 + budgets.ingest;
-        assert!(
-            sum + budgets.query_samples * SAMPLE_BYTES <= 6 << 30,
-            "{budgets:?}"
-        );
+        assert!(sum + budgets.query_total_bytes <= 6 << 30, "{budgets:?}");
         assert!(budgets.heads as u64 > (3 << 30) - 1000 && budgets.query_samples == MOST_SAMPLES);
         let small = Budgets::of(256 << 20, 60);
         assert_eq!((small.ingest, small.query_samples), (LEAST_INGEST, 2_013_265));
+        assert_eq!(small.query_total_bytes, LEAST_QUERY_BYTES);
+        assert_eq!(budgets.query_bytes, budgets.query_total_bytes / 2);
         assert_eq!(Budgets::of(1 << 42, 100).ingest, MOST_INGEST);
         assert!(Budgets::of_percent(60).heads > 0);
     }

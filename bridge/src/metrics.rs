@@ -37,7 +37,9 @@ pub(crate) struct Metrics {
     pub(crate) mqtt_connections: IntCounter,
     pub(crate) metadata_refused: IntCounter,
     pub(crate) queries: IntCounterVec,
-    pub(crate) queries_running: IntGauge,
+    pub(crate) queries_running: IntGaugeVec,
+    pub(crate) queries_waiting: IntGaugeVec,
+    pub(crate) query_memory_bytes: IntGaugeVec,
     pub(crate) query_seconds: Histogram,
     pub(crate) rings: RingMetrics,
 }
@@ -148,7 +150,13 @@ impl Metrics {
                 "Metadata of metrics that did not fit into its tenant's budget.",
             )?,
             queries: make.counters("queries_total", "Queries answered, by outcome.", "outcome")?,
-            queries_running: make.gauge("queries_running", "Queries being evaluated.")?,
+            queries_running: make.gauges("queries_running", "Queries being evaluated.", "queue")?,
+            queries_waiting: make.gauges("queries_waiting", "Queries that wait for a slot.", "queue")?,
+            query_memory_bytes: make.gauges(
+                "query_memory_bytes",
+                "Memory that queries held when one of them last ended.",
+                "queue",
+            )?,
             query_seconds: make.seconds("query_duration_seconds", "Duration of an evaluation.", 0.001)?,
             rings: RingMetrics::register(&make)?,
         })

@@ -93,6 +93,8 @@ impl Storage {
         bridge::Config {
             ingest_budget: self.budgets.ingest,
             query_max_samples: self.budgets.query_samples,
+            query_max_bytes: self.budgets.query_bytes,
+            query_total_bytes: self.budgets.query_total_bytes,
             hashrings: self.hashrings.clone(),
             ..config
         }

@@ -12,7 +12,7 @@ use clap::Args;
 use regex::Regex;
 use serde::Deserialize;
 use wire::Labels;
-use wire::units::PromDuration;
+use wire::units::{ByteSize, PromDuration};
 
 /// Flags of the HTTP listener.
 #[derive(Debug, Args)]
@@ -194,6 +194,8 @@ impl Web {
             ("query.timeout", prometheus_duration(config.query_timeout)),
             ("query.max-concurrency", config.query_concurrency.to_string()),
             ("query.max-samples", config.query_max_samples.to_string()),
+            ("query.max-bytes", format!("{}B", config.query_max_bytes)),
+            ("query.max-total-bytes", format!("{}B", config.query_total_bytes)),
             (
                 "storage.retention.time",
                 prometheus_duration(storage.retention_time),
@@ -241,6 +243,12 @@ pub(crate) struct QueryArgs {
     /// Samples that a query may hold at once [default: by the memory]
     #[arg(long = "query.max-samples", value_parser = clap::value_parser!(u64).range(1..))]
     max_samples: Option<u64>,
+    /// Memory that a query may hold, such as 256MB [default: by the memory]
+    #[arg(long = "query.max-bytes")]
+    max_bytes: Option<ByteSize>,
+    /// Memory that all queries together may hold; a quarter of it is for rules [default: by the memory]
+    #[arg(long = "query.max-total-bytes")]
+    max_total_bytes: Option<ByteSize>,
     /// Parts of PromQL beyond the stable language, with commas between them: promql-experimental-functions,
     /// promql-duration-expr, promql-delayed-name-removal
     #[arg(long = "enable-feature")]
@@ -260,6 +268,10 @@ impl QueryArgs {
             query_timeout: self.timeout.map_or(config.query_timeout, PromDuration::get),
             query_concurrency: self.max_concurrency.map_or(config.query_concurrency, usize::from),
             query_max_samples: self.max_samples.unwrap_or(config.query_max_samples),
+            query_max_bytes: self.max_bytes.map_or(config.query_max_bytes, ByteSize::get),
+            query_total_bytes: self
+                .max_total_bytes
+                .map_or(config.query_total_bytes, ByteSize::get),
             features: self.features.unwrap_or(config.features),
             resend_delay: self.resend_delay.map_or(config.resend_delay, PromDuration::get),
             ..config

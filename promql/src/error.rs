@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::memory::OverBudget;
+
 /// Why a query text was refused (errorType `bad_data`).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParseError {
@@ -38,6 +40,9 @@ pub enum SourceError {
     /// More samples than [`Hints::max_samples`](crate::Hints::max_samples).
     #[error("too many samples")]
     TooManySamples,
+    /// More memory than the query is given.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// Storage saw the query's interrupt and stopped.
     #[error("interrupted")]
     Interrupted,
@@ -55,6 +60,9 @@ pub enum EvalError {
     /// The query would hold more samples than allowed (errorType `execution`).
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
+    /// The query would hold more memory than allowed (errorType `execution`).
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// The deadline passed (errorType `timeout`).
     #[error("query timed out in expression evaluation")]
     Timeout,
@@ -73,7 +81,7 @@ impl EvalError {
     /// The `errorType` of Prometheus's HTTP API.
     pub fn error_type(&self) -> &'static str {
         match self {
-            Self::Execution(_) | Self::TooManySamples => "execution",
+            Self::Execution(_) | Self::TooManySamples | Self::OverBudget(_) => "execution",
             Self::Timeout => "timeout",
             Self::Canceled => "canceled",
             Self::BadRange(_) => "bad_data",

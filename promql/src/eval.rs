@@ -7,6 +7,7 @@ use crate::ast::{Expr, Plan};
 use crate::error::EvalError;
 use crate::histogram::Histogram;
 use crate::labels::Labels;
+use crate::memory::MemoryBudget;
 use crate::series::{Samples, SeriesSource};
 
 mod aggregate;
@@ -81,6 +82,8 @@ pub struct Options<'a> {
     /// Threads that an evaluation may work in beside the caller's, if its source has batches; below 2 there are none. Answers
     /// do not depend on it.
     pub threads: usize,
+    /// Bytes that may be held; `None`: only samples are counted.
+    pub memory: Option<&'a MemoryBudget>,
     /// Ends the evaluation early when raised.
     pub interrupt: Option<&'a Interrupt>,
 }
@@ -93,6 +96,7 @@ impl Default for Options<'_> {
             subquery_step_ms: DEFAULT_SUBQUERY_STEP_MS,
             delayed_name_removal: false,
             threads: 0,
+            memory: None,
             interrupt: None,
         }
     }

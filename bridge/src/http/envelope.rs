@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::json;
+use crate::admission::NotAdmitted;
 
 /// Prometheus's errorType.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +94,24 @@ impl ApiError {
 impl From<promql::EvalError> for ApiError {
     fn from(error: promql::EvalError) -> Self {
         let kind = match error {
-            promql::EvalError::Execution(_) | promql::EvalError::TooManySamples => ErrorKind::Execution,
+            promql::EvalError::Execution(_)
+            | promql::EvalError::TooManySamples
+            | promql::EvalError::OverBudget(_) => ErrorKind::Execution,
             promql::EvalError::Timeout => ErrorKind::Timeout,
             promql::EvalError::Canceled => ErrorKind::Canceled,
             // Times are checked before: it is the expression that has no values at each of them.
             promql::EvalError::BadRange(reason) => return ApiError::parameter("query", reason),
             promql::EvalError::Storage(_) => ErrorKind::Internal,
+        };
+        ApiError::new(kind, error.to_string())
+    }
+}
+
+impl From<NotAdmitted> for ApiError {
+    fn from(error: NotAdmitted) -> Self {
+        let kind = match error {
+            NotAdmitted::TimedOut => ErrorKind::Timeout,
+            NotAdmitted::TooMany(_) => ErrorKind::Unavailable,
         };
         ApiError::new(kind, error.to_string())
     }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::envelope::{ApiError, ErrorKind};
+use crate::admission::{Queue, Running};
 
 /// Cancels the evaluation when the handler's future is dropped before its end.
 struct CancelOnDrop(Arc<Interrupt>);
@@ -18,14 +19,15 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Waits for a free slot, then runs `work` on a blocking thread; both within `limit`.
+/// Waits for a slot of a queue, then runs `work` on a blocking thread; both within `limit`.
 pub(crate) async fn evaluate<T: Send + 'static>(
     app: &App,
+    queue: Queue,
     limit: Duration,
-    work: impl FnOnce(&Interrupt) -> Result<T, EvalError> + Send + 'static,
+    work: impl FnOnce(&Running) -> Result<T, EvalError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let deadline = Instant::now() + limit;
-    let outcome = run(app, deadline, work).await;
+    let outcome = run(app, queue, deadline, work).await;
     let word = match &outcome {
         Ok(_) => "success",
         Err(error) => error.kind().word(),
@@ -36,30 +38,23 @@ pub(crate) async fn evaluate<T: Send + 'static>(
 
 async fn run<T: Send + 'static>(
     app: &App,
+    queue: Queue,
     deadline: Instant,
-    work: impl FnOnce(&Interrupt) -> Result<T, EvalError> + Send + 'static,
+    work: impl FnOnce(&Running) -> Result<T, EvalError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let slot = timeout_at(deadline, Arc::clone(&app.slots).acquire_owned()).await;
-    let Ok(slot) = slot else {
-        return Err(ApiError::new(
-            ErrorKind::Timeout,
-            "query timed out in query queue",
-        ));
-    };
-    let interrupt = Arc::new(Interrupt::default());
+    let running = app.admission.admit(queue, deadline).await?;
+    let interrupt = Arc::clone(&running.interrupt);
     let guard = CancelOnDrop(Arc::clone(&interrupt));
-    let (metrics, inner) = (app.metrics.clone(), Arc::clone(&interrupt));
-    let running = tokio::task::spawn_blocking(move || {
-        metrics.queries_running.inc();
+    let metrics = app.metrics.clone();
+    // The slot is free only when the thread is, also after a cancellation.
+    let thread = tokio::task::spawn_blocking(move || {
         let timer = metrics.query_seconds.start_timer();
-        let outcome = work(&inner);
+        let outcome = work(&running);
         timer.observe_duration();
-        metrics.queries_running.dec();
-        // The slot is free only when the thread is, also after a cancellation.
-        drop(slot);
+        running.observe();
         outcome
     });
-    let outcome = match timeout_at(deadline, running).await {
+    let outcome = match timeout_at(deadline, thread).await {
         Ok(Ok(outcome)) => outcome.map_err(ApiError::from),
         Ok(Err(_)) => Err(ApiError::new(
             ErrorKind::Internal,

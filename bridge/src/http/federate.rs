@@ -10,9 +10,7 @@ use std::fmt::Write;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use promql::{
-    EvalError, Hints, Interrupt, Labels, METRIC_NAME, Matcher, SeriesSource, SourceError, is_stale,
-};
+use promql::{EvalError, Hints, Labels, METRIC_NAME, Matcher, SeriesSource, is_stale};
 use wire::Tenant;
 
 use super::App;
@@ -21,7 +19,11 @@ use super::evaluate::evaluate;
 use super::exposition::{Names, go_float, label_value};
 use super::params::Params;
 use super::routes::plain;
-use super::source::TenantSource;
+use super::source::{TenantSource, eval_error};
+use crate::admission::{Queue, Running};
+
+/// Bytes of a series with its newest sample, roughly.
+const SERIES_BYTES: u64 = 512;
 
 /// The label that tells targets apart.
 const INSTANCE: &str = "instance";
@@ -48,8 +50,8 @@ pub(crate) async fn federate(
         selectors,
         names,
     };
-    let answer = evaluate(&app, app.config.query_timeout, move |interrupt| {
-        job.run(interrupt)
+    let answer = evaluate(&app, Queue::Api, app.config.query_timeout, move |running| {
+        job.run(running)
     })
     .await;
     match answer {
@@ -79,8 +81,8 @@ struct Job {
 type Newest = (Labels, (i64, f64));
 
 impl Job {
-    fn run(&self, interrupt: &Interrupt) -> Result<String, EvalError> {
-        let newest = self.newest(interrupt)?;
+    fn run(&self, running: &Running) -> Result<String, EvalError> {
+        let newest = self.newest(running)?;
         let mut out = String::new();
         let mut family = None;
         for (labels, (time_ms, value)) in &newest {
@@ -100,7 +102,7 @@ impl Job {
 
     /// Newest samples by labels; those of a metric stand together, as its name sorts before any other label but such that
     /// begin with an upper-case letter or a digit.
-    fn newest(&self, interrupt: &Interrupt) -> Result<Vec<Newest>, EvalError> {
+    fn newest(&self, running: &Running) -> Result<Vec<Newest>, EvalError> {
         let now_ms = (self.app.config.clock)().ms();
         let lookback_ms = i64::try_from(self.app.config.lookback_delta.as_millis()).unwrap_or(i64::MAX);
         let hints = Hints {
@@ -109,10 +111,12 @@ impl Job {
             max_samples: self.app.config.query_max_samples,
             newest_only: true,
         };
-        let source = TenantSource::new(&self.app.store, &self.tenant, interrupt);
+        let source = TenantSource::new(&self.app.store, &self.tenant, running);
         let mut newest = BTreeMap::new();
         for matchers in &self.selectors {
-            for series in source.select(matchers, &hints).map_err(eval_error)? {
+            let found = source.select(matchers, &hints).map_err(eval_error)?;
+            running.memory.take(found.len() as u64 * SERIES_BYTES)?;
+            for series in found {
                 let samples = &series.samples;
                 let last = samples
                     .times_ms()
@@ -155,14 +159,5 @@ impl Job {
             );
         }
         let _ = write!(out, "}} {}", go_float(value));
-    }
-}
-
-/// As a query would fail.
-fn eval_error(error: SourceError) -> EvalError {
-    match error {
-        SourceError::TooManySamples => EvalError::TooManySamples,
-        SourceError::Interrupted => EvalError::Canceled,
-        error => EvalError::Storage(error.to_string()),
     }
 }

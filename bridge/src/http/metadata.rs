@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::extract::State;
-use promql::{EvalError, Interrupt, Matcher};
+use promql::{EvalError, Matcher};
 use store::{Matcher as StoreMatcher, Metadata, Store};
 use wire::labels::METRIC_NAME;
 use wire::{Labels, Tenant};
@@ -14,6 +14,7 @@ use super::evaluate::{blocking, evaluate};
 use super::json;
 use super::params::Params;
 use super::targets::{self, Target};
+use crate::admission::{Queue, Running};
 
 /// What series of a family are called, beside its own name.
 const SUFFIXES: [&str; 7] = ["", "_bucket", "_count", "_sum", "_total", "_created", "_info"];
@@ -59,8 +60,8 @@ pub(crate) async fn of_targets(State(app): State<App>, params: Params) -> Result
         limit: limit.unwrap_or(usize::MAX),
     };
     let shared = app.clone();
-    evaluate(&shared, shared.config.query_timeout, move |interrupt| {
-        let found = lookup.run(&app, interrupt)?;
+    evaluate(&shared, Queue::Api, shared.config.query_timeout, move |running| {
+        let found = lookup.run(&app, running)?;
         let data = |out: &mut Vec<u8>| json::list(out, &found, |out, found| lookup.write(out, found));
         Ok(Success::new(data, &[], &[]))
     })
@@ -100,7 +101,7 @@ struct Found {
 }
 
 impl Lookup {
-    fn run(&self, app: &App, interrupt: &Interrupt) -> Result<Vec<Found>, EvalError> {
+    fn run(&self, app: &App, running: &Running) -> Result<Vec<Found>, EvalError> {
         let known = app
             .store
             .metadata(&self.tenant, self.metric.as_deref(), usize::MAX);
@@ -108,8 +109,8 @@ impl Lookup {
         if known.is_empty() {
             return Ok(all);
         }
-        for target in targets::active(app, &self.tenant, interrupt)? {
-            if interrupt.is_raised() || all.len() >= self.limit {
+        for target in targets::active(app, &self.tenant, running)? {
+            if running.interrupt.is_raised() || all.len() >= self.limit {
                 break;
             }
             if !self.wants(&target) {

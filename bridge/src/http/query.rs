@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use promql::{Answer, EvalError, Interrupt, Options, Plan, QueryValue, SeriesSource};
+use promql::{Answer, EvalError, Options, Plan, QueryValue, SeriesSource};
 use wire::Tenant;
 
 use super::App;
@@ -16,6 +16,7 @@ use super::params::Params;
 use super::source::TenantSource;
 use super::stats::Stats;
 use super::time::{parse_duration, parse_duration_ms};
+use crate::admission::{Queue, Running};
 
 /// Most points of a series in a range answer.
 const MAX_POINTS: i64 = 11_000;
@@ -107,16 +108,16 @@ async fn run(
         limit,
         stats,
     };
-    evaluate(&app, timeout, move |interrupt| job.answer(interrupt)).await
+    evaluate(&app, Queue::Api, timeout, move |running| job.answer(running)).await
 }
 
 impl Job {
     /// Evaluates and writes the answer, all on the blocking thread.
-    fn answer(self, interrupt: &Interrupt) -> Result<Success, EvalError> {
+    fn answer(self, running: &Running) -> Result<Success, EvalError> {
         let store = Arc::clone(&self.app.store);
-        let source = TenantSource::new(&store, &self.tenant, interrupt);
+        let source = TenantSource::new(&store, &self.tenant, running);
         let began = Instant::now();
-        let mut answer = self.evaluate(&source, interrupt)?;
+        let mut answer = self.evaluate(&source, running)?;
         let evaluated = began.elapsed();
         let loaded = source.loaded();
         let read = source.into_read();
@@ -138,13 +139,14 @@ impl Job {
         Ok(Success::new(data, &answer.warnings, &answer.infos))
     }
 
-    fn evaluate(&self, source: &dyn SeriesSource, interrupt: &Interrupt) -> Result<Answer, EvalError> {
+    fn evaluate(&self, source: &dyn SeriesSource, running: &Running) -> Result<Answer, EvalError> {
         let options = Options {
             lookback_ms: self.lookback_ms,
             max_samples: self.app.config.query_max_samples,
             delayed_name_removal: self.app.config.features.delayed_name_removal,
             threads: self.app.config.query_threads,
-            interrupt: Some(interrupt),
+            memory: Some(&running.memory),
+            interrupt: Some(&running.interrupt),
             ..Options::default()
         };
         match self.times {

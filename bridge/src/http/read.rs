@@ -13,7 +13,7 @@ use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use promql::{EvalError, Interrupt, MatchOp, Matcher};
+use promql::{EvalError, MatchOp, Matcher};
 use prost::Message;
 use store::SeriesSlice;
 use wire::{Labels, Tenant};
@@ -24,7 +24,8 @@ use super::envelope::{ApiError, ErrorKind};
 use super::evaluate::{blocking, evaluate};
 use super::params::tenant_of;
 use super::routes::plain;
-use super::source::{eval_error, for_store};
+use super::source::{eval_error, for_store, within};
+use crate::admission::{Queue, Running};
 use crate::web::Access;
 
 /// Bytes of a request as it comes; one holds a few matchers.
@@ -62,8 +63,8 @@ pub(crate) async fn read(
         tenant,
         queries,
     };
-    let outcome = evaluate(&app, app.config.query_timeout, move |interrupt| {
-        job.run(chunks, interrupt)
+    let outcome = evaluate(&app, Queue::Api, app.config.query_timeout, move |running| {
+        job.run(chunks, running)
     })
     .await;
     match outcome {
@@ -165,17 +166,17 @@ struct Job {
 }
 
 impl Job {
-    fn run(&self, chunks: bool, interrupt: &Interrupt) -> Result<Answer, EvalError> {
+    fn run(&self, chunks: bool, running: &Running) -> Result<Answer, EvalError> {
         let most = usize::try_from(self.app.config.query_max_samples).unwrap_or(usize::MAX);
         let as_samples = most / SAMPLES_COST;
         let most = if chunks { most } else { as_samples };
         let mut left = most;
         let mut results = Vec::with_capacity(self.queries.len());
         for query in &self.queries {
-            if interrupt.is_raised() {
+            if running.interrupt.is_raised() {
                 return Err(EvalError::Canceled);
             }
-            let found = self.select(query, left)?;
+            let found = self.select(query, left, running)?;
             left -= found.iter().map(samples_of).sum::<usize>().min(left);
             results.push(found);
         }
@@ -195,11 +196,12 @@ impl Job {
         }
     }
 
-    /// Series by their labels, ours added.
-    fn select(&self, query: &Query, most: usize) -> Result<Vec<SeriesSlice>, EvalError> {
+    /// Series by their labels, ours added. They are held until the query ends.
+    fn select(&self, query: &Query, most: usize, running: &Running) -> Result<Vec<SeriesSlice>, EvalError> {
+        let range = (query.start_ms, query.end_ms);
         let store = &self.app.store;
-        let matchers = for_store(&query.matchers);
-        let found = store.select(&self.tenant, &matchers, query.start_ms, query.end_ms, most);
+        let selection = store.selection(&self.tenant, for_store(&query.matchers), range, false);
+        let (found, _) = within(running, most as u64, |limits| selection.read_all(limits));
         let mut found = found.map_err(eval_error)?;
         found.retain(|series| samples_of(series) > 0);
         if self.app.config.external_labels != Labels::default() {

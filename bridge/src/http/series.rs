@@ -13,6 +13,7 @@ use super::json;
 use super::params::Params;
 use super::source::for_store;
 use super::time::{MAX_MS, MIN_MS};
+use crate::admission::Queue;
 
 /// A metadata request, ready to be looked up.
 struct Lookup {
@@ -47,7 +48,7 @@ impl Lookup {
         find: impl FnOnce(&Self) -> Result<BTreeSet<String>, EvalError> + Send + 'static,
     ) -> Result<Success, ApiError> {
         let app = self.app.clone();
-        evaluate(&app, app.config.query_timeout, move |_| {
+        evaluate(&app, Queue::Api, app.config.query_timeout, move |_| {
             Ok(self.answer(find(&self)?, |out, s| json::text(out, &s)))
         })
         .await
@@ -111,7 +112,7 @@ pub(crate) async fn series(State(app): State<App>, params: Params) -> Result<Suc
     }
     let refuse = |error| ApiError::parameter("match[]", error);
     let lookup = Lookup::new(app.clone(), &params, refuse)?;
-    evaluate(&app, app.config.query_timeout, move |_| {
+    evaluate(&app, Queue::Api, app.config.query_timeout, move |_| {
         let found: BTreeSet<Labels> = lookup.union(|m| lookup.in_range(m))?;
         Ok(lookup.answer(found, |out, set| json::labels(out, set.iter())))
     })

@@ -2,24 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use promql::{
-    Batches, EvalError, Hints, Interrupt, Labels, MatchOp, Matcher, Samples, Series, SeriesSource,
-    SourceError,
+    Batches, EvalError, Hints, Labels, MatchOp, Matcher, Samples, Series, SeriesSource, SourceError,
 };
 use store::{Predicate, ReadLimits, SelectError, Selection, SeriesSlice, Store, Test};
 use wire::Tenant;
 use wire::labels::DEVICE_ID;
 
 use super::histogram;
+use crate::admission::Running;
 use crate::device_series::JOB;
 
 /// Reads series of a tenant, and notes whose they are.
 pub(crate) struct TenantSource<'a> {
     store: &'a Store,
     tenant: &'a Tenant,
-    interrupt: &'a Interrupt,
+    running: &'a Running,
     read: Mutex<Read>,
     loaded: AtomicU64,
 }
@@ -37,11 +37,11 @@ pub(crate) struct Read {
 
 impl<'a> TenantSource<'a> {
     /// A source for one query.
-    pub(crate) fn new(store: &'a Store, tenant: &'a Tenant, interrupt: &'a Interrupt) -> Self {
+    pub(crate) fn new(store: &'a Store, tenant: &'a Tenant, running: &'a Running) -> Self {
         TenantSource {
             store,
             tenant,
-            interrupt,
+            running,
             read: Mutex::default(),
             loaded: AtomicU64::default(),
         }
@@ -89,20 +89,61 @@ impl<'a> TenantSource<'a> {
         }
     }
 
-    /// Reads a part of a selection under the query's limits.
+    /// Reads a part of a selection. What it takes is given back at once: the engine holds it then.
     fn read(
         &self,
         max_samples: u64,
         read: impl FnOnce(&ReadLimits<'_>) -> Result<Vec<SeriesSlice>, SelectError>,
     ) -> Result<Vec<Series>, SourceError> {
-        let stop = || self.interrupt.is_raised();
-        let limits = ReadLimits {
-            stop: &stop,
-            ..ReadLimits::samples(usize::try_from(max_samples).unwrap_or(usize::MAX))
-        };
-        let slices = read(&limits).map_err(source_error)?;
-        self.note_devices(&slices);
-        slices.into_iter().map(series).collect()
+        let (slices, taken) = within(self.running, max_samples, read);
+        let series = slices.and_then(|slices| {
+            self.note_devices(&slices);
+            slices.into_iter().map(series).collect()
+        });
+        self.running.memory.give_back(taken);
+        series
+    }
+}
+
+/// Reads from the store under a query's limits; also the bytes taken of its budget, which are not given back.
+pub(super) fn within<T>(
+    running: &Running,
+    max_samples: u64,
+    read: impl FnOnce(&ReadLimits<'_>) -> Result<T, SelectError>,
+) -> (Result<T, SourceError>, u64) {
+    let (taken, refusal) = (AtomicU64::new(0), OnceLock::new());
+    let stop = || running.interrupt.is_raised();
+    let take = |bytes: usize| match running.memory.take(bytes as u64) {
+        Ok(()) => {
+            taken.fetch_add(bytes as u64, Ordering::Relaxed);
+            true
+        }
+        Err(over) => {
+            let _ = refusal.set(over);
+            false
+        }
+    };
+    let outcome = read(&ReadLimits {
+        max_samples: usize::try_from(max_samples).unwrap_or(usize::MAX),
+        stop: &stop,
+        take: &take,
+    });
+    let outcome = outcome.map_err(|error| match (error, refusal.get()) {
+        (SelectError::TooMuchMemory, Some(over)) => SourceError::OverBudget(*over),
+        (SelectError::TooManySamples { .. }, _) => SourceError::TooManySamples,
+        (SelectError::Interrupted, _) => SourceError::Interrupted,
+        (error, _) => SourceError::Storage(error.to_string()),
+    });
+    (outcome, taken.into_inner())
+}
+
+/// As a query fails where its source does.
+pub(super) fn eval_error(error: SourceError) -> EvalError {
+    match error {
+        SourceError::TooManySamples => EvalError::TooManySamples,
+        SourceError::OverBudget(over) => EvalError::OverBudget(over),
+        SourceError::Interrupted => EvalError::Canceled,
+        SourceError::Storage(what) => EvalError::Storage(what),
     }
 }
 
@@ -145,25 +186,6 @@ impl Batches for Parts<'_> {
     fn read(&self, batch: usize, max_samples: u64) -> Result<Vec<Series>, SourceError> {
         let read = |limits: &ReadLimits<'_>| self.selection.read(batch, limits);
         self.source.read(max_samples, read)
-    }
-}
-
-fn source_error(error: SelectError) -> SourceError {
-    match error {
-        SelectError::TooManySamples { .. } => SourceError::TooManySamples,
-        SelectError::Interrupted => SourceError::Interrupted,
-        error @ (SelectError::TooMuchMemory | SelectError::Unreadable(_)) => {
-            SourceError::Storage(error.to_string())
-        }
-    }
-}
-
-/// As a query fails where the store does.
-pub(crate) fn eval_error(error: SelectError) -> EvalError {
-    match source_error(error) {
-        SourceError::TooManySamples => EvalError::TooManySamples,
-        SourceError::Interrupted => EvalError::Canceled,
-        SourceError::Storage(what) => EvalError::Storage(what),
     }
 }
 

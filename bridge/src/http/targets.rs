@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use axum::extract::State;
-use promql::{EvalError, Interrupt, is_stale};
+use promql::{EvalError, is_stale};
 use store::{Matcher, SeriesSlice};
 use wire::labels::{DEVICE_ID, METRIC_NAME};
 use wire::{Labels, Tenant};
@@ -17,8 +17,9 @@ use super::App;
 use super::envelope::{ApiError, Success};
 use super::evaluate::evaluate;
 use super::params::Params;
-use super::source::eval_error;
+use super::source::{eval_error, within};
 use super::{json, time};
+use crate::admission::{Queue, Running};
 
 /// Silent devices whose last targets are looked up for one answer.
 const MAX_SILENT: usize = 1000;
@@ -77,8 +78,8 @@ pub(crate) async fn targets(State(app): State<App>, params: Params) -> Result<Su
     };
     let (tenant, pool) = (params.tenant().clone(), params.get("scrapePool").to_owned());
     let shared = app.clone();
-    evaluate(&shared, shared.config.query_timeout, move |interrupt| {
-        let mut all = active(&app, &tenant, interrupt)?;
+    evaluate(&shared, Queue::Api, shared.config.query_timeout, move |running| {
+        let mut all = active(&app, &tenant, running)?;
         all.retain(|target| pool.is_empty() || target.pool() == pool);
         let pools = pools(&all);
         let shown = if active_wanted { all.as_slice() } else { &[] };
@@ -105,8 +106,8 @@ pub(crate) async fn targets(State(app): State<App>, params: Params) -> Result<Su
 pub(crate) async fn scrape_pools(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
     let tenant = params.tenant().clone();
     let shared = app.clone();
-    evaluate(&shared, shared.config.query_timeout, move |interrupt| {
-        let all = active(&app, &tenant, interrupt)?;
+    evaluate(&shared, Queue::Api, shared.config.query_timeout, move |running| {
+        let all = active(&app, &tenant, running)?;
         let pools = pools(&all);
         let data = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"{\"scrapePools\":");
@@ -127,13 +128,14 @@ fn pools(targets: &[Target]) -> BTreeSet<&str> {
 }
 
 /// The targets of a tenant, by their labels.
-pub(super) fn active(app: &App, tenant: &Tenant, interrupt: &Interrupt) -> Result<Vec<Target>, EvalError> {
+pub(super) fn active(app: &App, tenant: &Tenant, running: &Running) -> Result<Vec<Target>, EvalError> {
     let lookback_ms = i64::try_from(app.config.lookback_delta.as_millis()).unwrap_or(i64::MAX);
     let now_ms = (app.config.clock)().ms();
     let search = Search {
         app,
         tenant,
         lookback_ms,
+        running,
     };
     let mut all = search.at(now_ms, None)?;
     let heard: BTreeSet<&str> = all.iter().filter_map(|t| t.labels.get(DEVICE_ID)).collect();
@@ -142,7 +144,7 @@ pub(super) fn active(app: &App, tenant: &Tenant, interrupt: &Interrupt) -> Resul
     });
     let mut quiet = Vec::new();
     for ledger in silent.take(MAX_SILENT) {
-        if interrupt.is_raised() {
+        if running.interrupt.is_raised() {
             return Err(EvalError::Canceled);
         }
         let id = ledger.device.device().as_str();
@@ -167,6 +169,7 @@ struct Search<'a> {
     app: &'a App,
     tenant: &'a Tenant,
     lookback_ms: i64,
+    running: &'a Running,
 }
 
 impl Search<'_> {
@@ -200,12 +203,11 @@ impl Search<'_> {
     fn newest(&self, metric: &str, now_ms: i64, device: Option<&str>) -> Result<Vec<SeriesSlice>, EvalError> {
         let mut matchers = vec![Matcher::equal(METRIC_NAME, metric)];
         matchers.extend(device.map(|id| Matcher::equal(DEVICE_ID, id)));
-        let most = usize::try_from(self.app.config.query_max_samples).unwrap_or(usize::MAX);
         let from_ms = now_ms.saturating_sub(self.lookback_ms).saturating_add(1);
-        let found = self
-            .app
-            .store
-            .select(self.tenant, &matchers, from_ms, now_ms, most);
+        let store = &self.app.store;
+        let selection = store.selection(self.tenant, matchers, (from_ms, now_ms), false);
+        let most = self.app.config.query_max_samples;
+        let (found, _) = within(self.running, most, |limits| selection.read_all(limits));
         found.map_err(eval_error)
     }
 }

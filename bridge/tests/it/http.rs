@@ -305,3 +305,31 @@ async fn a_query_beyond_its_time_is_answered_as_a_timeout() {
         r#"{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}"#;
     assert_eq!(api.get(&path).await, (503, body.to_owned()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_would_hold_too_much_memory_is_refused_with_what_to_do() {
+    let query = format!("/api/v1/query?query=load1&time={}", seconds(START_MS + 1000));
+    let api = Api::start_with(|config| config.query_max_bytes = 100).await;
+    for path in [&query, "/api/v1/targets"] {
+        let (code, body) = api.get(path).await;
+        assert_eq!(code, 422, "{body}");
+        assert!(
+            body.contains("\"errorType\":\"execution\"") && body.contains("--query.max-bytes"),
+            "{body}"
+        );
+    }
+    api.stop().await;
+    let api = Api::start_with(|config| config.query_total_bytes = 100).await;
+    let (code, body) = api.get(&query).await;
+    assert!(code == 422 && body.contains("--query.max-total-bytes"), "{body}");
+    let (_, metrics) = api.get("/metrics").await;
+    for metric in [
+        "queries_running{queue=\"rules\"} 0",
+        "queries_waiting{queue=\"api\"} 0",
+    ] {
+        assert!(
+            metrics.contains(&format!("backhaul_bridge_{metric}")),
+            "{metrics}"
+        );
+    }
+}

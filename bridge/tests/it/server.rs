@@ -234,6 +234,7 @@ impl Api {
             to_ms,
             samples,
             reason,
+            alerts: 0,
         };
         let received = Timestamp::from_ms(START_MS);
         self.store

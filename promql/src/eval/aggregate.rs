@@ -168,8 +168,8 @@ impl Evaluator<'_> {
                     kept = choose(std::mem::take(&mut kept));
                     settled = kept.len();
                 }
-                this.held = before;
-                this.hold(kept.len() as u64 * grid.len() as u64)
+                this.release_to(before);
+                this.hold_rows(kept.len(), grid)
             },
         );
         match outcome {

@@ -16,7 +16,7 @@ use crate::labels::{METADATA, METRIC_NAME};
 use crate::matcher::Matcher;
 use crate::series::{Batches, Hints, Series, SeriesSource};
 
-use super::evaluator::Evaluator;
+use super::evaluator::{Evaluator, Held};
 use super::grid::Grid;
 use super::notes::Notes;
 use super::rows::Row;
@@ -106,7 +106,7 @@ impl Evaluator<'_> {
         let Some(shape) = self.shape_of(expr) else {
             let rows = self.vector(expr, grid)?;
             let part = work(self, rows)?;
-            self.held = before;
+            self.release_to(before);
             return Ok(join(self, part)?);
         };
         let opener = Opener {
@@ -118,7 +118,11 @@ impl Evaluator<'_> {
         let opened = opener.opened.borrow_mut().take();
         let Some((batches, hints)) = opened else {
             let part = rows.map_err(Halt::from).and_then(|rows| work(&mut inner, rows));
-            self.held = if part.is_ok() { before } else { inner.held };
+            match &part {
+                Ok(_) => inner.release_to(Held::default()),
+                // Rows that come back are still held.
+                Err(_) => self.hold_on(inner.held),
+            }
             self.notes.append(inner.notes);
             return Ok(join(self, part?)?);
         };
@@ -156,7 +160,7 @@ impl Evaluator<'_> {
             grid,
             |_, rows| Ok(rows),
             |this, mut rows| {
-                this.hold(rows.len() as u64 * grid.len() as u64)?;
+                this.hold_rows(rows.len(), grid)?;
                 match all.is_empty() {
                     true => all = rows,
                     false => all.append(&mut rows),
@@ -202,6 +206,7 @@ impl<P: Send, W: Fn(&mut Evaluator<'_>, Vec<Row>) -> Result<P, Halt> + Sync> Job
         };
         let mut evaluator = self.context.evaluator(&source);
         let part = self.evaluate(&mut evaluator, &source);
+        evaluator.release_to(Held::default());
         (part, evaluator.notes)
     }
 

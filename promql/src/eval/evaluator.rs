@@ -1,7 +1,7 @@
 //! The tree walk: each node is evaluated over a whole grid of times, series by series.
 //!
-//! Samples held are counted against the query's limit: operands while their operator runs, the result afterwards. The
-//! interrupt is looked at on every node and every series.
+//! Samples and bytes held are counted against the query's limits: operands while their operator runs, the result
+//! afterwards. The interrupt is looked at on every node and every series.
 
 use std::sync::Arc;
 
@@ -26,6 +26,19 @@ pub(crate) enum Value {
     Text(String),
 }
 
+/// Bytes of a loaded sample and of a cell.
+const SAMPLE_BYTES: u64 = 16;
+const CELL_BYTES: u64 = 8;
+/// Bytes of a series or row beside them, roughly: its labels are shared or its own.
+const ROW_BYTES: u64 = 256;
+
+/// What an evaluation holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    samples: u64,
+    bytes: u64,
+}
+
 /// The state of one evaluation.
 pub(crate) struct Evaluator<'a> {
     pub(super) source: &'a dyn SeriesSource,
@@ -38,7 +51,7 @@ pub(crate) struct Evaluator<'a> {
     pub(super) notes: Notes,
     /// The query's text, for the places of notes.
     pub(super) query: Arc<str>,
-    pub(super) held: u64,
+    pub(super) held: Held,
     /// Whether series may be read in batches: not while one is evaluated.
     pub(super) takes_batches: bool,
 }
@@ -51,7 +64,8 @@ pub(super) struct Context<'a> {
     end_ms: i64,
     fixes_times: bool,
     query: Arc<str>,
-    held: u64,
+    /// Samples that are held beside.
+    samples: u64,
 }
 
 impl<'a> Context<'a> {
@@ -68,7 +82,10 @@ impl<'a> Context<'a> {
             fixes_times: self.fixes_times,
             notes: Notes::default(),
             query: self.query.clone(),
-            held: self.held,
+            held: Held {
+                samples: self.samples,
+                bytes: 0,
+            },
             takes_batches: false,
         }
     }
@@ -89,7 +106,7 @@ impl<'a> Evaluator<'a> {
             fixes_times: fixes_times(&plan.expr),
             notes: Notes::default(),
             query: plan.query.clone(),
-            held: 0,
+            held: Held::default(),
             takes_batches: true,
         }
     }
@@ -102,7 +119,7 @@ impl<'a> Evaluator<'a> {
             end_ms: self.end_ms,
             fixes_times: self.fixes_times,
             query: self.query.clone(),
-            held: self.held,
+            samples: self.held.samples,
         }
     }
 
@@ -118,12 +135,12 @@ impl<'a> Evaluator<'a> {
             true => Value::Vector(self.rows_in_parts(expr, grid)?),
             false => self.dispatch(expr, grid)?,
         };
-        self.held = held_before;
-        self.hold(match &value {
-            Value::Scalar(values) => values.len() as u64,
-            Value::Vector(rows) => rows.len() as u64 * grid.len() as u64,
-            Value::Text(_) => 0,
-        })?;
+        self.release_to(held_before);
+        match &value {
+            Value::Scalar(values) => self.hold(values.len() as u64)?,
+            Value::Vector(rows) => self.hold_rows(rows.len(), grid)?,
+            Value::Text(_) => {}
+        }
         Ok(value)
     }
 
@@ -172,12 +189,10 @@ impl<'a> Evaluator<'a> {
 
     /// Repeats what was evaluated at one time over a grid.
     fn repeat(&mut self, once: Value, grid: Grid) -> Result<Value, EvalError> {
-        let rows = if let Value::Vector(rows) = &once {
-            rows.len()
-        } else {
-            1
-        };
-        self.hold(rows as u64 * grid.len() as u64)?;
+        match &once {
+            Value::Vector(rows) => self.hold_rows(rows.len(), grid)?,
+            _ => self.hold(grid.len() as u64)?,
+        }
         Ok(match once {
             Value::Scalar(values) => Value::Scalar(vec![values[0]; grid.len()]),
             Value::Vector(mut rows) => {
@@ -230,7 +245,7 @@ impl<'a> Evaluator<'a> {
         end_ms: i64,
         newest_only: bool,
     ) -> Result<Vec<Series>, EvalError> {
-        let max_samples = self.options.max_samples.saturating_sub(self.held);
+        let max_samples = self.options.max_samples.saturating_sub(self.held.samples);
         let series = self
             .source
             .select(
@@ -243,13 +258,14 @@ impl<'a> Evaluator<'a> {
                 },
             )
             .map_err(|error| self.source_error(error))?;
-        self.hold(series.iter().map(|s| s.samples.weight()).sum())?;
+        self.hold_series(&series)?;
         Ok(series)
     }
 
     pub(super) fn source_error(&self, error: SourceError) -> EvalError {
         match error {
             SourceError::TooManySamples => EvalError::TooManySamples,
+            SourceError::OverBudget(over) => EvalError::OverBudget(over),
             SourceError::Interrupted => self.check_interrupt().err().unwrap_or(EvalError::Canceled),
             SourceError::Storage(text) => EvalError::Storage(text),
         }
@@ -264,14 +280,49 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    /// Counts samples that are held from now on.
-    pub(super) fn hold(&mut self, samples: u64) -> Result<(), EvalError> {
-        self.held = self.held.saturating_add(samples);
-        if self.held > self.options.max_samples {
-            Err(EvalError::TooManySamples)
-        } else {
-            Ok(())
+    /// Counts cells that are held from now on.
+    pub(super) fn hold(&mut self, cells: u64) -> Result<(), EvalError> {
+        self.hold_bytes(cells, cells.saturating_mul(CELL_BYTES))
+    }
+
+    /// Counts rows over a grid that are held from now on.
+    pub(super) fn hold_rows(&mut self, rows: usize, grid: Grid) -> Result<(), EvalError> {
+        let cells = (rows as u64).saturating_mul(grid.len() as u64);
+        let bytes = cells.saturating_mul(CELL_BYTES);
+        self.hold_bytes(cells, bytes.saturating_add(rows as u64 * ROW_BYTES))
+    }
+
+    fn hold_series(&mut self, series: &[Series]) -> Result<(), EvalError> {
+        let samples: u64 = series.iter().map(|s| s.samples.weight()).sum();
+        let bytes = samples.saturating_mul(SAMPLE_BYTES);
+        self.hold_bytes(samples, bytes.saturating_add(series.len() as u64 * ROW_BYTES))
+    }
+
+    /// Counts samples or cells, and the bytes that they take.
+    pub(super) fn hold_bytes(&mut self, samples: u64, bytes: u64) -> Result<(), EvalError> {
+        self.held.samples = self.held.samples.saturating_add(samples);
+        if self.held.samples > self.options.max_samples {
+            return Err(EvalError::TooManySamples);
         }
+        if let Some(memory) = self.options.memory {
+            memory.take(bytes)?;
+            self.held.bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// Takes over what an evaluation of a part holds.
+    pub(super) fn hold_on(&mut self, part: Held) {
+        self.held.samples = part.samples;
+        self.held.bytes += part.bytes;
+    }
+
+    /// What was held since then is so no more.
+    pub(super) fn release_to(&mut self, before: Held) {
+        if let Some(memory) = self.options.memory {
+            memory.give_back(self.held.bytes.saturating_sub(before.bytes));
+        }
+        self.held = before;
     }
 
     pub(super) fn check_interrupt(&self) -> Result<(), EvalError> {

@@ -78,6 +78,7 @@ impl Evaluator<'_> {
         let mut rows = Vec::with_capacity(series.len());
         for Series { labels, samples } in series {
             self.check_interrupt()?;
+            self.hold(grid.len() as u64)?;
             let mut cells = Column::empty(grid.len());
             let (mut floats, mut histograms) = (0, 0);
             for (index, time_ms) in grid.times_ms().map(shift).enumerate() {
@@ -108,7 +109,6 @@ impl Evaluator<'_> {
                     cells,
                 });
             }
-            self.hold(grid.len() as u64)?;
         }
         Ok(rows)
     }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use promql::{
-    Answer, Batches, EvalError, Hints, Matcher, Options, ParseOptions, Plan, QueryValue, Series,
-    SeriesSource, SourceError, eval_instant, eval_range, parse_with,
+    Answer, Batches, EvalError, Hints, Matcher, MemoryBudget, MemoryPool, Options, OverBudget, ParseOptions,
+    Plan, QueryValue, Series, SeriesSource, SourceError, eval_instant, eval_range, parse_with,
 };
 
 use super::random::{data, exact_value, query, value};
@@ -226,4 +226,45 @@ fn of_several_faults_the_first_is_told() {
             assert_eq!(outcome, Err(EvalError::Storage(format!("batch {first}"))));
         }
     }
+}
+
+#[test]
+fn bytes_are_counted_refused_and_given_back() {
+    let memory = many(1000);
+    let pool = MemoryPool::new(1 << 20);
+    let with = |limit: u64, query: &str| {
+        let budget = MemoryBudget::new(limit, pool.clone());
+        let options = Options {
+            threads: 3,
+            memory: Some(&budget),
+            ..Options::default()
+        };
+        let outcome = sum(query, &memory, &options).map(|_| budget.most());
+        drop(budget);
+        assert_eq!(pool.held(), 0, "{query}");
+        outcome
+    };
+    // A few batches of 10 series, however many series there are.
+    let held = with(1 << 20, "sum by (half) (rate(m[1m]))").unwrap();
+    assert!((1..30_000).contains(&held), "{held}");
+    let all = with(1 << 20, "rate(m[1m])").unwrap();
+    assert!(all > 200_000, "{all}");
+    let refused = with(100_000, "rate(m[1m])").unwrap_err();
+    assert_eq!(
+        refused,
+        EvalError::OverBudget(OverBudget::Query { limit: 100_000 })
+    );
+    assert_eq!(refused.error_type(), "execution");
+    let other = MemoryBudget::new(1 << 20, pool.clone());
+    other.take(1_000_000).unwrap();
+    let budget = MemoryBudget::new(1 << 20, pool.clone());
+    let options = Options {
+        memory: Some(&budget),
+        ..Options::default()
+    };
+    let refused = sum("rate(m[1m])", &memory, &options);
+    assert_eq!(
+        refused,
+        Err(EvalError::OverBudget(OverBudget::All { limit: 1 << 20 }))
+    );
 }

@@ -41,38 +41,44 @@ impl<'g, A: Accumulator> Folded<'g, A> {
     }
 
     /// The states of the group of some labels, which are a series' or a group's.
-    fn states_of(&mut self, labels: &Labels, drop_name: bool) -> &mut [A] {
+    fn states_of(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        (labels, drop_name): (&Labels, bool),
+    ) -> Result<&mut [A], EvalError> {
         let number = self.index.number(self.grouping, labels);
         if number == self.labels.len() {
+            hold::<A>(evaluator, self.steps)?;
             self.labels.push((group_labels(self.grouping, labels), drop_name));
             self.states.resize((number + 1) * self.steps, A::default());
         }
-        &mut self.states[number * self.steps..(number + 1) * self.steps]
+        Ok(&mut self.states[number * self.steps..(number + 1) * self.steps])
     }
 
     /// Adds every cell to its group and time.
-    fn add(&mut self, rows: Vec<Row>) {
+    fn add(&mut self, evaluator: &mut Evaluator<'_>, rows: Vec<Row>) -> Result<(), EvalError> {
         for row in rows {
-            let states = self.states_of(&row.labels, row.drop_name);
+            let states = self.states_of(evaluator, (&row.labels, row.drop_name))?;
             for (index, value) in row.cells.present() {
                 states[index].add(value);
             }
         }
+        Ok(())
     }
 
-    fn join(&mut self, later: Self) {
+    fn join(&mut self, evaluator: &mut Evaluator<'_>, later: Self) -> Result<(), EvalError> {
         if self.labels.is_empty() {
+            hold::<A>(evaluator, later.states.len())?;
             *self = later;
-            return;
+            return Ok(());
         }
-        let steps = self.steps;
-        for ((labels, drop_name), of_group) in later.labels.iter().zip(later.states.chunks(steps)) {
-            let states = self.states_of(labels, *drop_name);
-            states
-                .iter_mut()
-                .zip(of_group)
-                .for_each(|(state, later)| state.join(later));
+        let of_groups = later.labels.iter().zip(later.states.chunks(self.steps));
+        for ((labels, drop_name), of_group) in of_groups {
+            let states = self.states_of(evaluator, (labels, *drop_name))?;
+            let both = states.iter_mut().zip(of_group);
+            both.for_each(|(state, later)| state.join(later));
         }
+        Ok(())
     }
 
     fn into_rows(self) -> Vec<Row> {
@@ -87,6 +93,11 @@ impl<'g, A: Accumulator> Folded<'g, A> {
         });
         rows_of_groups(self.labels, columns)
     }
+}
+
+/// Counts states that are held from now on.
+fn hold<A>(evaluator: &mut Evaluator<'_>, states: usize) -> Result<(), EvalError> {
+    evaluator.hold_bytes(states as u64, (states * size_of::<A>()) as u64)
 }
 
 impl Evaluator<'_> {
@@ -111,14 +122,10 @@ impl Evaluator<'_> {
                     batch.without_histograms(aggregate, &mut rows);
                 }
                 let mut part = Folded::new(grouping, steps);
-                part.add(rows);
+                part.add(batch, rows)?;
                 Ok(part)
             },
-            |this, part| {
-                let before = folded.labels.len();
-                folded.join(part);
-                this.hold((folded.labels.len() - before) as u64 * steps as u64)
-            },
+            |this, part| folded.join(this, part),
         );
         match outcome {
             Ok(()) => Ok(folded.into_rows()),
@@ -141,8 +148,7 @@ impl Evaluator<'_> {
             self.without_histograms(aggregate, &mut rows);
         }
         let mut folded = Folded::<A>::new(&aggregate.grouping, grid.len());
-        folded.add(rows);
-        self.hold(folded.states.len() as u64)?;
+        folded.add(self, rows)?;
         Ok(folded.into_rows())
     }
 }

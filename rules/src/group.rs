@@ -1,6 +1,6 @@
 //! What a rule file says, checked: groups of rules.
 
-use promql::Plan;
+use promql::{Labels, METRIC_NAME, Plan};
 
 /// Names with values or templates, in order of names; a value may be empty, which takes a label away.
 pub type Pairs = Vec<(String, String)>;
@@ -70,6 +70,14 @@ impl Rule {
     /// The expression as Prometheus's API shows it, on one line.
     pub fn query(&self) -> String {
         self.expr.expr().to_string()
+    }
+
+    /// The labels that a recording rule gives a series of its expression.
+    #[must_use]
+    pub fn recorded(&self, labels: &Labels) -> Labels {
+        let named = labels.with(METRIC_NAME, &self.name);
+        let own = self.labels.iter();
+        own.fold(named, |labels, (name, value)| labels.with(name, value))
     }
 
     /// The alerting part, if it is an alerting rule.

@@ -7,6 +7,7 @@
 //!
 //! Not as in Go: values of time have no methods (`toTime` prints as Go's do), and `<no value>` is never printed.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use gtmpl_ng::{Context, ExecError, Limits, ParseError, Value};
 use promql::{Histogram, InstantSample, Labels};
 use thiserror::Error;
 
+mod conditions;
 mod functions;
 mod host;
 mod humanize;
@@ -31,6 +33,8 @@ pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 const MAX_QUERIES: usize = 32;
 /// Loop rounds and template calls of one rendering.
 const MAX_ROUNDS: usize = 10_000;
+/// Bytes of one value that a function makes.
+const MAX_VALUE_BYTES: usize = 1 << 20;
 /// How gtmpl-ng prints what is not there.
 const NO_VALUE: &str = "<no value>";
 /// What Prometheus puts before every template.
@@ -82,15 +86,21 @@ impl fmt::Debug for Template {
     }
 }
 
-/// What a template is about.
-#[derive(Debug, Clone, Copy)]
+/// What a template is about. Its templates share what is made of it.
 pub struct Subject<'a> {
     /// `$labels`: those of the series, metric name included.
-    pub labels: &'a Labels,
+    labels: &'a Labels,
     /// `$value`.
-    pub value: f64,
+    value: f64,
     /// `$value`, where it is a native histogram.
-    pub histogram: Option<&'a Histogram>,
+    histogram: Option<&'a Histogram>,
+    site: Site<'a>,
+    context: OnceCell<Context>,
+}
+
+/// What is the same for all alerts.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
     /// `$externalLabels`.
     pub external_labels: &'a Labels,
     /// `$externalURL`.
@@ -116,11 +126,12 @@ impl Template {
             .with_iterations(MAX_ROUNDS)
             .with_total_iterations(MAX_ROUNDS)
             .with_output_bytes(MAX_OUTPUT_BYTES)
-            .with_function_output(scope::MAX_WORK);
+            .with_function_output(MAX_VALUE_BYTES);
         let mut parsed = gtmpl_ng::Template::with_limits(limits);
         parsed.name = format!("__alert_{alert}");
         parsed.add_funcs(functions::ALL);
-        let text = format!("{VARIABLES}{}", literals::normalized(text));
+        let text = conditions::explicit(&literals::normalized(text));
+        let text = format!("{VARIABLES}{text}");
         parsed
             .parse(text.as_str())
             .map_err(|error| TemplateError::Parse(parse_message(&error)))?;
@@ -141,6 +152,8 @@ impl Template {
         let line = template.text.lines().nth(place.line.saturating_sub(1));
         let column = place.col.saturating_sub(1);
         let node = line.and_then(|line| line.get(column..column + place.len));
+        let before = line.and_then(|line| line.get(..column));
+        let column = column - before.map_or(0, conditions::added);
         let node = node.unwrap_or_default();
         let word = node.split_whitespace().next().unwrap_or_default();
         let calls = functions::ALL.iter().any(|(name, _)| *name == word);
@@ -169,13 +182,13 @@ impl Template {
             name: template.parsed.name.clone(),
             reason,
         };
-        let context = Context::from(subject.value());
+        let context = subject.context();
         let mut answers = HashMap::new();
         // gtmpl-ng's functions are plain and cannot evaluate a query: the rendering stops at a query without an
         // answer and begins again with it.
         loop {
-            let scope = Scope::new(subject.external_url, answers);
-            let (rendered, scope) = scope.around(|| template.parsed.render(&context));
+            let scope = Scope::new(subject.site.external_url, answers);
+            let (rendered, scope) = scope.around(|| template.parsed.render(context));
             answers = scope.answers;
             match (scope.wanted, rendered) {
                 (Some(_), _) if answers.len() == MAX_QUERIES => {
@@ -205,15 +218,29 @@ fn parse_message(error: &ParseError) -> String {
     }
 }
 
-impl Subject<'_> {
-    fn value(&self) -> Value {
-        let fields = [
-            ("Labels", functions::map(self.labels)),
-            ("ExternalLabels", functions::map(self.external_labels)),
-            ("ExternalURL", Value::from(self.external_url)),
-            ("Value", functions::sample_value(self.value, self.histogram)),
-        ];
-        Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).into())
+impl<'a> Subject<'a> {
+    /// A series of an alerting rule's expression: a native histogram's value is not looked at.
+    pub fn new(labels: &'a Labels, value: f64, histogram: Option<&'a Histogram>, site: Site<'a>) -> Self {
+        Self {
+            labels,
+            value,
+            histogram,
+            site,
+            context: OnceCell::new(),
+        }
+    }
+
+    fn context(&self) -> &Context {
+        self.context.get_or_init(|| {
+            let fields = [
+                ("Labels", functions::map(self.labels)),
+                ("ExternalLabels", functions::map(self.site.external_labels)),
+                ("ExternalURL", Value::from(self.site.external_url)),
+                ("Value", functions::sample_value(self.value, self.histogram)),
+            ];
+            let fields = fields.map(|(name, value)| (name.to_owned(), value));
+            Context::from(Value::Object(fields.into()))
+        })
     }
 }
 

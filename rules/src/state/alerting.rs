@@ -9,7 +9,7 @@ use super::rule::{RuleState, query};
 use super::{Options, restore};
 use crate::group::{Alerting, Rule};
 use crate::storage::{Sample, Storage};
-use crate::template::Subject;
+use crate::template::{Site, Subject};
 
 /// The label with an alert's name.
 pub(super) const ALERT_NAME: &str = "alertname";
@@ -61,14 +61,13 @@ fn alerts(
         let plan = parse(text).map_err(|error| error.to_string())?;
         query(&plan, moment.at_ms, storage)
     };
+    let site = Site {
+        external_labels: &moment.options.external_labels,
+        external_url: &moment.options.external_url,
+    };
     for sample in vector {
-        let subject = Subject {
-            labels: &sample.labels,
-            value: sample.value,
-            histogram: sample.histogram.as_deref(),
-            external_labels: &moment.options.external_labels,
-            external_url: &moment.options.external_url,
-        };
+        let histogram = sample.histogram.as_deref();
+        let subject = Subject::new(&sample.labels, sample.value, histogram, site);
         let own = state.expansion.labels(&subject, &mut ask);
         let labels = own
             .iter()

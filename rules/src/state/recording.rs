@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use promql::{InstantSample, METRIC_NAME};
+use promql::InstantSample;
 
 use crate::group::Rule;
 use crate::storage::{Sample, SampleValue};
@@ -16,11 +16,7 @@ pub(super) fn results(
     let mut seen = BTreeSet::new();
     let mut samples = Vec::with_capacity(vector.len());
     for sample in vector {
-        let named = sample.labels.with(METRIC_NAME, &rule.name);
-        let labels = rule
-            .labels
-            .iter()
-            .fold(named, |labels, (name, value)| labels.with(name, value));
+        let labels = rule.recorded(&sample.labels);
         if !seen.insert(labels.clone()) {
             return Err(
                 "vector contains metrics with the same labelset after applying rule labels".to_owned(),

@@ -30,6 +30,7 @@ pub(super) const ALL: &[(&str, Func)] = &[
     ("println", println),
     ("slice", slice),
     ("urlquery", urlquery),
+    (super::conditions::TRUTH, truth),
     ("args", args),
     ("externalURL", external_url),
     ("first", first),
@@ -63,11 +64,10 @@ macro_rules! builtins {
     ($($name:ident)*) => {
         $(fn $name(given: Given<'_>) -> Answer {
             scope::charge(given.iter().map(weight).sum())?;
-            if !given.iter().any(|value| matches!(value, Value::NoValue)) {
-                return funcs::$name(given);
-            }
             let filled: Vec<Value> = given.iter().map(or_empty).collect();
-            funcs::$name(&filled)
+            let answer = funcs::$name(&filled)?;
+            scope::charge(weight(&answer))?;
+            Ok(answer)
         })*
     };
 }
@@ -97,8 +97,15 @@ fn is_nan(value: &Value) -> bool {
 /// As Go's: a float of zero is false, which gtmpl-ng's own does not know.
 fn not(given: Given<'_>) -> Answer {
     match exactly(given)? {
-        [Value::Number(number)] => Ok(Value::from(number_of(&Value::Number(number.clone())) == Ok(0.0))),
+        [number @ Value::Number(_)] => Ok(Value::from(number_of(number) == Ok(0.0))),
         _ => funcs::not(given),
+    }
+}
+
+fn truth(given: Given<'_>) -> Answer {
+    match not(given)? {
+        Value::Bool(is_false) => Ok(Value::from(!is_false)),
+        other => Ok(other),
     }
 }
 
@@ -118,14 +125,25 @@ fn or_empty(value: &Value) -> Value {
     }
 }
 
-/// What a value counts for: the bytes of its texts, at most one level deep.
+/// What a value counts for: the bytes of all its texts, and a little for each part.
 fn weight(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(values) => values.len() * 16,
-        Value::Map(map) | Value::Object(map) => map.len() * 16,
-        _ => 8,
+    let mut parts = vec![value];
+    let mut sum = 0;
+    while let Some(part) = parts.pop() {
+        sum += match part {
+            Value::String(text) => 8 + text.len(),
+            Value::Array(values) => {
+                parts.extend(values);
+                8
+            }
+            Value::Map(map) | Value::Object(map) => {
+                parts.extend(map.values());
+                8 + map.keys().map(String::len).sum::<usize>()
+            }
+            _ => 8,
+        };
     }
+    sum
 }
 
 fn wrong<T>(message: impl Into<String>) -> Result<T, FuncError> {

@@ -37,7 +37,7 @@ pub(super) fn normalized(template: &str) -> Cow<'_, str> {
 }
 
 /// The literal at the start, with its quotes; `None` if there is none or it has no end.
-fn literal_at(text: &str) -> Option<&str> {
+pub(super) fn literal_at(text: &str) -> Option<&str> {
     let quote = text.chars().next().filter(|c| ['"', '`', '\''].contains(c))?;
     let mut is_escaped = false;
     let end = text.char_indices().skip(1).find(|(_, c)| {

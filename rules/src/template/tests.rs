@@ -3,13 +3,11 @@ use super::*;
 fn expand(text: &str, labels: &[(&str, &str)], value: f64) -> String {
     let labels: Labels = labels.iter().copied().collect();
     let external: Labels = [("region", "eu")].into_iter().collect();
-    let subject = Subject {
-        labels: &labels,
-        value,
-        histogram: None,
+    let site = Site {
         external_labels: &external,
         external_url: "http://prom:9090/path",
     };
+    let subject = Subject::new(&labels, value, None, site);
     let mut query = |_: &str| Err("no queries here".to_owned());
     match Template::parse("T", text).and_then(|template| template.expand(&subject, &mut query)) {
         Ok(text) => text,
@@ -75,13 +73,11 @@ fn queries_are_counted() {
     )
     .unwrap();
     let labels = Labels::default();
-    let subject = Subject {
-        labels: &labels,
-        value: 0.0,
-        histogram: None,
+    let site = Site {
         external_labels: &labels,
         external_url: "",
     };
+    let subject = Subject::new(&labels, 0.0, None, site);
     let mut asked = 0;
     let mut query = |_: &str| {
         asked += 1;

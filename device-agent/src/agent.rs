@@ -146,7 +146,7 @@ fn random() -> u64 {
 }
 
 /// This boot, as the kernel names it; without /proc, a number of this start.
-fn boot() -> BootId {
+pub(crate) fn boot() -> BootId {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     match u128::from_str_radix(&digits, 16) {

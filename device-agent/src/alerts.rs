@@ -12,4 +12,5 @@ mod file;
 mod posted;
 
 pub(crate) use api::AlertApi;
-pub(crate) use desk::{Desk, DeskMetrics};
+pub(crate) use desk::{Desk, DeskHandle, DeskMetrics};
+pub(crate) use posted::Draft;

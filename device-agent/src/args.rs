@@ -18,7 +18,7 @@ pub(crate) struct Args {
         default_value = "agent.yml"
     )]
     pub(crate) config_file: PathBuf,
-    /// Where /metrics, /-/healthy and /-/ready are served
+    /// Where /metrics, /-/healthy and /-/ready are served, and alerts of programs on this device are taken
     #[arg(
         long = "web.listen-address",
         alias = "http",
@@ -26,6 +26,9 @@ pub(crate) struct Args {
         default_value = "127.0.0.1:7491"
     )]
     pub(crate) listen_address: SocketAddr,
+    /// Checks the configuration file and its rule files, and ends
+    #[arg(long = "check-config")]
+    pub(crate) check_config: bool,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

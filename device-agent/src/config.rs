@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use certs::ClientFiles;
 
+use crate::evaluation::{RuleFilesError, Rules};
 use crate::input::InputConfig;
 use crate::uplink::BrokerAddress;
 use crate::wal::WalConfig;
@@ -23,7 +24,7 @@ use crate::wal::WalConfig;
 const MAX_FILE: u64 = 1 << 20;
 
 /// What an agent is told by its file. Who it is, its certificate says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Brokers, tried in turn.
     pub brokers: Vec<BrokerAddress>,
@@ -35,6 +36,8 @@ pub struct Config {
     pub wal: WalConfig,
     /// What is measured.
     pub inputs: InputConfig,
+    /// What is evaluated on the device.
+    pub rules: Rules,
 }
 
 /// Why a file is no config.
@@ -48,6 +51,9 @@ pub enum ConfigError {
         /// Why.
         cause: io::Error,
     },
+    /// Rule files.
+    #[error(transparent)]
+    Rules(RuleFilesError),
     /// It can be read and is wrong.
     #[error("{}:{line}: {key}: {reason}", file.display())]
     Invalid {

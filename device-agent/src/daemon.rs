@@ -8,12 +8,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wire::DeviceId;
 
 use crate::agent::{self, AgentConfig, RunError, Status};
 use crate::alerts::{AlertApi, Desk, DeskMetrics};
 use crate::config::Config;
 use crate::delivery::DeliveryConfig;
-use crate::input::{self, Inlets, InputMetrics};
+use crate::evaluation::{self, Engine, EngineConfig, RuleMetrics};
+use crate::input::{self, Inlets, InputMetrics, Moment};
 use crate::metrics::Metrics;
 use crate::scrape::http::FetchError;
 use crate::tls::{self, ServerNameError};
@@ -26,6 +28,9 @@ const ROWS: usize = 256;
 
 /// How long a stop waits for acks; what is not acked is in the log.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Longest wait for the first evaluation of rules.
+const MAX_WARM_UP: Duration = Duration::from_secs(600);
 
 /// Why a daemon did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +72,13 @@ pub async fn run(
     let input_metrics = InputMetrics::register(&registry)?;
     let device = agent.name.device().clone();
     let (status, watched) = watch::channel(Status::default());
-    let (rows, inlet) = input::channel(ROWS);
+    let (rows, mut inlet) = input::channel(ROWS);
     let (alert_log, alerts) = input::alert_channel();
     let folder = match &agent.wal.storage {
         Storage::Folder(folder) => Some(folder.clone()),
         Storage::Memory => None,
     };
-    let (desk, handle) = Desk::new(folder, alert_log, DeskMetrics::register(&registry)?);
+    let (desk, handle) = Desk::new(folder.clone(), alert_log, DeskMetrics::register(&registry)?);
     let stop_inputs = CancellationToken::new();
     let inputs = TaskTracker::new();
     input::start(
@@ -86,6 +91,26 @@ pub async fn run(
         &inputs,
     )?;
     drop(rows);
+    let rules = if config.rules.is_empty() {
+        None
+    } else {
+        let (log, logged) = input::channel(ROWS);
+        let rows = std::mem::replace(&mut inlet, logged);
+        let engine = Engine::new(
+            config.rules.clone(),
+            engine_config(config, &device),
+            Moment::now(),
+        );
+        tracing::info!(rules = config.rules.count(), "rules are evaluated");
+        Some(evaluation::Task {
+            engine,
+            rows,
+            log,
+            desk: handle.clone(),
+            folder: folder.clone(),
+            metrics: RuleMetrics::register(&registry)?,
+        })
+    };
 
     let stop_web = CancellationToken::new();
     let api = AlertApi::new(handle, config.inputs.external_labels.clone());
@@ -104,6 +129,14 @@ pub async fn run(
         }
     });
     tokio::spawn(desk);
+    if let Some(rules) = rules {
+        let mut opened = watched.clone();
+        tokio::spawn(inputs.track_future(async move {
+            if opened.changed().await.is_ok() {
+                rules.run().await;
+            }
+        }));
+    }
     let server = tokio::spawn(http::serve(web, registry, watched, api, stop_web.clone()));
     let ended = tokio::select! {
         ended = &mut running => Some(ended),
@@ -121,6 +154,22 @@ pub async fn run(
     // A page that could not be served to its end is nobody's loss now.
     let _ = server.await;
     Ok(ended??)
+}
+
+fn engine_config(config: &Config, device: &DeviceId) -> EngineConfig {
+    let intervals = config.inputs.targets.iter().map(|target| target.interval);
+    let slowest = intervals
+        .chain([config.inputs.interval])
+        .max()
+        .unwrap_or_default();
+    EngineConfig {
+        device: device.clone(),
+        external_labels: config.inputs.external_labels.clone(),
+        // Host and agent are two more.
+        first_target: u32::try_from(config.inputs.targets.len() + 2).unwrap_or(u32::MAX),
+        // Every target has been scraped twice by then, so that nothing seems absent, and rates have their two samples.
+        warm_up: (slowest * 2).min(MAX_WARM_UP),
+    }
 }
 
 fn agent_config(config: &Config) -> Result<AgentConfig, DaemonError> {

@@ -5,6 +5,8 @@ mod alerts;
 pub mod config;
 pub mod daemon;
 pub mod delivery;
+mod durable;
+pub mod evaluation;
 pub mod exposition;
 mod host;
 mod http;

@@ -26,6 +26,15 @@ fn main() -> ExitCode {
 fn run(args: &args::Args) -> Result<()> {
     args.log.init()?;
     let config = config::load(&args.config_file)?;
+    if args.check_config {
+        let file = args.config_file.display();
+        let (targets, rules) = (config.inputs.targets.len(), config.rules.count());
+        writeln!(
+            std::io::stdout(),
+            "{file} is valid: {targets} targets, {rules} rules"
+        )?;
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

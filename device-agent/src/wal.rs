@@ -15,6 +15,7 @@ mod log;
 mod meta;
 mod reader;
 mod recover;
+mod replay;
 mod segment;
 mod session;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub(crate) use known::Known;
 pub(crate) use ledger::Ledger;
 pub(crate) use log::Wal;
 pub(crate) use reader::{LoggedRow, ReadLimit, ReadRows};
+pub(crate) use replay::{Logged, replay};
 pub(crate) use session::{Anchor, Session};
 
 /// Where the log is and how much it may hold.

@@ -19,6 +19,7 @@ mod persist;
 mod recording;
 mod restore;
 mod rule;
+mod shift;
 
 pub use alert::{Alert, AlertState};
 pub use due::DueAlert;

@@ -163,17 +163,14 @@ impl AlertApi {
                 .map(Some)
                 .ok_or_else(|| format!("{key}: {text:?} is no time of RFC 3339")),
         };
-        let mut labels = alert.labels;
-        for (name, value) in self.external_labels.iter() {
-            labels.entry(name.clone()).or_insert_with(|| value.clone());
-        }
-        Ok(Draft {
+        let draft = Draft {
             starts_ms: time("startsAt", alert.starts_at)?,
             ends_ms: time("endsAt", alert.ends_at)?,
-            labels,
+            labels: alert.labels,
             annotations: alert.annotations,
             generator_url: alert.generator_url,
-        })
+        };
+        Ok(draft.with_external(&self.external_labels))
     }
 }
 

@@ -6,8 +6,7 @@
 //! between costs a second record of the same, never one. Without the file, or with a damaged one, every alert that fires is
 //! logged once more; one whose source is gone too is left to the bridge.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
@@ -16,6 +15,7 @@ use wire::message::{Alert, Pair};
 
 use super::book::{Book, Entry, MAX_ALERTS};
 use super::posted::Posted;
+use crate::durable;
 
 const MAGIC: &[u8; 8] = b"BHALRT01";
 
@@ -53,30 +53,22 @@ impl BookFile {
 
     /// What is stored; nothing if there is no file, or it cannot be read, which is logged.
     pub(super) fn read(&self) -> Vec<Entry> {
-        let mut bytes = Vec::new();
-        let read = File::open(&self.0).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
-        match read {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        match durable::read(&self.0, MAX_FILE) {
+            Ok(None) => return Vec::new(),
+            Ok(Some(bytes)) => {
+                if let Some(entries) = decode(&bytes) {
+                    return entries;
+                }
+                tracing::warn!(file = %self.0.display(), "the known alerts are damaged; those that fire are logged again");
+            }
             Err(error) => tracing::warn!(file = %self.0.display(), %error, "cannot read the known alerts"),
-            Ok(_) => {}
         }
-        decode(&bytes).unwrap_or_else(|| {
-            tracing::warn!(file = %self.0.display(), "the known alerts are damaged; those that fire are logged again");
-            Vec::new()
-        })
+        Vec::new()
     }
 
     /// Replaces the file, durably.
     pub(super) fn write(&self, book: &Book) -> io::Result<()> {
-        let new = self.0.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(&encode(book))?;
-        file.sync_data()?;
-        fs::rename(&new, &self.0)?;
-        match self.0.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
+        durable::replace(&self.0, &encode(book))
     }
 }
 
@@ -125,6 +117,8 @@ fn set(pairs: &[Pair]) -> Option<Labels> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::alerts::book::tests::{moment, posted};
 

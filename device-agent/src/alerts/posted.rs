@@ -53,6 +53,14 @@ pub(crate) enum PostedError {
 }
 
 impl Draft {
+    /// The same with labels that it gets unless it has them.
+    pub(crate) fn with_external(mut self, labels: &BTreeMap<String, String>) -> Draft {
+        for (name, value) in labels {
+            self.labels.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        self
+    }
+
     /// Checks it; times that are not given are Alertmanager's: it starts when it ends or now, and ends after 5 minutes.
     pub(crate) fn check(self, now: Moment) -> Result<Posted, PostedError> {
         let given = |ms: Option<i64>| ms.filter(|&ms| ms > 0);

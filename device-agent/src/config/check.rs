@@ -13,6 +13,7 @@ use wire::units::{ByteSize, PromDuration};
 
 use super::raw::{self, Text};
 use super::{Config, ConfigError};
+use crate::evaluation::{self, RuleFilesError, Rules};
 use crate::exposition::ExpositionLimits;
 use crate::input::{InputConfig, TargetConfig};
 use crate::scrape::ScrapeRules;
@@ -25,6 +26,7 @@ const DEFAULT_MAX_BYTES: u64 = 256 << 20;
 /// Smaller logs could not hold a segment.
 const MIN_MAX_BYTES: u64 = 1 << 20;
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(7 * 86_400);
+const DEFAULT_RULES_MEMORY: u64 = 16 << 20;
 const DEFAULT_SYNC: Duration = Duration::from_secs(1);
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,8 +49,11 @@ pub(super) fn config(file: &Path, raw: raw::Agent) -> Result<Config, ConfigError
     let file = File(file);
     let external_labels = file.labels("global.external_labels", &raw.global.external_labels)?;
     let pace = file.global_pace(&raw.global)?;
+    let targets = file.targets(&raw.scrape_configs, pace, external_labels.len())?;
+    let rules = file.rules(&raw, pace, &targets)?;
     let tls = raw.broker.tls_config;
     Ok(Config {
+        rules,
         brokers: file.brokers(&raw.broker.urls)?,
         tls: ClientFiles {
             ca: file.path(&tls.ca_file),
@@ -58,7 +63,7 @@ pub(super) fn config(file: &Path, raw: raw::Agent) -> Result<Config, ConfigError
         server_name: tls.server_name,
         wal: file.wal(&raw.wal)?,
         inputs: InputConfig {
-            targets: file.targets(&raw.scrape_configs, pace, external_labels.len())?,
+            targets,
             external_labels,
             interval: pace.interval,
             host_metrics: raw.host_metrics.enabled,
@@ -174,6 +179,28 @@ impl File<'_> {
                 Ok(SyncPolicy::Interval(every.unwrap_or(DEFAULT_SYNC)))
             }
         }
+    }
+
+    fn rules(&self, raw: &raw::Agent, global: Pace, targets: &[TargetConfig]) -> Result<Rules, ConfigError> {
+        let interval = self
+            .duration("global.evaluation_interval", &raw.global.evaluation_interval)?
+            .unwrap_or(DEFAULT_INTERVAL);
+        let memory = match &raw.rules_memory {
+            Some(text) => self.parse::<ByteSize>("rules_memory", text)?.get(),
+            None => DEFAULT_RULES_MEMORY,
+        };
+        let patterns: Vec<PathBuf> = raw.rule_files.iter().map(|text| self.path(&text.value)).collect();
+        let intervals = targets.iter().map(|target| target.interval);
+        let fastest = intervals.chain([global.interval]).min().unwrap_or(interval);
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        let refused = |error| match (error, raw.rule_files.first()) {
+            (error @ (RuleFilesError::Pattern { .. } | RuleFilesError::Read { .. }), Some(first)) => {
+                self.invalid(first, "rule_files", error)
+            }
+            (error, _) => ConfigError::Rules(error),
+        };
+        evaluation::load(&patterns, ms(interval), ms(fastest), memory).map_err(refused)
     }
 
     fn global_pace(&self, raw: &raw::Global) -> Result<Pace, ConfigError> {

@@ -21,6 +21,9 @@ pub(super) struct Agent {
     pub(super) global: Global,
     #[serde(default)]
     pub(super) scrape_configs: Vec<ScrapeConfig>,
+    #[serde(default)]
+    pub(super) rule_files: Vec<Text>,
+    pub(super) rules_memory: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,6 +69,7 @@ impl Default for HostMetrics {
 pub(super) struct Global {
     pub(super) scrape_interval: Option<Text>,
     pub(super) scrape_timeout: Option<Text>,
+    pub(super) evaluation_interval: Option<Text>,
     #[serde(default)]
     pub(super) external_labels: BTreeMap<String, Text>,
 }

@@ -114,6 +114,48 @@ scrape_configs:
 }
 
 #[test]
+fn rule_files_are_read_and_held_against_the_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.yml");
+    let rule = |expr: &str| {
+        let text = format!("groups:\n- name: g\n  rules:\n  - alert: A\n    expr: {expr}\n");
+        std::fs::write(dir.path().join("r.yml"), text).unwrap();
+    };
+    let with = |more: &str| parse(&file, &format!("{MINIMAL}{more}")).map_err(|error| error.to_string());
+    rule("up == 0");
+    let config = with("rule_files: ['r*.yml', r.yml]\n").unwrap();
+    assert_eq!(config.rules.count(), 1);
+    assert!(with("").unwrap().rules.is_empty());
+    let error = with("rule_files: [gone.yml]\n").unwrap_err();
+    assert!(
+        error.contains("agent.yml:5: rule_files: ") && error.contains("gone.yml: No such"),
+        "{error}"
+    );
+    rule("up ==");
+    let error = with("rule_files: [r.yml]\n").unwrap_err();
+    assert!(
+        error.contains("r.yml:5: group \"g\", rule 1, \"A\": could not parse"),
+        "{error}"
+    );
+    rule("rate(up[30d]) > 1");
+    let error = with("rule_files: [r.yml]\nrules_memory: 64KB\n").unwrap_err();
+    assert!(
+        error.contains("group \"g\": it looks back 30d and needs 675KB"),
+        "{error}"
+    );
+    assert!(
+        with("rules_memory: much\n")
+            .unwrap_err()
+            .contains("agent.yml:5: rules_memory: ")
+    );
+    assert!(
+        with("global: {evaluation_interval: 0s}\n")
+            .unwrap_err()
+            .contains("evaluation_interval")
+    );
+}
+
+#[test]
 fn sync_is_always_never_or_a_duration() {
     let sync = |text: &str| {
         of(&MINIMAL.replace("{dir: wal}", &format!("{{dir: wal, sync: {text}}}"))).map(|c| c.wal.sync)

@@ -47,11 +47,11 @@ pub(crate) struct Memory {
 }
 
 impl SegmentName {
-    fn file(self) -> String {
+    pub(super) fn file(self) -> String {
         format!("{}-{:016x}.wal", self.session, self.number)
     }
 
-    fn parse(file: &str) -> Option<SegmentName> {
+    pub(super) fn parse(file: &str) -> Option<SegmentName> {
         let (session, number) = file.strip_suffix(".wal")?.split_once('-')?;
         let word = |text: &str| {
             let hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());

@@ -109,13 +109,13 @@ pub(crate) fn read_dictionary(bytes: &[u8], session: SessionId) -> Dictionary {
 }
 
 /// An addition to a list that is not at hand is passed over: what needs it is then out of the list's range.
-fn apply(dictionary: &mut Dictionary, payload: &[u8]) {
+pub(super) fn apply(dictionary: &mut Dictionary, payload: &[u8]) {
     if let Ok(extended) = dict::decode(payload).and_then(|message| message.apply(dictionary)) {
         *dictionary = extended;
     }
 }
 
-fn decode(
+pub(super) fn decode(
     seq: Seq,
     payload: &[u8],
     series: usize,

@@ -113,6 +113,14 @@ impl RuleState {
         states.max().unwrap_or(AlertState::Inactive)
     }
 
+    /// Its clock was set by so many ms.
+    pub(super) fn shift(&mut self, by_ms: i64) {
+        if let Some(time) = &mut self.last_evaluation_ms {
+            *time = time.saturating_add(by_ms);
+        }
+        self.active.values_mut().for_each(|alert| alert.shift(by_ms));
+    }
+
     /// The series that its last evaluation gave.
     pub(super) fn into_series(self) -> BTreeSet<Labels> {
         self.series

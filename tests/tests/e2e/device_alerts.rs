@@ -111,6 +111,56 @@ fn an_alert_raised_while_the_broker_is_away_is_stored_once() {
     assert_eq!(stored(&site, id).unwrap().0, 4);
 }
 
+#[test]
+fn a_device_evaluates_rules_by_itself_and_goes_on_after_kill_9() {
+    let id = "alerts-3";
+    let (site, config) = site(id);
+    let rules = "groups:\n- name: g\n  interval: 1s\n  rules:\n\
+                 \x20 - record: agent:scrapes:rate\n    expr: rate(backhaul_agent_scrapes_total[10s])\n\
+                 \x20 - alert: Scraping\n    expr: agent:scrapes:rate > 0.5\n    for: 3s\n    \
+                 labels: {severity: page}\n    annotations: {summary: '{{ $labels.instance }} scrapes'}\n";
+    fs::write(site.path().join("rules.yml"), rules).unwrap();
+    let text = fs::read_to_string(&config).unwrap() + "rule_files: [r*.yml]\n";
+    fs::write(&config, text).unwrap();
+    let broker = site.start_broker();
+    let _bridge = site.start_bridge();
+    let mut daemon = start_daemon(&site, &config);
+    let agent = site.daemon_api();
+    let firing = || agent.metric("backhaul_agent_rule_alerts{alertstate=\"firing\"}") == Ok(1.0);
+    site.wait_until("the device delivers", PATIENCE, || {
+        site.api().device(id).is_ok_and(|d| d.samples.stored > 0)
+    });
+    drop(broker);
+    site.wait_until("its rule fires while the broker is away", PATIENCE, firing);
+    site.wait_until("the alert is logged", PATIENCE, || {
+        agent.metric("backhaul_agent_alerts_firing") == Ok(1.0)
+    });
+    daemon.kill();
+    drop(daemon);
+    let _daemon = start_daemon(&site, &config);
+    site.wait_until("it fires on", PATIENCE, firing);
+    let evaluated = "backhaul_agent_rule_group_last_duration_seconds";
+    let page = agent.get("/metrics", &[]).unwrap().1;
+    assert!(page.contains(evaluated), "{page}");
+
+    let _broker = site.start_broker();
+    site.wait_until("the bridge has the alert", PATIENCE, || {
+        stored(&site, id).is_some_and(|(alerts, _)| alerts > 0)
+    });
+    let series = "ALERTS{alertname=\"Scraping\",alertstate=\"firing\",severity=\"page\",device_id=\"alerts-3\",plant=\"north\"}";
+    site.wait_until("its series are queried", PATIENCE, || {
+        site.api().number(series) == Ok(1.0)
+    });
+    let recorded = "agent:scrapes:rate{device_id=\"alerts-3\"}";
+    assert!(site.api().number(recorded).unwrap() > 0.5);
+    // One alert, told once, however often the agent was killed.
+    assert_eq!(stored(&site, id).unwrap().0, 1);
+    let page = agent.get("/metrics", &[]).unwrap().1;
+    if super::promtool::promtool(&["--version"]).is_some() {
+        check_metrics(&page);
+    }
+}
+
 /// A program of Prometheus's, if it is installed.
 fn start(site: &Site, program: &str, args: &[String]) -> Option<Part> {
     if let Err(error) = Command::new(program).arg("--version").output() {

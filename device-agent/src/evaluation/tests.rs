@@ -1,0 +1,303 @@
+//! The engine over scrapes that are made up, second by second, and over a real log.
+
+use promql::{Hints, SeriesSource, parse_selector};
+use proptest::prelude::*;
+use wire::{BootId, Labels, SessionId, Timestamp};
+
+use super::engine::Round;
+use super::state_file::StateFile;
+use super::window::Window;
+use super::*;
+use crate::input::{Moment, ScrapeRow, Slot, TargetId};
+use crate::wal::{Storage, SyncPolicy, Wal, WalConfig};
+
+const WALL: i64 = 1_700_000_000_000;
+
+/// A device that is scraped every second.
+struct Device {
+    engine: Engine,
+    now: Moment,
+    bound: bool,
+}
+
+fn moment(ms: u64) -> Moment {
+    Moment {
+        wall: Timestamp::from_ms(WALL + ms.cast_signed()),
+        mono_ms: ms,
+    }
+}
+
+fn rules(text: &str, memory: usize) -> Rules {
+    let text = format!("groups:\n- name: g\n  interval: 1s\n  rules:\n{text}");
+    Rules {
+        groups: ::rules::parse(&text, "rules.yml", &::rules::FileOptions::default()).unwrap(),
+        interval_ms: 60_000,
+        memory,
+    }
+}
+
+fn engine(rules: &Rules, now: Moment) -> Engine {
+    let config = EngineConfig {
+        device: wire::DeviceId::new("gw-1").unwrap(),
+        external_labels: [("plant".to_owned(), "north".to_owned())].into(),
+        first_target: 9,
+        warm_up: std::time::Duration::ZERO,
+    };
+    Engine::new(rules.clone(), config, now)
+}
+
+fn scrape(at: Moment, values: &[f64], bind: bool) -> ScrapeRow {
+    let labels = |n: usize| Labels::new([("__name__", "x"), ("job", "node"), ("n", &n.to_string())]).unwrap();
+    let slots = || (0..values.len()).map(|n| (n, Slot::new(n as u32)));
+    ScrapeRow {
+        target: TargetId::new(0),
+        time: at.wall,
+        mono_ms: at.mono_ms,
+        new_series: slots()
+            .filter(|_| bind)
+            .map(|(n, slot)| (slot, labels(n)))
+            .collect(),
+        values: slots().map(|(n, slot)| (slot, values[n])).collect(),
+        metadata: Vec::new(),
+    }
+}
+
+impl Device {
+    fn new(text: &str, memory: usize) -> Device {
+        let now = moment(5000);
+        Device {
+            engine: engine(&rules(text, memory), now),
+            now,
+            bound: false,
+        }
+    }
+
+    /// A second passes, with a scrape at its end.
+    fn second(&mut self, values: &[f64]) -> Vec<Round> {
+        self.now.mono_ms += 1000;
+        self.now.wall = self.now.wall.plus(std::time::Duration::from_secs(1));
+        let bind = !std::mem::replace(&mut self.bound, true);
+        self.engine.take(&scrape(self.now, values, bind));
+        self.engine.evaluate(self.now)
+    }
+
+    fn seconds(&mut self, count: usize, values: &[f64]) -> Vec<Round> {
+        (0..count).flat_map(|_| self.second(values)).collect()
+    }
+}
+
+/// Names of series in a row that are not stale, with their label sets on first sight.
+fn series(rounds: &[Round]) -> Vec<String> {
+    let rows = rounds.iter().filter_map(|round| round.row.as_ref());
+    rows.flat_map(|row| &row.new_series)
+        .map(|(_, labels)| {
+            let pairs: Vec<String> = labels
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            pairs.join(",")
+        })
+        .collect()
+}
+
+const HOT: &str =
+    "  - alert: Hot\n    expr: x > 5\n    for: 10s\n    annotations: {summary: 'x is {{ $value }}'}\n";
+
+#[test]
+fn an_alert_is_pending_then_fires_then_ends_and_results_are_series_of_the_device() {
+    let text = format!("{HOT}  - record: x:sum\n    expr: sum(x)\n");
+    let mut device = Device::new(&text, 1 << 20);
+    let calm = device.seconds(3, &[1.0, 2.0]);
+    assert!(
+        calm.iter()
+            .all(|round| round.failures.is_empty() && round.alerts.is_empty())
+    );
+    assert_eq!(
+        series(&calm),
+        ["__name__=x:sum,instance=gw-1,job=backhaul-agent,plant=north"]
+    );
+    let pending = device.seconds(10, &[1.0, 9.0]);
+    assert!(pending.iter().all(|round| round.alerts.is_empty()));
+    assert_eq!(device.engine.active(), (1, 0));
+    assert!(series(&pending)[0].contains("__name__=ALERTS,alertname=Hot,alertstate=pending"));
+    let firing = device.seconds(3, &[1.0, 9.0]);
+    let alerts: Vec<_> = firing.iter().flat_map(|round| &round.alerts).collect();
+    // Once; the next time after the resend delay.
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].labels["n"], "1");
+    assert_eq!(alerts[0].labels["plant"], "north");
+    assert_eq!(alerts[0].annotations["summary"], "x is 9");
+    let starts = alerts[0].starts_ms.unwrap();
+    assert!((WALL + 18_000..=WALL + 20_000).contains(&starts), "{starts}");
+    let over = device.seconds(2, &[1.0, 2.0]);
+    let ended = over.iter().flat_map(|round| &round.alerts).next().unwrap();
+    assert_eq!(ended.starts_ms, Some(starts));
+    assert!(ended.ends_ms.unwrap() <= device.now.wall.ms());
+    // The series of the alert end with stale markers, and their slots are used again.
+    let stale = over
+        .iter()
+        .filter_map(|round| round.row.as_ref())
+        .flat_map(|row| &row.values);
+    assert_eq!(stale.filter(|(_, value)| promql::is_stale(*value)).count(), 2);
+}
+
+#[test]
+fn a_jump_of_the_wall_clock_fires_nothing_ends_nothing_and_rates_go_on() {
+    let text = format!("{HOT}  - alert: Rate\n    expr: rate(x[20s]) < 0.9\n");
+    for jump_ms in [365 * 86_400_000i64, -40 * 60_000, 90_000] {
+        let mut device = Device::new(&text, 1 << 20);
+        for n in 0..20 {
+            device.second(&[f64::from(n)]);
+        }
+        assert_eq!(device.engine.active(), (0, 1));
+        device.now.wall = Timestamp::from_ms(device.now.wall.ms() + jump_ms);
+        let mut after = Vec::new();
+        for n in 20..40 {
+            after.extend(device.second(&[f64::from(n)]));
+        }
+        let failures: Vec<_> = after.iter().flat_map(|round| &round.failures).collect();
+        assert!(failures.is_empty(), "{failures:?}");
+        assert!(after.iter().flat_map(|round| &round.alerts).all(|alert| {
+            alert.ends_ms.unwrap() > device.now.wall.ms() && alert.labels["alertname"] == "Hot"
+        }));
+        assert_eq!(device.engine.active(), (0, 1), "{jump_ms}");
+        // Rows are of the new time.
+        let row = after.last().unwrap().row.as_ref().unwrap();
+        assert!((device.now.wall.ms() - row.time.ms()).abs() < 2000);
+    }
+}
+
+#[test]
+fn a_rule_whose_series_find_no_room_fails_and_its_alert_does_not_end() {
+    let mut device = Device::new(HOT, 1200);
+    device.seconds(15, &[9.0]);
+    assert_eq!(device.engine.active(), (0, 1));
+    // Three more series are more than the budget: none of them is taken for absent.
+    device.bound = false;
+    let rounds = device.seconds(3, &[9.0, 1.0, 1.0, 1.0]);
+    let (_, reason) = &rounds[1].failures[0];
+    assert!(reason.contains("rules_memory of 1200B is used up"), "{reason}");
+    assert_eq!(device.engine.active(), (0, 1));
+    assert!(device.engine.memory().0 <= 1200 && device.engine.memory().1 > 0);
+}
+
+#[test]
+fn missed_evaluations_are_counted() {
+    let mut device = Device::new(HOT, 1 << 20);
+    device.seconds(2, &[1.0]);
+    device.now.mono_ms += 60_000;
+    device.now.wall = device.now.wall.plus(std::time::Duration::from_secs(60));
+    let rounds = device.second(&[1.0]);
+    assert_eq!(rounds.len(), 1);
+    assert_eq!(rounds[0].missed, 60);
+}
+
+#[test]
+fn a_restart_goes_on_from_the_state_and_the_log() {
+    let text = format!("{HOT}  - alert: Many\n    expr: increase(x[5m]) > 100\n    for: 1m\n");
+    let rules = rules(&text, 1 << 20);
+    let dir = tempfile::tempdir().unwrap();
+    let config = WalConfig {
+        storage: Storage::Folder(dir.path().to_path_buf()),
+        max_bytes: 1 << 20,
+        max_age: std::time::Duration::from_secs(86_400),
+        sync: SyncPolicy::Never,
+    };
+    let boot = BootId::new(7);
+    let mut wal = Wal::open(config, SessionId::new(1), boot, moment(0)).unwrap();
+    let mut device = Device::new(&text, 1 << 20);
+    for n in 0..200u32 {
+        let bind = !device.bound;
+        device.second(&[f64::from(n)]);
+        wal.append(vec![scrape(device.now, &[f64::from(n)], bind)], true);
+    }
+    assert_eq!(device.engine.active(), (0, 2));
+    let file = StateFile::in_folder(dir.path());
+    file.write(device.engine.state()).unwrap();
+    wal.close();
+
+    // The same boot; then another one, half a minute later.
+    for (boot, mono_ms) in [(boot, device.now.mono_ms + 2000), (BootId::new(8), 1000)] {
+        let wall = device.now.wall.plus(std::time::Duration::from_secs(2));
+        let now = Moment { wall, mono_ms };
+        let mut device = Device {
+            engine: engine(&rules, now),
+            now,
+            bound: false,
+        };
+        device.engine.load(&file.read(), now);
+        device.engine.refill(dir.path(), boot, now);
+        assert_eq!(device.engine.active(), (0, 2));
+        for n in 202..210 {
+            let rounds = device.second(&[f64::from(n)]);
+            let ended = rounds.iter().flat_map(|round| &round.alerts);
+            assert!(
+                ended
+                    .into_iter()
+                    .all(|alert| alert.ends_ms.unwrap() > now.wall.ms())
+            );
+        }
+        assert_eq!(device.engine.active(), (0, 2));
+    }
+}
+
+#[test]
+fn a_state_under_a_clock_that_was_ahead_is_not_of_the_future() {
+    let mut device = Device::new(HOT, 1 << 20);
+    device.seconds(5, &[9.0]);
+    assert_eq!(device.engine.active(), (1, 0));
+    let state = device.engine.state();
+    // The clock's battery is empty: it is 1970 again.
+    let now = Moment {
+        wall: Timestamp::from_ms(60_000),
+        mono_ms: 1000,
+    };
+    let mut device = Device {
+        engine: engine(&rules(HOT, 1 << 20), now),
+        now,
+        bound: true,
+    };
+    device.engine.load(&state, now);
+    device.engine.take(&scrape(now, &[9.0], true));
+    // Some seconds of ten are served.
+    device.seconds(4, &[9.0]);
+    assert_eq!(device.engine.active(), (1, 0));
+    device.seconds(4, &[9.0]);
+    assert_eq!(device.engine.active(), (0, 1));
+}
+
+proptest! {
+    /// Whatever comes in, a selection has what a plain list has, or says that something is missing.
+    #[test]
+    fn a_window_has_every_sample_of_its_time_or_says_so(
+        steps in proptest::collection::vec((0usize..6, 0i64..40_000), 1..200),
+        budget in 600usize..6000,
+    ) {
+        let group = rules("  - record: r\n    expr: sum_over_time(x[2m])\n", 1 << 20);
+        let mut window = Window::new(group.readings(), budget);
+        let matchers = parse_selector("x").unwrap();
+        let mut plain: Vec<(usize, i64)> = Vec::new();
+        let mut now_ms = 1_000_000;
+        for (n, wait) in steps {
+            now_ms += wait;
+            let labels: promql::Labels = [("__name__", "x"), ("n", &n.to_string()[..])].into_iter().collect();
+            if plain.iter().all(|&(known, at)| known != n || at < now_ms) {
+                if let Some(place) = window.place(&labels, now_ms) {
+                    window.push(place, now_ms, now_ms as f64);
+                }
+                plain.push((n, now_ms));
+            }
+            if wait % 7 == 0 {
+                window.sweep(now_ms);
+            }
+            prop_assert!(window.bytes() <= budget);
+            let hints = Hints { start_ms: now_ms - 119_999, end_ms: now_ms, max_samples: 1 << 20, newest_only: false };
+            let Ok(found) = window.select(&matchers, &hints) else { continue };
+            let mut times: Vec<i64> = found.iter().flat_map(|series| series.samples.times_ms().to_vec()).collect();
+            let mut due: Vec<i64> = plain.iter().map(|&(_, at)| at).filter(|&at| at >= hints.start_ms).collect();
+            times.sort_unstable();
+            due.sort_unstable();
+            prop_assert_eq!(times, due);
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod destinations;
 mod envelope;
 mod evaluate;
 mod exemplars;
+mod explain;
 mod exposition;
 mod expression;
 mod federate;
@@ -37,6 +38,7 @@ mod time;
 use std::sync::Arc;
 
 use prometheus::Registry;
+use promql::PatternCache;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -63,6 +65,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) subscribed: watch::Receiver<bool>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) patterns: Arc<PatternCache>,
     pub(crate) destinations: Arc<Destinations>,
     pub(crate) alerts: Feed,
     pub(crate) alert_book: Arc<Shared>,

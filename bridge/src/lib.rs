@@ -151,6 +151,7 @@ pub async fn run(
         fleet: Arc::clone(&fleet),
         orders: worker.orders.clone(),
         admission: Arc::new(Admission::new(&config, &metrics)),
+        patterns: Arc::default(),
         config: Arc::new(config),
         registry,
         metrics,

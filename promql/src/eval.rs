@@ -22,11 +22,13 @@ mod notes;
 mod quantile;
 mod rows;
 mod select;
+mod trace;
 mod window;
 
 use evaluator::{Evaluator, Value};
 use grid::Grid;
 use rows::{Cell, Column, Row, duplicate_labels, reject_duplicates};
+pub use trace::{ExplainedNode, NodeCounts, Trace};
 use window::{Ranges, row_as_samples};
 
 /// Default lookback in ms: how old a sample may be and still be a series' current value.
@@ -84,6 +86,8 @@ pub struct Options<'a> {
     pub threads: usize,
     /// Bytes that may be held; `None`: only samples are counted.
     pub memory: Option<&'a MemoryBudget>,
+    /// Counts what each node gives, for people who ask.
+    pub trace: Option<&'a Trace>,
     /// Ends the evaluation early when raised.
     pub interrupt: Option<&'a Interrupt>,
 }
@@ -97,6 +101,7 @@ impl Default for Options<'_> {
             delayed_name_removal: false,
             threads: 0,
             memory: None,
+            trace: None,
             interrupt: None,
         }
     }

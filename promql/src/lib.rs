@@ -42,13 +42,17 @@ pub use ast::{
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{EvalError, ParseError, SourceError};
 pub use eval::{
-    Answer, InstantSample, Interrupt, Options, QueryValue, RangeSeries, eval_instant, eval_range,
+    Answer, ExplainedNode, InstantSample, Interrupt, NodeCounts, Options, QueryValue, RangeSeries, Trace,
+    eval_instant, eval_range,
 };
 pub use features::{Features, UnknownFeature};
 pub use histogram::{Bucket, Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, LayoutError};
 pub use labels::{Labels, METRIC_NAME, format_pairs};
-pub use matcher::{MatchOp, Matcher, MatcherError, compile_anchored, compile_search};
+pub use matcher::{MatchOp, Matcher, MatcherError, PatternCache, compile_anchored, compile_search};
 pub use memory::{MemoryBudget, MemoryPool, OverBudget};
 pub use number::{format_value, go_quote};
-pub use parse::{MAX_NESTING, MAX_QUERY_BYTES, ParseOptions, parse, parse_selector, parse_with};
+pub use parse::{
+    MAX_NESTING, MAX_QUERY_BYTES, ParseOptions, parse, parse_cached, parse_selector, parse_selector_cached,
+    parse_with,
+};
 pub use series::{Batches, Hints, STALE_NAN_BITS, Samples, Series, SeriesSource, is_stale, stale_nan};

@@ -1,6 +1,7 @@
 //! Label matchers. A regex matches the whole value, `.` matches a newline, and its syntax is Go's RE2.
 
 use std::fmt;
+use std::sync::Arc;
 
 use regex::Regex;
 use thiserror::Error;
@@ -8,8 +9,11 @@ use thiserror::Error;
 use crate::labels::Labels;
 use crate::number::go_quote;
 
+mod cache;
+mod finite;
 pub(crate) mod re2;
 
+pub use cache::PatternCache;
 pub use re2::{compile_anchored, compile_search};
 
 /// How a matcher compares.
@@ -52,18 +56,33 @@ pub enum MatcherError {
 /// A compiled pattern.
 #[derive(Debug, Clone)]
 enum Pattern {
-    /// Plain texts, sorted: `a|b|c`. Needs no engine, however many there are.
-    OneOf(Vec<String>),
-    Regex(Regex),
+    /// Texts, sorted: `a|b|c`, `a[0-9]`. Needs no engine.
+    OneOf(Arc<[String]>),
+    /// Shared, as the memory that it matches in is.
+    Regex(Arc<Regex>),
 }
 
 impl Pattern {
     fn compile(pattern: &str) -> Result<Self, MatcherError> {
         if let Some(mut texts) = re2::plain_alternatives(pattern) {
             texts.sort();
-            return Ok(Self::OneOf(texts));
+            return Ok(Self::OneOf(texts.into()));
         }
-        re2::compile_anchored(pattern).map(Self::Regex)
+        let regex = re2::compile_anchored(pattern)?;
+        Ok(match re2::finite(pattern) {
+            Some(texts) => Self::OneOf(texts.into()),
+            None => Self::Regex(Arc::new(regex)),
+        })
+    }
+
+    /// Whether both are one.
+    #[cfg(test)]
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::OneOf(a), Self::OneOf(b)) => Arc::ptr_eq(a, b),
+            (Self::Regex(a), Self::Regex(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
     }
 
     fn is_match(&self, value: &str) -> bool {
@@ -89,13 +108,34 @@ impl Matcher {
     /// # Errors
     /// A pattern that is not valid.
     pub fn new(name: impl Into<String>, op: MatchOp, value: impl Into<String>) -> Result<Self, MatcherError> {
-        let value = value.into();
+        Self::compiled(name.into(), op, value.into(), Pattern::compile)
+    }
+
+    /// The same, with a pattern that is compiled already if it was asked for lately.
+    ///
+    /// # Errors
+    /// A pattern that is not valid.
+    pub fn cached(
+        name: impl Into<String>,
+        op: MatchOp,
+        value: impl Into<String>,
+        cache: &PatternCache,
+    ) -> Result<Self, MatcherError> {
+        Self::compiled(name.into(), op, value.into(), |pattern| cache.compile(pattern))
+    }
+
+    fn compiled(
+        name: String,
+        op: MatchOp,
+        value: String,
+        compile: impl FnOnce(&str) -> Result<Pattern, MatcherError>,
+    ) -> Result<Self, MatcherError> {
         let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(Pattern::compile(&value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(compile(&value)?),
         };
         Ok(Self {
-            name: name.into(),
+            name,
             op,
             value,
             pattern,
@@ -117,7 +157,7 @@ impl Matcher {
         &self.value
     }
 
-    /// The only values that satisfy an equality or a regex of plain alternatives (`a|b|c`), so that storage can look
+    /// The only values that satisfy an equality or a regex of few texts (`a|b|c`, `a[0-9]`), so that storage can look
     /// them up; `None` for other conditions.
     pub fn alternatives(&self) -> Option<&[String]> {
         match (self.op, &self.pattern) {

@@ -5,7 +5,7 @@
 
 use crate::ast::Plan;
 use crate::error::ParseError;
-use crate::matcher::Matcher;
+use crate::matcher::{Matcher, PatternCache};
 
 mod call;
 mod check;
@@ -62,8 +62,20 @@ pub fn parse(query: &str) -> Result<Plan, ParseError> {
 /// # Errors
 /// Too long, too deep, or not valid PromQL.
 pub fn parse_with(query: &str, options: ParseOptions) -> Result<Plan, ParseError> {
+    plan(query, options, None)
+}
+
+/// The same, with patterns that are compiled already taken from a cache.
+///
+/// # Errors
+/// Too long, too deep, or not valid PromQL.
+pub fn parse_cached(query: &str, options: ParseOptions, cache: &PatternCache) -> Result<Plan, ParseError> {
+    plan(query, options, Some(cache))
+}
+
+fn plan(query: &str, options: ParseOptions, cache: Option<&PatternCache>) -> Result<Plan, ParseError> {
     measure(query)?;
-    let mut parser = Parser::new(query, options);
+    let mut parser = Parser::new(query, options).with_cache(cache);
     let parsed = parser.query();
     let mut expr = settle(parser, parsed)?;
     check::check(&mut expr, query).map_err(|(span, message)| ParseError::Syntax {
@@ -81,8 +93,20 @@ pub fn parse_with(query: &str, options: ParseOptions) -> Result<Plan, ParseError
 /// # Errors
 /// As [`parse`], for anything but a plain instant selector, and [`ParseError::EmptySelector`].
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
+    selector_of(text, None)
+}
+
+/// The same, with patterns that are compiled already taken from a cache.
+///
+/// # Errors
+/// As [`parse_selector`].
+pub fn parse_selector_cached(text: &str, cache: &PatternCache) -> Result<Vec<Matcher>, ParseError> {
+    selector_of(text, Some(cache))
+}
+
+fn selector_of(text: &str, cache: Option<&PatternCache>) -> Result<Vec<Matcher>, ParseError> {
     measure(text)?;
-    let mut parser = Parser::new(text, ParseOptions::default());
+    let mut parser = Parser::new(text, ParseOptions::default()).with_cache(cache);
     let parsed = parser.only_selector();
     let matchers = settle(parser, parsed)?.matchers;
     if matchers.iter().all(|matcher| matcher.matches("")) {

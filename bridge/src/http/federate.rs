@@ -38,8 +38,7 @@ pub(crate) async fn federate(
         Ok(params) => params,
         Err(error) => return refused(&error),
     };
-    let selectors: Result<Vec<_>, _> = params.all("match[]").map(promql::parse_selector).collect();
-    let selectors = match selectors {
+    let selectors = match params.selectors(&app.patterns) {
         Ok(selectors) => selectors,
         Err(reason) => return plain(StatusCode::BAD_REQUEST, format!("{reason}\n")),
     };

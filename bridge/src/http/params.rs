@@ -2,7 +2,7 @@
 
 use axum::extract::{Form, FromRequest, Query, Request};
 use axum::http::{Extensions, HeaderMap, Method};
-use promql::{Matcher, ParseError};
+use promql::{Matcher, ParseError, PatternCache};
 use wire::Tenant;
 
 use super::envelope::{ApiError, ErrorKind};
@@ -172,7 +172,8 @@ impl Params {
     }
 
     /// `match[]`: selectors.
-    pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ParseError> {
-        self.all("match[]").map(promql::parse_selector).collect()
+    pub(crate) fn selectors(&self, cache: &PatternCache) -> Result<Vec<Vec<Matcher>>, ParseError> {
+        let parse = |text| promql::parse_selector_cached(text, cache);
+        self.all("match[]").map(parse).collect()
     }
 }

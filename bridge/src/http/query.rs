@@ -1,15 +1,16 @@
-//! `/api/v1/query` and `/api/v1/query_range`.
+//! `/api/v1/query` and `/api/v1/query_range`, and `/api/v1/explain`, which evaluates as they do.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use promql::{Answer, EvalError, Options, Plan, QueryValue, SeriesSource};
+use promql::{Answer, EvalError, Options, Plan, QueryValue, SeriesSource, Trace};
 use wire::Tenant;
 
 use super::App;
 use super::envelope::{ApiError, ErrorKind, Success};
 use super::evaluate::evaluate;
+use super::explain::Explained;
 use super::json;
 use super::notes;
 use super::params::Params;
@@ -37,6 +38,8 @@ struct Job {
     lookback_ms: i64,
     limit: Option<usize>,
     stats: Option<Stats>,
+    /// Counts what each node does; the plan is the answer.
+    trace: Option<Trace>,
 }
 
 /// GET or POST `query`.
@@ -44,12 +47,28 @@ pub(crate) async fn instant(State(app): State<App>, params: Params) -> Result<Su
     let limit = params.limit()?;
     let at = params.time_or("time", (app.config.clock)().ms())?;
     let timeout = timeout(&app, &params)?;
-    run(app, &params, Times::At(at), timeout, limit).await
+    run(app, &params, Times::At(at), timeout, limit, None).await
+}
+
+/// GET or POST `explain`: with a start as `query_range`, else as `query`.
+pub(crate) async fn explain(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
+    let times = match params.get("start") {
+        "" => Times::At(params.time_or("time", (app.config.clock)().ms())?),
+        _ => range_of(&params)?,
+    };
+    let timeout = timeout(&app, &params)?;
+    run(app, &params, times, timeout, None, Some(Trace::default())).await
 }
 
 /// GET or POST `query_range`.
 pub(crate) async fn range(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
     let limit = params.limit()?;
+    let times = range_of(&params)?;
+    let timeout = timeout(&app, &params)?;
+    run(app, &params, times, timeout, limit, None).await
+}
+
+fn range_of(params: &Params) -> Result<Times, ApiError> {
     let (start, end) = (params.time("start")?, params.time("end")?);
     if end < start {
         return Err(ApiError::parameter(
@@ -67,8 +86,7 @@ pub(crate) async fn range(State(app): State<App>, params: Params) -> Result<Succ
                       resolution (?step=XX)";
         return Err(ApiError::new(ErrorKind::BadData, reason));
     }
-    let timeout = timeout(&app, &params)?;
-    run(app, &params, Times::Range { start, end, step }, timeout, limit).await
+    Ok(Times::Range { start, end, step })
 }
 
 fn timeout(app: &App, params: &Params) -> Result<Duration, ApiError> {
@@ -82,6 +100,7 @@ async fn run(
     times: Times,
     timeout: Duration,
     limit: Option<usize>,
+    trace: Option<Trace>,
 ) -> Result<Success, ApiError> {
     let lookback_ms = match params.get("lookback_delta") {
         "" => i64::try_from(app.config.lookback_delta.as_millis()).unwrap_or(i64::MAX),
@@ -94,7 +113,8 @@ async fn run(
     };
     let parsing = Instant::now();
     let parse = app.config.features.parse;
-    let plan = promql::parse_with(params.get("query"), parse).map_err(|e| ApiError::parameter("query", e))?;
+    let plan = promql::parse_cached(params.get("query"), parse, &app.patterns);
+    let plan = plan.map_err(|e| ApiError::parameter("query", e))?;
     plan.check_durations()
         .map_err(|e| ApiError::parameter("query", e))?;
     // Any value asks for them, and all values for the same ones.
@@ -107,6 +127,7 @@ async fn run(
         lookback_ms,
         limit,
         stats,
+        trace,
     };
     evaluate(&app, Queue::Api, timeout, move |running| job.answer(running)).await
 }
@@ -127,6 +148,16 @@ impl Job {
         if self.limit.is_some_and(|limit| truncate(&mut answer.value, limit)) {
             answer.warnings.push("results truncated due to limit".to_owned());
         }
+        if let Some(trace) = &self.trace {
+            let explained = Explained {
+                plan: trace.explain(&self.plan),
+                samples: loaded,
+                peak_bytes: running.memory.most(),
+                seconds: evaluated.as_secs_f64(),
+            };
+            let data = |out: &mut Vec<u8>| explained.write(out);
+            return Ok(Success::new(data, &answer.warnings, &answer.infos));
+        }
         let data = |out: &mut Vec<u8>| {
             json::result(out, &answer.value);
             if let Some(stats) = &self.stats {
@@ -146,6 +177,7 @@ impl Job {
             delayed_name_removal: self.app.config.features.delayed_name_removal,
             threads: self.app.config.query_threads,
             memory: Some(&running.memory),
+            trace: self.trace.as_ref(),
             interrupt: Some(&running.interrupt),
             ..Options::default()
         };

@@ -98,6 +98,7 @@ fn alertmanager() -> Router<App> {
 fn own() -> Router<App> {
     Router::new()
         .route("/openapi.json", get(openapi))
+        .route("/explain", get(query::explain).post(query::explain))
         .route("/fleet/devices", get(fleet::devices))
         .route("/fleet/destinations", get(destinations::destinations))
         .route("/fleet/equation", get(fleet::equation))

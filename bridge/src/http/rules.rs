@@ -9,9 +9,9 @@ use super::{App, json};
 use crate::http_client::shown;
 
 /// GET `rules`.
-pub(crate) async fn rules(params: Params) -> Result<Success, ApiError> {
+pub(crate) async fn rules(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
     params
-        .selectors()
+        .selectors(&app.patterns)
         .map_err(|error| ApiError::new(ErrorKind::BadData, error.to_string()))?;
     let kind = params.get("type");
     if !matches!(kind.to_ascii_lowercase().as_str(), "" | "alert" | "record") {

@@ -31,7 +31,7 @@ impl Lookup {
         let limit = params.limit()?;
         let start_ms = params.time_or("start", MIN_MS)?;
         let end_ms = params.time_or("end", MAX_MS)?;
-        let selectors = params.selectors().map_err(refuse)?;
+        let selectors = params.selectors(&app.patterns).map_err(refuse)?;
         Ok(Lookup {
             app,
             tenant: params.tenant().clone(),

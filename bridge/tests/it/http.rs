@@ -333,3 +333,43 @@ async fn a_query_that_would_hold_too_much_memory_is_refused_with_what_to_do() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_explained_node_by_node() {
+    let api = Api::start().await;
+    let time = seconds(START_MS + 1000);
+    let (code, body) = api
+        .get(&format!(
+            "/api/v1/explain?query=sum(-load1)%20%2B%201&time={time}"
+        ))
+        .await;
+    assert_eq!(code, 200, "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let plan = &answer["data"]["plan"];
+    assert_eq!((&plan["kind"], &plan["rows"]), (&"+".into(), &1.into()), "{body}");
+    let sum = &plan["inputs"][0];
+    assert_eq!(
+        (&sum["kind"], &sum["expr"]),
+        (&"sum".into(), &"sum(-load1)".into())
+    );
+    let sign = &sum["inputs"][0];
+    assert_eq!((&sign["bySeries"], &sign["rows"]), (&true.into(), &1.into()));
+    let selector = &sign["inputs"][0];
+    assert_eq!(
+        (&selector["series"], &selector["samples"]),
+        (&1.into(), &1.into()),
+        "{body}"
+    );
+    assert_eq!(
+        (&selector["bytes"], &selector["batches"]),
+        (&16.into(), &1.into())
+    );
+    let range = format!("query=rate(load1[5m])&start={time}&end={time}&step=1");
+    let (code, body) = api.post("/api/v1/explain", &range).await;
+    assert!(
+        code == 200 && body.contains("\"kind\":\"range selector\""),
+        "{body}"
+    );
+    let (code, _) = api.get("/api/v1/explain?query=load1&start=1&end=0&step=1").await;
+    assert_eq!(code, 400);
+}

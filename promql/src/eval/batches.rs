@@ -80,6 +80,11 @@ impl SeriesSource for OneBatch<'_> {
 /// The outcome of a batch, and what there is to note.
 type Part<P> = (Result<P, Halt>, Notes);
 
+/// Whether an expression goes series by series.
+pub(super) fn goes_by_series(expr: &Expr) -> bool {
+    Shape::of(expr).is_some()
+}
+
 /// What to do with each batch.
 struct Job<'j, W> {
     /// The evaluation that the batches are part of.

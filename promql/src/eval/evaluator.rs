@@ -27,7 +27,7 @@ pub(crate) enum Value {
 }
 
 /// Bytes of a loaded sample and of a cell.
-const SAMPLE_BYTES: u64 = 16;
+pub(super) const SAMPLE_BYTES: u64 = 16;
 const CELL_BYTES: u64 = 8;
 /// Bytes of a series or row beside them, roughly: its labels are shared or its own.
 const ROW_BYTES: u64 = 256;
@@ -133,7 +133,13 @@ impl<'a> Evaluator<'a> {
         let held_before = self.held;
         let value = match self.goes_in_parts(expr, grid) {
             true => Value::Vector(self.rows_in_parts(expr, grid)?),
-            false => self.dispatch(expr, grid)?,
+            false => {
+                let value = self.dispatch(expr, grid)?;
+                if let Some(trace) = self.options.trace {
+                    trace.gave(expr.span(), &value);
+                }
+                value
+            }
         };
         self.release_to(held_before);
         match &value {
@@ -259,6 +265,9 @@ impl<'a> Evaluator<'a> {
             )
             .map_err(|error| self.source_error(error))?;
         self.hold_series(&series)?;
+        if let Some(trace) = self.options.trace {
+            trace.read(selector.span, &series);
+        }
         Ok(series)
     }
 

@@ -50,6 +50,12 @@ fn compile(pattern: &str, around: impl Fn(String) -> String) -> Result<Regex, Ma
         })
 }
 
+/// All texts that a pattern matches, in order, if they are few.
+pub(super) fn finite(pattern: &str) -> Option<Vec<String>> {
+    let body = translate(pattern).ok()?;
+    super::finite::texts(&regex_syntax::parse(&format!("(?s:{body})")).ok()?)
+}
+
 /// The texts of a pattern that is nothing but plain texts with bars between them.
 pub(crate) fn plain_alternatives(pattern: &str) -> Option<Vec<String>> {
     let mut texts = vec![String::new()];

@@ -7,6 +7,7 @@
 
 use crate::ast::{Binary, BinaryOp, Expr, Number, Paren, Span, Text, Unary};
 use crate::error::ParseError;
+use crate::matcher::PatternCache;
 
 use super::lexer::Lexer;
 use super::token::{Kind, Token};
@@ -77,6 +78,7 @@ pub(super) struct Parser<'q> {
     pub(super) context: Context,
     /// Regexes so far.
     pub(super) patterns: usize,
+    pub(super) cache: Option<&'q PatternCache>,
 }
 
 impl<'q> Parser<'q> {
@@ -90,7 +92,13 @@ impl<'q> Parser<'q> {
             last_closing: 0,
             context: Context::Query,
             patterns: 0,
+            cache: None,
         }
+    }
+
+    /// Takes patterns that are compiled already from a cache.
+    pub(super) fn with_cache(self, cache: Option<&'q PatternCache>) -> Self {
+        Self { cache, ..self }
     }
 
     /// The next token, which stays.

@@ -113,7 +113,11 @@ impl Parser<'_> {
                 return Err(Stop);
             }
         }
-        match Matcher::new(name, op, value) {
+        let matcher = match self.cache {
+            Some(cache) => Matcher::cached(name, op, value, cache),
+            None => Matcher::new(name, op, value),
+        };
+        match matcher {
             Ok(matcher) => Ok(Some(matcher)),
             Err(error) => {
                 self.report(span, error.to_string());

@@ -87,6 +87,7 @@ fn lines(report: &Report) -> Vec<String> {
         ("dictionaries", report.dictionaries as u64),
         ("devices", report.devices as u64),
         ("samples found", report.samples),
+        ("results of rules found", report.results),
     ];
     let counts = counts.iter().map(|(what, count)| format!("{what}: {count}"));
     let left = report.leftovers.iter();

@@ -16,8 +16,9 @@ use crate::journal::{FileError, JournalFile, Sums, files};
 use crate::ledger::DeviceLedger;
 use crate::overlay::Overlay;
 use crate::ring::Algorithm;
-use crate::rings::{Hashrings, folder_of, on_disk};
+use crate::rings::{Hashrings, RESULTS, folder_of, on_disk};
 use crate::store::{Progress, Store};
+use crate::tally::Tally;
 
 /// Bytes of redb's cache for a file that is looked over.
 const CACHE: usize = 4 << 20;
@@ -48,8 +49,10 @@ pub struct Report {
     pub dictionaries: usize,
     /// Devices of the ledger.
     pub devices: usize,
-    /// Samples that queries find.
+    /// Samples of devices that queries find.
     pub samples: u64,
+    /// Results of rules that queries find.
+    pub results: u64,
     /// What is wrong, file by file and device by device.
     pub damage: Vec<Damage>,
     /// What is left of a crash or of damage found earlier, and does no harm.
@@ -70,6 +73,7 @@ pub fn check(dir: &Path, see: &mut dyn FnMut(Step)) -> Result<Report, OpenError>
     look.blocks(&store, see);
     look.dictionaries(&store);
     look.devices(&store, see);
+    look.results(&store);
     Ok(look.report)
 }
 
@@ -106,7 +110,8 @@ fn config(dir: &Path, disk: Arc<dyn Disk>) -> Result<Config, OpenError> {
             break;
         }
     }
-    let names = on_disk(dir).map_err(io)?;
+    let mut names = on_disk(dir).map_err(io)?;
+    names.retain(|name| name != RESULTS);
     Ok(Config {
         disk,
         min_free_disk: 0,
@@ -227,6 +232,30 @@ impl Look<'_> {
         }
         self.report.devices = ledger.len();
     }
+
+    /// What was recorded is found, but for what gave way, equal or not, and what is gone with blocks.
+    fn results(&mut self, store: &Store) {
+        match store.results() {
+            Ok((tally, found)) => {
+                self.report.results = found;
+                if let Some(what) = unequal_results(tally, found) {
+                    self.damaged(self.dir.to_owned(), what);
+                }
+            }
+            Err(error) => self.damaged(self.dir.to_owned(), error.to_string()),
+        }
+    }
+}
+
+/// What of the results of rules does not add up.
+fn unequal_results(tally: Tally, found: u64) -> Option<String> {
+    let removed = tally.same + tally.conflict + tally.retention + tally.damaged;
+    (tally.taken != found + removed).then(|| {
+        format!(
+            "results of rules: {} samples were recorded, and {found} are found and {removed} were removed",
+            tally.taken
+        )
+    })
 }
 
 /// Reads a whole block and holds it against its catalog; gives its samples.

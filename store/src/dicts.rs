@@ -394,7 +394,10 @@ fn with_tables(db: Database) -> Result<Database, FileError> {
         }
     };
     match version {
-        Some(version) if version > VERSION => Err(FileError::Newer(version)),
+        Some(version) if version > VERSION => Err(FileError::Newer {
+            found: version,
+            known: VERSION,
+        }),
         Some(_) => Ok(db),
         None => {
             let txn = begin(&db)?;

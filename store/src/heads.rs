@@ -19,6 +19,7 @@ mod owners;
 mod piece;
 mod place;
 mod registry;
+mod results;
 mod rows;
 mod seal;
 mod segment;
@@ -117,7 +118,8 @@ struct Writer {
 
 impl Heads {
     pub(crate) fn new(rings: Arc<Rings>, limits: HeadLimits) -> Self {
-        let most = MAX_PARTITIONS.max(rings.count());
+        // That of results may come beside them.
+        let most = MAX_PARTITIONS.max(rings.count()) + 1;
         Heads {
             partitions: (0..most).map(|_| RwLock::default()).collect(),
             rings,
@@ -195,15 +197,16 @@ impl Heads {
         }
     }
 
-    fn append(&self, tenant: &Tenant, part: &Part, delivery: &Delivery<'_>, writer: &mut Writer) {
+    /// Says how many samples took the place of another value.
+    fn append(&self, tenant: &Tenant, part: &Part, delivery: &Delivery<'_>, writer: &mut Writer) -> u64 {
         let mut stored = Stored::default();
-        let jobs = loop {
+        let (jobs, replaced) = loop {
             let appended = match self.write(part.partition()).tenants.get_mut(tenant) {
                 Some(head) => head.append(part, delivery, &stored),
-                None => return,
+                None => return 0,
             };
             match appended {
-                Ok(jobs) => break jobs,
+                Ok(appended) => break appended,
                 // Blocks are read without the lock; if they have changed then, they are read again.
                 Err(behind) => {
                     stored = Stored::read(behind, part.partition(), delivery, &mut writer.stored_times);
@@ -211,7 +214,7 @@ impl Heads {
             }
         };
         if jobs.is_empty() {
-            return;
+            return replaced;
         }
         let done: Vec<_> = jobs
             .into_iter()
@@ -220,6 +223,7 @@ impl Heads {
         if let Some(head) = self.write(part.partition()).tenants.get_mut(tenant) {
             head.put(done);
         }
+        replaced
     }
 
     /// Appends a row of the bridge's own series. They are in no block.

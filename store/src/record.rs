@@ -24,7 +24,7 @@ pub(crate) struct Record {
     #[prost(uint32, tag = "4")]
     pub(crate) ring: u32,
     /// What it says.
-    #[prost(oneof = "What", tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "What", tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub(crate) what: Option<What>,
 }
 
@@ -51,6 +51,8 @@ pub(crate) enum What {
     Released(ReleasedRecord),
     #[prost(message, tag = "14")]
     Removed(RemovedRecord),
+    #[prost(message, tag = "15")]
+    Results(ResultsRecord),
 }
 
 /// A delivery.
@@ -143,6 +145,40 @@ pub(crate) struct RemovedRecord {
     /// `quarantine_expired` or `deleted`.
     #[prost(string, tag = "3")]
     pub(crate) reason: String,
+}
+
+/// Results of the bridge's rules, of no device: the record's `device` is 0 and means nothing.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct ResultsRecord {
+    #[prost(string, tag = "1")]
+    pub(crate) tenant: String,
+    /// [`ResultLists`] in snappy's block format.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) lists: Bytes,
+}
+
+/// Lists of series with their rows.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ResultLists {
+    /// Names and values of labels, each once.
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) symbols: Vec<String>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) lists: Vec<ResultList>,
+}
+
+/// Series that have a value at each of some times.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ResultList {
+    /// Per series how many labels it has, then the symbols of each one's name and value.
+    #[prost(uint32, repeated, tag = "1")]
+    pub(crate) series: Vec<u32>,
+    /// ms since the epoch, each but the first as the difference from the one before.
+    #[prost(sint64, repeated, tag = "2")]
+    pub(crate) times: Vec<i64>,
+    /// Bits of values, series after series.
+    #[prost(fixed64, repeated, tag = "3")]
+    pub(crate) values: Vec<u64>,
 }
 
 /// A row of the quarantine table.

@@ -17,7 +17,7 @@ use wire::{Labels, Tenant};
 
 pub use file::{Hashring, HashringError, Hashrings, MAX_FILE};
 pub use partition::MAX_PARTITIONS;
-pub(crate) use partition::{folder_of, on_disk};
+pub(crate) use partition::{RESULTS, folder_of, on_disk};
 
 use crate::error::HashringsError;
 use crate::ring::{Algorithm, Ring};
@@ -160,6 +160,11 @@ impl Rings {
     pub(crate) fn partition(&self, name: &str) -> usize {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         number(name, &mut inner.partitions)
+    }
+
+    /// The partition of results of rules, if it has a number.
+    pub(crate) fn results(&self) -> Option<usize> {
+        self.read(|inner| inner.partitions.iter().position(|name| name == RESULTS))
     }
 
     /// Names that the rings have and the store does not.

@@ -9,6 +9,7 @@ mod partitions;
 mod pressure;
 mod quarantine;
 mod replay;
+mod results;
 mod status;
 mod tables;
 
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 
@@ -86,6 +87,8 @@ pub struct Store {
     upkeep: Mutex<Upkeep>,
     /// Number of the journal's next value.
     numbers: AtomicU64,
+    /// Time of the last round of maintenance, ms; `i64::MIN`: there was none.
+    clock: AtomicI64,
     /// Held while the store lives.
     _lock: File,
 }

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use device::{Device, Record, START, assert_equation, tenant};
+use device::{Device, Record, START, assert_equation, labels, tenant};
 use fault_disk::{Fault, FaultDisk, Operation};
-use store::{Config, OpenError, Store};
+use store::{Config, OpenError, OwnSample, SeriesSlice, Store};
 use wire::Timestamp;
 
 /// A device and what the store should hold of it.
@@ -28,6 +28,17 @@ struct Known {
     waiting: BTreeMap<(usize, i64), u64>,
 }
 
+/// Results of rules by series and time: bits of the last.
+type Results = BTreeMap<(usize, i64), u64>;
+
+/// What a commit would have done that failed.
+#[derive(Debug, Default)]
+struct Doubt {
+    /// New seqs by device.
+    seqs: BTreeSet<(usize, u64)>,
+    results: Results,
+}
+
 struct World {
     random: fastrand::Rng,
     dir: tempfile::TempDir,
@@ -35,9 +46,10 @@ struct World {
     devices: Vec<Known>,
     next_session: u64,
     now: i64,
-    /// New seqs by device of the commits that failed since the last that did not: after a restart, those of one of them
-    /// may be settled, and then all of them.
-    doubted: Vec<BTreeSet<(usize, u64)>>,
+    /// The commits that failed since the last that did not: after a restart one of them may have happened, and then all
+    /// of it.
+    doubted: Vec<Doubt>,
+    results: Results,
     times: BTreeSet<i64>,
     /// The latest time of a round of maintenance that may have released rows.
     tried: i64,
@@ -68,6 +80,7 @@ impl World {
             next_session: 2,
             now: START + HOUR,
             doubted: Vec::new(),
+            results: Results::new(),
             times: BTreeSet::new(),
             tried: i64::MIN,
             refusing: false,
@@ -91,7 +104,8 @@ impl World {
     fn step(&mut self, store: &Store) {
         match self.random.u8(0..20) {
             0..=4 => self.make(),
-            5..=12 => self.commit(store),
+            5..=10 => self.commit(store),
+            11 | 12 => self.record(store),
             13 => self.session(store),
             17 | 18 => self.maintain(store),
             14 if self.random.u8(0..3) == 0 => {
@@ -183,7 +197,38 @@ impl World {
                 self.doubted.clear();
                 self.settle(&sent);
             }
-            Err(_) => self.doubted.push(sent),
+            Err(_) => self.doubted.push(Doubt {
+                seqs: sent,
+                ..Doubt::default()
+            }),
+        }
+    }
+
+    /// Results of up to four series at some times, many of which had results before.
+    fn record(&mut self, store: &Store) {
+        let mut results = Results::new();
+        for _ in 0..self.random.u8(1..12) {
+            let time = self.now - self.random.i64(0..40) * HOUR / 2;
+            results.insert((self.random.usize(0..4), time), self.random.f64().to_bits());
+        }
+        let sample = |((series, time), value): (&(usize, i64), &u64)| OwnSample {
+            labels: labels(&[("__name__", "rule"), ("series", &series.to_string())]),
+            time: Timestamp::from_ms(*time),
+            value: f64::from_bits(*value),
+        };
+        let samples: Vec<OwnSample> = results.iter().map(sample).collect();
+        let known = |place: &&(usize, i64)| self.results.contains_key(*place);
+        let overwritten = results.keys().filter(known).count() as u64;
+        match store.record(&tenant(), &samples) {
+            Ok(recorded) => {
+                assert_eq!((recorded.overwritten, recorded.refused), (overwritten, 0));
+                self.doubted.clear();
+                self.results.extend(results);
+            }
+            Err(_) => self.doubted.push(Doubt {
+                results,
+                ..Doubt::default()
+            }),
         }
     }
 
@@ -196,7 +241,11 @@ impl World {
         let at = self.random.usize(0..3);
         let known = &mut self.devices[at];
         let last = known.device.last();
-        let in_doubt = self.doubted.iter().flatten().any(|(of, _)| *of == at);
+        let in_doubt = self
+            .doubted
+            .iter()
+            .flat_map(|doubt| &doubt.seqs)
+            .any(|(of, _)| *of == at);
         if last == 0 || in_doubt {
             return;
         }
@@ -283,11 +332,23 @@ impl World {
                 .collect::<Vec<_>>()
         };
         let new: BTreeSet<(usize, u64)> = (0..self.devices.len()).flat_map(new).collect();
+        let found = results_in(store);
         let doubted = std::mem::take(&mut self.doubted);
+        if new.is_empty() && found == self.results {
+            return;
+        }
+        let with = |results: &Results| {
+            let mut all = self.results.clone();
+            all.extend(results);
+            all
+        };
+        let is_it = |doubt: &&Doubt| doubt.seqs == new && with(&doubt.results) == found;
         assert!(
-            new.is_empty() || doubted.contains(&new),
-            "{new:?} was in no commit: {doubted:?}"
+            doubted.iter().any(|doubt| is_it(&doubt)),
+            "{new:?} and {found:?} after {:?} were in no commit: {doubted:?}",
+            self.results
         );
+        self.results = found;
         self.settle(&new);
     }
 
@@ -295,6 +356,7 @@ impl World {
         let found = store
             .select(&tenant(), &[], i64::MIN, i64::MAX, usize::MAX)
             .unwrap();
+        assert_eq!(results_of(&found), self.results);
         for known in &mut self.devices {
             assert_eq!(known.settled_in(store), known.settled);
             let id = known.device.name.device().as_str();
@@ -317,6 +379,24 @@ impl World {
             }
         }
     }
+}
+
+fn results_in(store: &Store) -> Results {
+    let found = store.select(&tenant(), &[], i64::MIN, i64::MAX, usize::MAX);
+    results_of(&found.unwrap())
+}
+
+fn results_of(found: &[SeriesSlice]) -> Results {
+    let mut results = Results::new();
+    for slice in found {
+        let Some(series) = slice.labels.get("series") else {
+            continue;
+        };
+        for (time, value) in slice.times_ms.iter().zip(&slice.values) {
+            results.insert((series.parse().unwrap(), *time), value.to_bits());
+        }
+    }
+    results
 }
 
 /// Puts a device's dictionary if it is not there: one that nothing names is swept.

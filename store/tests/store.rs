@@ -27,6 +27,8 @@ mod model;
 mod quarantine;
 #[path = "store/query.rs"]
 mod query;
+#[path = "store/results.rs"]
+mod results;
 #[path = "store/rings.rs"]
 mod rings;
 #[path = "store/tail.rs"]

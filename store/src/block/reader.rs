@@ -314,7 +314,10 @@ fn read_head(read: &ReadTransaction) -> Result<Head, FileError> {
     let head = Head::decode(unsummed(row.value())?).map_err(|error| damaged(error.to_string()))?;
     match head.version {
         VERSION => Ok(head),
-        newer => Err(FileError::Newer(u64::from(newer))),
+        newer => Err(FileError::Newer {
+            found: newer.into(),
+            known: VERSION.into(),
+        }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether each series of a tenant is in the one partition that the hashrings send it to, and so in no other.
+//! Whether each series of a tenant's devices is in the one partition that the hashrings send it to, and so in no other.
 //!
 //! That is looked at once per tenant, at its first large query, and holds on: series come only where the rings of now
 //! send them. Once the rings changed in this process, rows on their way by the old ones may come late, so then it holds for
@@ -17,7 +17,7 @@ use super::Heads;
 pub(super) struct Homes(Mutex<HashMap<Tenant, bool>>);
 
 impl Heads {
-    /// Whether no series of a tenant is in two partitions. False also if that cannot be told.
+    /// Whether no series of a tenant's devices is in two partitions. False also if that cannot be told.
     pub(super) fn are_at_home(&self, tenant: &Tenant) -> bool {
         if self.rings.changes() > 0 {
             return false;
@@ -39,8 +39,10 @@ impl Heads {
         let routing = self.rings.current();
         let route = routing.of(tenant);
         // Series are placed by their labels before the ring adds its own.
+        let results = self.rings.results();
+        let mut partitions = (0..self.rings.count()).filter(|partition| Some(*partition) != results);
         !route.has_external_labels()
-            && (0..self.rings.count()).all(|partition| {
+            && partitions.all(|partition| {
                 let locked = self.read(partition);
                 let head = locked.tenants.get(tenant);
                 head.is_none_or(|head| {

@@ -11,17 +11,23 @@ use super::Heads;
 use crate::block::BlockFile;
 use crate::journal::FileError;
 use crate::ledger::DeviceRef;
+use crate::results::OWNER;
 
 impl Heads {
     /// The lowest number above those of all devices that have, or had, samples in blocks.
     pub(crate) fn above_owners(&self) -> DeviceRef {
-        let of_partition = |partition| self.read(partition).totals.keys().copied().max();
+        let of_partition = |partition| {
+            let partition = self.read(partition);
+            let owners = partition.totals.keys().copied();
+            owners.filter(|owner| *owner != OWNER).max()
+        };
         let highest = (0..self.rings.count()).filter_map(of_partition).max();
         highest.map_or(0, |number| number.saturating_add(1))
     }
 
     /// Those of the devices that are asked for that have samples in blocks. One whose blocks cannot be read is left out.
     pub(crate) fn owners(&self, asked: impl Fn(DeviceRef) -> bool) -> BTreeMap<DeviceRef, DeviceName> {
+        let asked = |owner| owner != OWNER && asked(owner);
         let mut found = BTreeMap::new();
         for partition in 0..self.rings.count() {
             if !self.read(partition).totals.keys().any(|owner| asked(*owner)) {

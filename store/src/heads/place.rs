@@ -12,7 +12,8 @@ use wire::{DeviceName, Labels, Tenant};
 use super::layout::{GroupLayout, Part};
 use super::{Heads, Writer};
 use crate::ledger::DeviceRef;
-use crate::rings::Route;
+use crate::results::OWNER;
+use crate::rings::{RESULTS, Route};
 
 /// A label set as it is stored: that of a dictionary with `device_id` set, without a copy in the common case.
 enum Stored<'a> {
@@ -121,6 +122,15 @@ impl Heads {
             .iter()
             .map(|own| (place(own), Stored::Given(Cow::Borrowed(&own.0))));
         self.place(tenant, None, sets)
+    }
+
+    /// The places of a list of results.
+    pub(super) fn place_results(&self, tenant: &Tenant, series: &[Labels]) -> Vec<Part> {
+        let place = self.rings.partition(RESULTS);
+        let sets = series
+            .iter()
+            .map(|set| (place, Stored::Given(Cow::Borrowed(set))));
+        self.place(tenant, Some(OWNER), sets)
     }
 
     /// How many of some series of a dictionary are not among those of their device that the heads hold.

@@ -51,7 +51,7 @@ impl Heads {
             let changes = self.rings.changes();
             let found = (0..self.rings.count()).map(find).collect();
             if tries.next().is_none() || self.rings.changes() == changes {
-                return found;
+                return self.results_last(found);
             }
         }
     }
@@ -112,7 +112,11 @@ impl Heads {
     ) -> Result<(Vec<Column>, u64), SelectError> {
         let mut joined = 0;
         let mut all: Vec<Column> = names.iter().map(|_| Column::default()).collect();
-        for partition in 0..self.rings.count() {
+        // Of one time those of rules win.
+        let mut partitions: Vec<usize> = (0..self.rings.count()).collect();
+        let results = self.rings.results();
+        partitions.sort_by_key(|partition| Some(*partition) == results);
+        for partition in partitions {
             let found = match self.read(partition).tenants.get(tenant) {
                 Some(head) => {
                     let series = names.iter().map(|set| head.registry().find_labels(set.iter()));

@@ -68,7 +68,8 @@ impl Heads {
             false => Vec::new(),
         };
         let series: u64 = ids.iter().map(RoaringBitmap::len).sum();
-        let batches = match series > SMALL && self.are_at_home(tenant) {
+        let alone = || self.are_at_home(tenant) && !self.has_twins(tenant, &ids);
+        let batches = match series > SMALL && alone() {
             true => batches(&ids, wanted),
             false => Vec::new(),
         };
@@ -156,7 +157,7 @@ impl Selection<'_> {
         });
         let found = found.collect();
         match heads.rings.changes() == self.changes {
-            true => found,
+            true => heads.results_last(found),
             false => heads.found_anew(tenant, &self.matchers, wanted),
         }
     }

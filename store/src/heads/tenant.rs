@@ -265,21 +265,21 @@ impl TenantHead {
         })
     }
 
-    /// Adds the taken rows of a batch's group. What it gives back is to be frozen and put by [`TenantHead::put`].
-    /// `stored` is what blocks have at the rows' times; if that is not known as of now, nothing is done but to say what
+    /// Adds the taken rows of a batch's group. What it gives back is to be frozen and put by [`TenantHead::put`], and the
+    /// count of samples that took the place of another value. `stored` is what blocks have at the rows' times; if that is not known as of now, nothing is done but to say what
     /// to read.
     pub(super) fn append(
         &mut self,
         part: &Part,
         delivery: &Delivery<'_>,
         stored: &Stored,
-    ) -> Result<Vec<Job>, Behind> {
+    ) -> Result<(Vec<Job>, u64), Behind> {
         if stored.version != self.version
             && let Some(behind) = self.behind(part, delivery)
         {
             return Err(behind);
         }
-        let mut jobs = Vec::new();
+        let (mut jobs, mut replaced) = (Vec::new(), 0);
         let arrival = delivery.arrival;
         for (at, (window, rows)) in delivery.windows().iter().enumerate() {
             let sealed = self.sealed.get(window).copied().unwrap_or(0);
@@ -305,11 +305,12 @@ impl TenantHead {
             }
             jobs.extend(bulk);
             self.add_histograms(part, delivery, (at, stored), &mut tally);
+            replaced += tally.tally.conflict;
             if let Some(head) = self.windows.get_mut(window) {
                 head.tallies.entry(delivery.owner).or_default().add(tally);
             }
         }
-        Ok(jobs)
+        Ok((jobs, replaced))
     }
 
     /// Notes that a group gets rows of a window.

@@ -256,7 +256,10 @@ fn head(read: &ReadTransaction) -> Result<Head, FileError> {
     let head = Head::decode(unsummed(row.value())?).map_err(|error| FileError::Damaged(error.to_string()))?;
     match head.version {
         VERSION => Ok(head),
-        newer => Err(FileError::Newer(newer)),
+        newer => Err(FileError::Newer {
+            found: newer,
+            known: VERSION,
+        }),
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use redb::{
     Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
@@ -16,8 +16,8 @@ use redb::{
 use super::tables::{TableWrites, Tables};
 use crate::disk::{Access, Boxed, Disk, remove_if_there};
 
-/// Format version of journal files.
-pub(crate) const VERSION: u64 = 1;
+/// Format version of journal files. 2: they may have results of rules.
+pub(crate) const VERSION: u64 = 2;
 
 pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 pub(super) const BLOBS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("blobs");
@@ -31,8 +31,13 @@ const CHECKPOINT_CACHE: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     /// A newer version wrote it.
-    #[error("format version {0}")]
-    Newer(u64),
+    #[error("format version {found}, known are those up to {known}")]
+    Newer {
+        /// The file's.
+        found: u64,
+        /// The newest that is known here.
+        known: u64,
+    },
     /// It is no journal file, or not intact.
     #[error("{0}")]
     Damaged(String),
@@ -119,6 +124,8 @@ pub(crate) struct JournalFile {
     db: Closing,
     path: PathBuf,
     first: u64,
+    /// The format version that it says.
+    version: AtomicU64,
 }
 
 /// The path of the file that begins with a value's number.
@@ -162,6 +169,7 @@ impl JournalFile {
                 db: Closing::of(db),
                 path,
                 first,
+                version: AtomicU64::new(VERSION),
             }),
             Err(error) => {
                 // The half-made file is deleted at the next start if this fails too.
@@ -187,12 +195,15 @@ impl JournalFile {
             db: Closing::of(db),
             path: path.to_owned(),
             first,
+            version: AtomicU64::default(),
         };
-        guard(|| file.check_meta())?;
+        let version = guard(|| file.check_meta())?;
+        file.version.store(version, Ordering::Relaxed);
         Ok(file)
     }
 
-    fn check_meta(&self) -> Result<(), FileError> {
+    /// The version of a file of ours.
+    fn check_meta(&self) -> Result<u64, FileError> {
         let read = self.db.get()?.begin_read().map_err(FileError::of)?;
         let meta = read.open_table(META).map_err(FileError::of)?;
         let get = |key| {
@@ -203,10 +214,13 @@ impl JournalFile {
         };
         let version = get("version")?;
         if version > VERSION {
-            return Err(FileError::Newer(version));
+            return Err(FileError::Newer {
+                found: version,
+                known: VERSION,
+            });
         }
         match get("first")? == self.first {
-            true => Ok(()),
+            true => Ok(version),
             false => Err(FileError::Damaged("its name is not its first number".into())),
         }
     }
@@ -281,7 +295,16 @@ impl JournalFile {
                 }
             }
             tables.write(&txn)?;
-            txn.commit().map_err(FileError::of)
+            let raise = tables.results && self.version.load(Ordering::Relaxed) < VERSION;
+            if raise {
+                let mut meta = txn.open_table(META).map_err(FileError::of)?;
+                meta.insert("version", VERSION).map_err(FileError::of)?;
+            }
+            txn.commit().map_err(FileError::of)?;
+            if raise {
+                self.version.store(VERSION, Ordering::Relaxed);
+            }
+            Ok(())
         })
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct TableWrites {
     pub(crate) quarantine: Changes<u64>,
     pub(crate) cursors: Changes<String>,
     pub(crate) rings: Changes<u32>,
+    /// The values have results of rules, of which an older version knows nothing.
+    pub(crate) results: bool,
 }
 
 pub(super) const LETTERS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("dead_letters");
@@ -84,6 +86,7 @@ impl Tables {
             quarantine: all(&self.quarantine),
             cursors: all(&self.cursors),
             rings: all(&self.rings),
+            results: false,
         }
     }
 

@@ -77,6 +77,7 @@ fn rows_of_the_other_tables_go_into_the_next_file() {
             quarantine: vec![(n, row(n))],
             cursors: vec![("mimir".to_owned(), row(n))],
             rings: vec![(n as u32 / 7, row(n))],
+            ..TableWrites::default()
         };
         let checkpoint = || Checkpoint {
             tables: tables.clone(),

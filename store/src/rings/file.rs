@@ -23,7 +23,7 @@ use serde::{Deserialize as DeserializeDerive, Serialize};
 use wire::{Labels, Tenant};
 
 use super::glob::Glob;
-use super::partition::{MAX_PARTITIONS, partition_name};
+use super::partition::{MAX_PARTITIONS, RESULTS, partition_name};
 use crate::ring::{Algorithm, Ring};
 
 /// The largest file, bytes.
@@ -325,6 +325,11 @@ impl RawRing {
         if endpoints.iter().any(|endpoint| endpoint.address.is_empty()) {
             return Err(refuse("an endpoint has no address".into()));
         }
+        if endpoints.iter().any(|endpoint| endpoint.address == RESULTS) {
+            return Err(refuse(format!(
+                "{RESULTS:?} is the partition of results of rules; give the endpoint another name"
+            )));
+        }
         if algorithm == Algorithm::Hashmod && endpoints.iter().any(|endpoint| !endpoint.az.is_empty()) {
             return Err(refuse(
                 "hashmod knows no zones; use ketama or leave out \"az\"".into(),
@@ -464,6 +469,7 @@ mod tests {
             (r#"[{"endpoints": [7]}]"#, "an endpoint"),
             (r#"[{"endpoints": [{"az": "1"}]}]"#, "no address"),
             (r#"[{"endpoints": [""]}]"#, "no address"),
+            (r#"[{"endpoints": ["results"]}]"#, "another name"),
             (
                 r#"[{"endpoints": [{"address": "a", "az": "1"}]}]"#,
                 "hashmod knows no zones",

@@ -11,6 +11,9 @@ pub const MAX_PARTITIONS: usize = 256;
 /// The longest folder name, bytes; file systems take 255.
 const MAX_FOLDER: usize = 240;
 
+/// The partition of results of rules, which no ring may name.
+pub(crate) const RESULTS: &str = "results";
+
 /// Names in a store's folder that are no partitions'.
 const TAKEN: [&str; 4] = ["journal", "snapshots", "lock", "dict.redb"];
 

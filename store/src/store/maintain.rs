@@ -81,6 +81,7 @@ impl Store {
     /// Rounds wait for one another.
     pub fn maintain(&self, now: Timestamp) -> Round {
         let mut upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.clock.store(now.ms(), Ordering::Relaxed);
         let mut round = Round::default();
         let released = self.settle_quarantine(now);
         round.released = round.note("quarantine", released);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::partitions;
@@ -100,6 +100,7 @@ impl Store {
             rings,
             heads,
             numbers: AtomicU64::new(journal.next()),
+            clock: AtomicI64::new(i64::MIN),
             quarantine: RwLock::new(quarantine),
             writer: Mutex::new(Writer {
                 journal,
@@ -307,10 +308,10 @@ pub(super) fn damaged(path: &Path, what: String) -> OpenError {
 
 pub(super) fn file_error(path: &Path, error: FileError) -> OpenError {
     match error {
-        FileError::Newer(found) => OpenError::Newer {
+        FileError::Newer { found, known } => OpenError::Newer {
             path: path.to_owned(),
             found: u32::try_from(found).unwrap_or(u32::MAX),
-            known: 1,
+            known: u32::try_from(known).unwrap_or(u32::MAX),
         },
         FileError::Damaged(what) => damaged(path, what),
         FileError::Io(source) => io_error(path, source),

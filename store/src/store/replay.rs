@@ -34,6 +34,9 @@ const REPORT: u64 = 64;
 /// Bytes of payloads that go to a worker at once.
 const BUNDLE: usize = 128 << 10;
 
+/// The worker that reads results of rules.
+const RESULTS_SHARD: usize = 0;
+
 /// Bundles that may wait for each worker.
 const WAITING: usize = 8;
 
@@ -174,6 +177,7 @@ impl Shard {
             + match &record.what {
                 Some(What::Batch(batch)) => batch.payload.len(),
                 Some(What::Released(released)) => released.payload.len(),
+                Some(What::Results(results)) => results.lists.len(),
                 _ => 256,
             };
         self.records.push((number, record));
@@ -310,16 +314,7 @@ impl Source<'_> {
             self.file_bytes += value.len() as u64;
             self.state.bytes += value.len() as u64;
             match reader.push(value) {
-                Ok(records) => {
-                    for mut record in records {
-                        self.name(&mut record);
-                        self.above = self.above.max(record.device.saturating_add(1));
-                        let last = self.routed.entry(record.ring).or_default();
-                        *last = number.max(*last);
-                        let shard = self.shard(record.device, &record.name);
-                        self.shards[shard].push(number, record);
-                    }
-                }
+                Ok(records) => records.into_iter().for_each(|record| self.record(number, record)),
                 Err(error) => self
                     .damage
                     .push(left_out(file.path(), number, &error.to_string())),
@@ -334,6 +329,22 @@ impl Source<'_> {
         self.state.files += 1;
         self.report();
         Ok(())
+    }
+
+    /// Hands a record to its worker.
+    fn record(&mut self, number: u64, mut record: Record) {
+        let last = self.routed.entry(record.ring).or_default();
+        *last = number.max(*last);
+        let shard = match &record.what {
+            // In their order, so all of them to one.
+            Some(What::Results(_)) => RESULTS_SHARD,
+            _ => {
+                self.name(&mut record);
+                self.above = self.above.max(record.device.saturating_add(1));
+                self.shard(record.device, &record.name)
+            }
+        };
+        self.shards[shard].push(number, record);
     }
 
     fn report(&mut self) {

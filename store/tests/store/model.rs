@@ -1,14 +1,14 @@
-//! Random deliveries, copies, late and future rows, histograms, seals, merges, retention, ring changes, restarts and gaps
+//! Random deliveries, results of rules, copies, late and future rows, histograms, seals, merges, retention, ring changes, restarts and gaps
 //! against a plain reference.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use store::{Hashrings, Matcher, Predicate, SeriesSlice, Store, Test};
+use store::{Hashrings, Matcher, OwnSample, Predicate, Recorded, SeriesSlice, Store, Test};
 use wire::{Labels, Timestamp};
 
-use super::device::{Device, Record, START, assert_equation, open_with, tenant};
+use super::device::{Device, Record, START, assert_equation, labels, open_with, tenant};
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
@@ -42,6 +42,14 @@ enum Step {
     Session { device: usize },
     /// Device says what it has.
     Seen { device: usize },
+    /// Rules give results of some series at some times, in an hour before or after.
+    Record {
+        series: u8,
+        count: u8,
+        at: i16,
+        rows: u8,
+        hours: i64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -57,6 +65,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Restart),
         1 => device().prop_map(|device| Step::Session { device }),
         1 => device().prop_map(|device| Step::Seen { device }),
+        4 => (0u8..6, 1u8..6, -50i16..200, 1u8..12, hours())
+            .prop_map(|(series, count, at, rows, hours)| Step::Record { series, count, at, rows, hours }),
     ]
 }
 
@@ -130,6 +140,10 @@ struct World {
     moved: bool,
     /// The latest time of a round of maintenance.
     latest: i64,
+    /// The last that this start had.
+    now: Option<i64>,
+    /// The last result of each series and time.
+    results: BTreeMap<(Labels, i64), u64>,
 }
 
 impl World {
@@ -153,6 +167,8 @@ impl World {
             partitions: 2,
             moved: false,
             latest: i64::MIN / 2,
+            now: None,
+            results: BTreeMap::new(),
         }
     }
 
@@ -208,11 +224,13 @@ impl World {
             }
             Step::Restart => {
                 self.store = None;
+                self.now = None;
                 self.store = Some(open_with(self.dir.path(), small(self.partitions)));
             }
             Step::Maintain { minutes } => {
                 let now = RECEIVED + minutes * 60_000;
                 self.latest = self.latest.max(now);
+                self.now = Some(now);
                 let round = self.store().maintain(Timestamp::from_ms(now));
                 assert_eq!(round.failed, Vec::<String>::new());
                 self.devices
@@ -253,7 +271,77 @@ impl World {
                     self.store().commit(vec![device.seen(1)]).unwrap();
                 }
             }
+            Step::Record {
+                series,
+                count,
+                at,
+                rows,
+                hours,
+            } => {
+                let from = START + hours * HOUR + i64::from(at) * 10;
+                let times = (0..i64::from(rows)).map(|row| from + row * 3);
+                let all = (series..series + count).flat_map(|series| {
+                    let labels = rule_labels(series);
+                    times.clone().map(move |time| (labels.clone(), time))
+                });
+                self.record(all.collect());
+            }
         }
+    }
+
+    fn record(&mut self, places: Vec<(Labels, i64)>) {
+        let mut samples = Vec::new();
+        for (labels, time) in places {
+            self.clock += 1;
+            samples.push(OwnSample {
+                labels,
+                time: Timestamp::from_ms(time),
+                value: (self.clock % 3) as f64,
+            });
+        }
+        let recorded = self.store().record(&tenant(), &samples).unwrap();
+        let newest = samples.iter().map(|sample| sample.time.ms()).max().unwrap();
+        let now = self.now.unwrap_or(newest);
+        let mut expected = Recorded::default();
+        let mut all_kept = true;
+        for sample in samples {
+            let time = sample.time.ms();
+            all_kept &= time >= self.latest - RETENTION;
+            if time < now - RETENTION {
+                expected.out_of_retention += 1;
+            } else if time > now + FUTURE {
+                expected.future += 1;
+            } else {
+                let value = sample.value.to_bits();
+                let before = self.results.insert((sample.labels, time), value);
+                expected.overwritten += u64::from(before.is_some_and(|before| before != value));
+            }
+        }
+        expected.refused = expected.out_of_retention + expected.future;
+        if !all_kept {
+            // What would be overwritten may be gone.
+            assert!(recorded.overwritten <= expected.overwritten);
+            expected.overwritten = recorded.overwritten;
+        }
+        assert_eq!(recorded, expected);
+    }
+
+    fn check_results(&self, found: &[SeriesSlice]) {
+        let mut samples = BTreeMap::new();
+        for slice in found.iter().filter(|slice| slice.labels.get("i").is_none()) {
+            for (time, value) in slice.times_ms.iter().zip(&slice.values) {
+                samples.insert((slice.labels.clone(), *time), value.to_bits());
+            }
+        }
+        for (place, value) in &self.results {
+            let found = samples.remove(place);
+            let kept = place.1 >= self.latest - RETENTION;
+            assert!(
+                found == Some(*value) || found.is_none() && !kept,
+                "{place:?}: {value}, and {found:?} is found"
+            );
+        }
+        assert_eq!(samples, BTreeMap::new());
     }
 
     fn send(&mut self, device: usize, (from, to): (u16, u16), keyed: bool, join: bool) {
@@ -366,10 +454,13 @@ impl World {
             .select(&tenant(), &[], i64::MIN, i64::MAX, usize::MAX)
             .unwrap();
         self.check_newest(&found);
+        self.check_results(&found);
         for (device, _, reference) in &self.devices {
             let mut samples = BTreeMap::new();
             let id = device.name.device().as_str();
-            for slice in found.iter().filter(|s| s.labels.get("device_id") == Some(id)) {
+            let of_device =
+                |s: &&SeriesSlice| s.labels.get("device_id") == Some(id) && s.labels.get("i").is_some();
+            for slice in found.iter().filter(of_device) {
                 let series: usize = slice.labels.get("i").unwrap().parse().unwrap();
                 for (time, value) in slice.times_ms.iter().zip(&slice.values) {
                     samples.insert((series, *time, Kind::Float), value.to_bits());
@@ -409,6 +500,17 @@ impl World {
     }
 }
 
+/// Series of rules, some of them of two metrics, some with a device's id.
+fn rule_labels(series: u8) -> Labels {
+    let metric = ["a:b", "ALERTS"][usize::from(series % 2)];
+    let id = format!("d-{}", series % 3);
+    labels(&[
+        ("__name__", metric),
+        ("device_id", &id),
+        ("rule", &series.to_string()),
+    ])
+}
+
 fn small(partitions: u32) -> store::Config {
     store::Config {
         journal_file_bytes: 3000,
@@ -442,5 +544,8 @@ proptest! {
         world.check(true);
         world.step(Step::Restart);
         world.check(true);
+        world.store = None;
+        let report = store::check(world.dir.path(), &mut |_| {}).unwrap();
+        prop_assert_eq!(report.damage, []);
     }
 }

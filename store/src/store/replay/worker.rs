@@ -19,11 +19,12 @@ use super::super::{apply_fact, apply_rest};
 use crate::dicts::Dicts;
 use crate::entry::{BatchEntry, Lane};
 use crate::error::Damage;
-use crate::heads::Heads;
+use crate::heads::{Arrival, Heads};
 use crate::keys::{DeviceKeys, Keys};
 use crate::ledger::{Class, Device, DeviceRef, Fact, Ledger, reason, removal};
 use crate::plan::{Effect, batch_effect, released, row_facts};
-use crate::record::{BatchRecord, Record, ReleasedRecord, What};
+use crate::record::{BatchRecord, Record, ReleasedRecord, ResultsRecord, What};
+use crate::results;
 
 /// What a worker is given, in order.
 pub(super) enum Job {
@@ -120,6 +121,9 @@ impl<'a> Worker<'a> {
     }
 
     fn record(&mut self, number: u64, record: Record) -> Result<(), String> {
+        if let Some(What::Results(lists)) = &record.what {
+            return self.results(number, &record, lists);
+        }
         let device = record.device;
         if !record.name.is_empty() {
             let name: DeviceName = record.name.parse().map_err(|_| "a device's name is malformed")?;
@@ -148,6 +152,19 @@ impl<'a> Worker<'a> {
             self.heads,
             &mut self.rebuilt.keys,
         );
+        Ok(())
+    }
+
+    fn results(&mut self, number: u64, record: &Record, lists: &ResultsRecord) -> Result<(), String> {
+        let (tenant, lists) = results::decode(lists)?;
+        let arrival = Arrival {
+            number,
+            received_ms: record.received_ms,
+            ring: record.ring,
+            replayed: true,
+        };
+        self.heads.record(&tenant, &lists, arrival);
+        self.count(lists.iter().map(|list| list.rows.samples()).sum());
         Ok(())
     }
 
@@ -302,7 +319,7 @@ fn fact(what: What) -> Result<Fact, String> {
             samples: record.samples,
             reason: removal(&record.reason),
         },
-        What::Batch(_) | What::Released(_) => return Err("a record with rows".into()),
+        What::Batch(_) | What::Released(_) | What::Results(_) => return Err("a record with rows".into()),
     })
 }
 

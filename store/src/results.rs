@@ -1,0 +1,383 @@
+//! Results of the bridge's rules: samples of a tenant that are of no device.
+//!
+//! They come as single samples, and are arranged as the heads hold rows: series that have the same metric name and the
+//! same times stand together as one list. A record of the journal has whole lists, each label's text once, snappy over it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use prost::Message;
+use wire::batch::{Group, Row};
+use wire::dict::SeriesId;
+use wire::limits::{MAX_LABELS, MAX_SET};
+use wire::{Labels, Seq, Tenant, Timestamp};
+
+use crate::ledger::DeviceRef;
+use crate::record::{ResultList, ResultLists, ResultsRecord};
+
+/// Whose results are, where samples have a device's number; no device gets it.
+pub(crate) const OWNER: DeviceRef = DeviceRef::MAX;
+
+/// Values of a list.
+const MAX_CELLS: usize = 8192;
+
+/// Rows of a list.
+const MAX_ROWS: usize = 1024;
+
+/// Weight at which a list's series are cut, and that at which a record is full; see [`weight`].
+const LIST_WEIGHT: usize = 512 << 10;
+const RECORD_WEIGHT: usize = 1 << 20;
+
+/// Bytes of a record that are uncompressed at most. A list more than fits weighs little more than `LIST_WEIGHT`.
+const MAX_PLAIN: usize = 4 << 20;
+
+/// A result of the bridge's rules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnSample {
+    /// The series as it is stored: nothing is added to it.
+    pub labels: Labels,
+    /// When the rule was evaluated, or for.
+    pub time: Timestamp,
+    /// The value; Prometheus's stale marker is one.
+    pub value: f64,
+}
+
+/// What became of results.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Samples that took the place of another value of their series and time.
+    pub overwritten: u64,
+    /// Samples that were not taken, for one of the reasons below.
+    pub refused: u64,
+    /// Refused as older than what is kept of the tenant.
+    pub out_of_retention: u64,
+    /// Refused as further ahead of the store's clock than a device's rows may be.
+    pub future: u64,
+    /// Refused as a new series beyond the tenant's cap, or as labels that are too many or too long.
+    pub limit: u64,
+}
+
+impl Recorded {
+    pub(crate) fn refuse_old(&mut self) {
+        self.refused += 1;
+        self.out_of_retention += 1;
+    }
+
+    pub(crate) fn refuse_future(&mut self) {
+        self.refused += 1;
+        self.future += 1;
+    }
+
+    pub(crate) fn refuse_limit(&mut self) {
+        self.refused += 1;
+        self.limit += 1;
+    }
+}
+
+/// Series with a value at each of some times.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Results {
+    /// As many as the rows have series.
+    pub(crate) series: Vec<Labels>,
+    pub(crate) rows: Group,
+}
+
+/// Puts samples in order of series and time and leaves the last given of each. Says how many gave way to another value.
+pub(crate) fn settle(samples: &mut Vec<&OwnSample>) -> u64 {
+    // Stable: of one time the last given is last.
+    samples.sort_by(|a, b| (&a.labels, a.time).cmp(&(&b.labels, b.time)));
+    let mut overwritten = 0;
+    samples.dedup_by(|later, kept| {
+        let same = kept.time == later.time && kept.labels == later.labels;
+        if same {
+            overwritten += u64::from(kept.value.to_bits() != later.value.to_bits());
+            *kept = *later;
+        }
+        same
+    });
+    overwritten
+}
+
+/// Whether labels are within the limits that devices' are.
+pub(crate) fn is_within_limits(labels: &Labels) -> bool {
+    let bytes: usize = labels
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 2)
+        .sum();
+    labels.len() <= MAX_LABELS && bytes <= MAX_SET
+}
+
+/// Lists of samples that [`settle`] left.
+pub(crate) fn arrange(samples: &[&OwnSample]) -> Vec<Results> {
+    let series: Vec<&[&OwnSample]> = samples.chunk_by(|a, b| a.labels == b.labels).collect();
+    let mut by_time: BTreeMap<(&str, Timestamp), (Vec<usize>, Vec<f64>)> = BTreeMap::new();
+    for (number, samples) in series.iter().enumerate() {
+        for sample in *samples {
+            let place = (sample.labels.metric_name(), sample.time);
+            let (numbers, values) = by_time.entry(place).or_default();
+            numbers.push(number);
+            values.push(sample.value);
+        }
+    }
+    let mut by_list: BTreeMap<(&str, Vec<usize>), Vec<(Timestamp, Vec<f64>)>> = BTreeMap::new();
+    for ((metric, time), (numbers, values)) in by_time {
+        by_list.entry((metric, numbers)).or_default().push((time, values));
+    }
+    let mut lists = Vec::new();
+    for ((_, numbers), rows) in by_list {
+        let labels = |number: &usize| series[*number][0].labels.clone();
+        let all: Vec<Labels> = numbers.iter().map(labels).collect();
+        cut(&all, &rows, &mut lists);
+    }
+    lists
+}
+
+/// Cuts a list into those that are within the limits.
+fn cut(all: &[Labels], rows: &[(Timestamp, Vec<f64>)], lists: &mut Vec<Results>) {
+    let mut from = 0;
+    while from < all.len() {
+        let mut weighs = 0;
+        let fits = |set: &&Labels| {
+            weighs += weight(set);
+            weighs <= LIST_WEIGHT
+        };
+        let count = all[from..].iter().take_while(fits).take(MAX_CELLS).count().max(1);
+        let to = from + count;
+        for rows in rows.chunks((MAX_CELLS / count).clamp(1, MAX_ROWS)) {
+            let times = rows.iter().map(|(time, _)| *time);
+            let values = (from..to).flat_map(|at| rows.iter().map(move |(_, values)| values[at]));
+            lists.push(Results::new(all[from..to].to_vec(), times, values.collect()));
+        }
+        from = to;
+    }
+}
+
+/// Bytes that a series takes in a record, roughly.
+fn weight(labels: &Labels) -> usize {
+    labels
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 8)
+        .sum()
+}
+
+/// Records of lists.
+pub(crate) fn encode(tenant: &Tenant, lists: &[Results]) -> Vec<ResultsRecord> {
+    let mut records = Vec::new();
+    let (mut from, mut weighs) = (0, 0);
+    for (at, list) in lists.iter().enumerate() {
+        weighs += list.series.iter().map(weight).sum::<usize>() + 8 * list.rows.values.len();
+        if weighs >= RECORD_WEIGHT || at + 1 == lists.len() {
+            records.push(encode_one(tenant, &lists[from..=at]));
+            (from, weighs) = (at + 1, 0);
+        }
+    }
+    records
+}
+
+fn encode_one(tenant: &Tenant, lists: &[Results]) -> ResultsRecord {
+    let mut known: HashMap<&str, u32> = HashMap::new();
+    let mut symbols: Vec<String> = Vec::new();
+    let mut number = |text| {
+        *known.entry(text).or_insert_with(|| {
+            symbols.push(str::to_owned(text));
+            symbols.len() as u32 - 1
+        })
+    };
+    let lists = lists.iter().map(|list| {
+        let mut series = Vec::new();
+        for set in &list.series {
+            series.push(set.len() as u32);
+            for (name, value) in set.iter() {
+                series.extend([number(name), number(value)]);
+            }
+        }
+        let mut before = 0;
+        let times = list.rows.rows.iter().map(|row| {
+            let step = row.time.ms().wrapping_sub(before);
+            before = row.time.ms();
+            step
+        });
+        ResultList {
+            series,
+            times: times.collect(),
+            values: list.rows.values.iter().map(|value| value.to_bits()).collect(),
+        }
+    });
+    let lists = lists.collect();
+    let plain = ResultLists { symbols, lists }.encode_to_vec();
+    let packed = snap::raw::Encoder::new().compress_vec(&plain);
+    ResultsRecord {
+        tenant: tenant.to_string(),
+        lists: packed.expect("a record has less than 4 GiB").into(),
+    }
+}
+
+/// Reads a record.
+pub(crate) fn decode(record: &ResultsRecord) -> Result<(Tenant, Vec<Results>), &'static str> {
+    let tenant = Tenant::new(&record.tenant).map_err(|_| "a tenant's name is malformed")?;
+    let len = snap::raw::decompress_len(&record.lists);
+    if len.map_or(true, |len| len > MAX_PLAIN) {
+        return Err("results are too long, or not compressed as they should be");
+    }
+    let plain = snap::raw::Decoder::new()
+        .decompress_vec(&record.lists)
+        .map_err(|_| "results cannot be decompressed")?;
+    let raw = ResultLists::decode(plain.as_slice()).map_err(|_| "results are malformed")?;
+    let lists = raw.lists.iter().map(|list| list.read(&raw.symbols));
+    let lists: Option<Vec<Results>> = lists.collect();
+    Ok((tenant, lists.ok_or("a list of results is malformed")?))
+}
+
+impl ResultList {
+    fn read(&self, symbols: &[String]) -> Option<Results> {
+        let mut series = Vec::new();
+        let mut rest = self.series.as_slice();
+        while let Some((count, after)) = rest.split_first() {
+            let (pairs, after) = after.split_at_checked((*count as usize).checked_mul(2)?)?;
+            rest = after;
+            let text = |number: &u32| symbols.get(*number as usize).map(String::as_str);
+            let pairs = pairs
+                .chunks_exact(2)
+                .map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
+            series.push(Labels::new(pairs.collect::<Option<Vec<_>>>()?).ok()?);
+        }
+        let cells = series.len().checked_mul(self.times.len())?;
+        if cells == 0 || cells != self.values.len() {
+            return None;
+        }
+        let mut time = 0_i64;
+        let times = self.times.iter().map(|step| {
+            time = time.wrapping_add(*step);
+            Timestamp::from_ms(time)
+        });
+        let values = self.values.iter().map(|bits| f64::from_bits(*bits)).collect();
+        Some(Results::new(series, times, values))
+    }
+}
+
+impl Results {
+    fn new(series: Vec<Labels>, times: impl Iterator<Item = Timestamp>, values: Vec<f64>) -> Self {
+        let row = |time| Row {
+            seq: Seq::FIRST,
+            time,
+            mono_ms: 0,
+        };
+        let rows = Group {
+            series: (0..series.len() as u32).map(SeriesId::new).collect(),
+            rows: times.map(row).collect(),
+            values,
+            ..Group::default()
+        };
+        Results { series, rows }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample((metric, series, time, value): (u8, u8, i64, u8)) -> OwnSample {
+        let metric = ["", "a:b", "ALERTS"][usize::from(metric)];
+        OwnSample {
+            labels: Labels::new([("__name__", metric), ("B", "x"), ("i", &series.to_string())]).unwrap(),
+            time: Timestamp::from_ms(time),
+            value: f64::from_bits(0x7ff0_0000_0000_0000 | u64::from(value)),
+        }
+    }
+
+    fn arranged(samples: &[OwnSample]) -> Vec<Results> {
+        let mut samples: Vec<_> = samples.iter().collect();
+        settle(&mut samples);
+        arrange(&samples)
+    }
+
+    fn samples_of(lists: &[Results]) -> BTreeMap<(Labels, i64), u64> {
+        let mut all = BTreeMap::new();
+        for list in lists {
+            for (at, set) in list.series.iter().enumerate() {
+                for (r, row) in list.rows.rows.iter().enumerate() {
+                    let value = list.rows.value(at, r).unwrap();
+                    assert_eq!(all.insert((set.clone(), row.time.ms()), value.to_bits()), None);
+                }
+            }
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn records_hold_the_last_of_each_series_and_time(
+            samples in proptest::collection::vec((0u8..3, 0u8..5, -3i64..3, any::<u8>()).prop_map(sample), 0..80),
+        ) {
+            let mut expected = BTreeMap::new();
+            let mut replaced = 0;
+            for sample in &samples {
+                let place = (sample.labels.clone(), sample.time.ms());
+                let before = expected.insert(place, sample.value.to_bits());
+                replaced += u64::from(before.is_some_and(|before| before != sample.value.to_bits()));
+            }
+            let mut kept: Vec<_> = samples.iter().collect();
+            prop_assert_eq!(settle(&mut kept), replaced);
+            let lists = arrange(&kept);
+            prop_assert_eq!(&samples_of(&lists), &expected);
+            let tenant = Tenant::new("t").unwrap();
+            let mut read = Vec::new();
+            for record in encode(&tenant, &lists) {
+                let (of, some) = decode(&record).unwrap();
+                prop_assert_eq!(&of, &tenant);
+                read.extend(some);
+            }
+            prop_assert_eq!(read.len(), lists.len());
+            prop_assert_eq!(samples_of(&read), expected);
+        }
+
+        #[test]
+        fn what_is_no_record_is_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let record = |lists: Vec<u8>| ResultsRecord { tenant: "t".to_owned(), lists: lists.into() };
+            let _ = decode(&record(bytes.clone()));
+            let _ = decode(&record(snap::raw::Encoder::new().compress_vec(&bytes).unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_rule_that_is_evaluated_for_many_times_is_one_list() {
+        let samples: Vec<OwnSample> = (0..100)
+            .flat_map(|time| (0..9).map(move |series| sample((1, series, time * 1000, 0))))
+            .collect();
+        let lists = arranged(&samples);
+        assert_eq!(lists.len(), 1);
+        assert_eq!((lists[0].series.len(), lists[0].rows.rows.len()), (9, 100));
+    }
+
+    #[test]
+    fn what_is_large_is_cut_and_readable() {
+        let text = "x".repeat(4000);
+        let samples: Vec<OwnSample> = (0..20_000)
+            .map(|i| {
+                let long = if i % 10 == 0 { text.as_str() } else { "y" };
+                OwnSample {
+                    labels: Labels::new([
+                        ("__name__", "m"),
+                        ("i", &i.to_string()),
+                        ("long", &format!("{long}{i}")),
+                    ])
+                    .unwrap(),
+                    time: Timestamp::from_ms(1),
+                    value: 1.0,
+                }
+            })
+            .collect();
+        let lists = arranged(&samples);
+        assert!(lists.iter().all(|list| list.rows.values.len() <= MAX_CELLS));
+        let records = encode(&Tenant::new("t").unwrap(), &lists);
+        assert!(records.len() > 2, "{}", records.len());
+        let read: Vec<Results> = records
+            .iter()
+            .flat_map(|record| decode(record).unwrap().1)
+            .collect();
+        assert_eq!(read, lists);
+        let long = Labels::new([("__name__", "x".repeat(MAX_SET))]).unwrap();
+        assert!(!is_within_limits(&long) && is_within_limits(&samples[0].labels));
+    }
+}

@@ -29,7 +29,7 @@ pub use keeper::AlertsError;
 
 pub(crate) use config::Cluster;
 pub(crate) use discovery::{ALERTS_PATH, Found};
-pub(crate) use keeper::{CURSOR, Feed, Keeper, PostError, Shared};
+pub(crate) use keeper::{CURSOR, Evaluated, Feed, Keeper, PostError, Shared};
 pub(crate) use life::{Report, Times, pair};
 pub(crate) use metrics::Metrics;
 use sender::{Dress, Sender};

@@ -16,6 +16,7 @@ use crate::forward::RemoteWrite;
 use crate::hashrings::HashringFile;
 use crate::ingest::wall_clock;
 use crate::memory::Budgets;
+use crate::rules::TenantRules;
 use crate::web::{WebFile, WebFileError};
 
 /// Settings of a bridge; the default is Prometheus's where Prometheus has the setting.
@@ -54,6 +55,10 @@ pub struct Config {
     pub ack_after: Option<String>,
     /// The Alertmanagers that are told of alerts; a value that follows takes effect while the bridge runs.
     pub alerting: watch::Receiver<Alerting>,
+    /// The rule groups that are evaluated; a value that follows takes effect while the bridge runs.
+    pub rules: watch::Receiver<TenantRules>,
+    /// Where people reach this bridge, without a slash at its end (`--web.external-url`).
+    pub external_url: String,
     /// Between two tellings of an alert that did not change (`--rules.alert.resend-delay`).
     pub resend_delay: Duration,
     /// Whether snapshots may be asked for (`--web.enable-admin-api`).
@@ -95,6 +100,8 @@ impl Config {
             remote_write: watch::channel(Vec::new()).1,
             ack_after: None,
             alerting: watch::channel(Alerting::default()).1,
+            rules: watch::channel(TenantRules::default()).1,
+            external_url: String::new(),
             resend_delay: Duration::from_secs(60),
             admin_api: false,
             web: None,

@@ -50,8 +50,10 @@ use crate::config::Config;
 use crate::forward::Destinations;
 use crate::ingest::{Fleet, Orders};
 use crate::metrics::Metrics;
+use crate::rules::Views;
 use crate::web::{Peer, Web};
 
+pub(crate) use source::TenantSource;
 pub use time::parse_time;
 
 /// What handlers share.
@@ -68,6 +70,7 @@ pub(crate) struct App {
     pub(crate) patterns: Arc<PatternCache>,
     pub(crate) destinations: Arc<Destinations>,
     pub(crate) alerts: Feed,
+    pub(crate) rules: Arc<Views>,
     pub(crate) alert_book: Arc<Shared>,
     pub(crate) alertmanagers: Arc<Alertmanagers>,
     pub(crate) web: watch::Receiver<Arc<Web>>,

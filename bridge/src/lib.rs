@@ -18,6 +18,7 @@ mod memory;
 mod metrics;
 mod mqtt;
 pub mod relabel;
+mod rules;
 mod selector;
 mod web;
 
@@ -45,6 +46,7 @@ pub use forward::{RemoteWrite, RemoteWriteError, RemoteWriteFile, check as check
 pub use hashrings::{HashringFile, HashringFileError};
 pub use http::parse_time;
 pub use memory::Budgets;
+pub use rules::{RuleFiles, RuleFilesError, TenantRules, check_pattern};
 pub use selector::parse_selector;
 pub use web::{Web, WebFile, WebFileError};
 
@@ -146,13 +148,24 @@ pub async fn run(
     };
     let (web, of_listener) = watch::channel(web);
     let web = web::follow(config.web.clone(), web, shutdown.clone());
+    let admission = Arc::new(Admission::new(&config, &metrics));
+    let config = Arc::new(config);
+    let ruling = rules::Shared::new(
+        (Arc::clone(&store), Arc::clone(&fleet)),
+        keeper.feed.clone(),
+        (Arc::clone(&config), Arc::clone(&admission)),
+        &registry,
+    )?;
+    let views = Arc::clone(&ruling.views);
+    let ruling = rules::run(Arc::new(ruling), config.rules.clone(), shutdown.clone());
     let app = App {
         store: Arc::clone(&store),
         fleet: Arc::clone(&fleet),
         orders: worker.orders.clone(),
-        admission: Arc::new(Admission::new(&config, &metrics)),
+        admission,
         patterns: Arc::default(),
-        config: Arc::new(config),
+        config,
+        rules: views,
         registry,
         metrics,
         subscribed: watched,
@@ -178,7 +191,7 @@ pub async fn run(
             .map_err(io("HTTP listener"))
     };
     let guard = shutdown.clone().drop_guard();
-    let (ingest, http, (), (), (), (), ()) = tokio::join!(
+    let (ingest, http, (), (), (), (), (), ()) = tokio::join!(
         guarded(ingest, &shutdown),
         guarded(http, &shutdown),
         series,
@@ -186,6 +199,7 @@ pub async fn run(
         rings,
         web,
         told,
+        ruling,
     );
     drop(guard);
     keeper.end().await;

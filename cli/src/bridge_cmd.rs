@@ -48,7 +48,7 @@ pub(crate) async fn run(args: BridgeArgs, out: &mut Output) -> Result<()> {
     let destinations = args.site.destinations(&settings);
     let config = storage.configure(bridge::Config::new(bridge_name()?));
     let config = web.configure(args.query.configure(config), &storage.config);
-    let config = destinations.configure(config);
+    let config = destinations.configure(config)?;
     let stop = signals::until_stop(move || {
         destinations.reload();
         web.reload();

@@ -1,8 +1,11 @@
-//! `remote_write`, `alerting` and `ack_after` of the configuration file; the first two are read again at SIGHUP.
+//! `remote_write`, `alerting`, `rule_files` and `ack_after` of the configuration file; all but the last are read again at
+//! SIGHUP, rule files with them.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
-use bridge::{Alerting, RemoteWrite};
+use anyhow::Result;
+use bridge::{Alerting, RemoteWrite, RuleFiles, TenantRules};
 use tokio::sync::watch;
 
 use crate::settings::Settings;
@@ -13,6 +16,10 @@ pub(crate) struct Destinations {
     file: Option<PathBuf>,
     sender: watch::Sender<Vec<RemoteWrite>>,
     alerting: watch::Sender<Alerting>,
+    rule_files: RuleFiles,
+    rules: watch::Sender<TenantRules>,
+    /// What files are read for.
+    bridge: OnceLock<bridge::Config>,
     ack_after: Option<String>,
 }
 
@@ -23,6 +30,9 @@ impl Destinations {
             file,
             sender: watch::channel(settings.remote_write.clone()).0,
             alerting: watch::channel(settings.alerting.clone()).0,
+            rule_files: settings.rule_files.clone(),
+            rules: watch::channel(TenantRules::default()).0,
+            bridge: OnceLock::new(),
             ack_after: settings.ack_after.clone(),
         }
     }
@@ -32,14 +42,17 @@ impl Destinations {
         Destinations::new(None, &Settings::default())
     }
 
-    /// The bridge's configuration with them.
-    pub(crate) fn configure(&self, config: bridge::Config) -> bridge::Config {
-        bridge::Config {
+    /// The bridge's configuration with them; rule files are read.
+    pub(crate) fn configure(&self, config: bridge::Config) -> Result<bridge::Config> {
+        self.rules.send_replace(self.rule_files.read(&config)?);
+        self.bridge.get_or_init(|| config.clone());
+        Ok(bridge::Config {
             remote_write: self.sender.subscribe(),
             alerting: self.alerting.subscribe(),
+            rules: self.rules.subscribe(),
             ack_after: self.ack_after.clone(),
             ..config
-        }
+        })
     }
 
     /// Reads the file again. What is wrong with it is logged, and what runs goes on as it was.
@@ -57,11 +70,23 @@ impl Destinations {
                 );
                 self.sender.send_replace(settings.remote_write);
                 self.alerting.send_replace(settings.alerting);
+                self.reload_rules(&settings.rule_files);
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                tracing::error!(error, "the destinations stay as they were");
+                tracing::error!(error, "destinations, alerting and rules stay as they were");
             }
+        }
+    }
+
+    fn reload_rules(&self, files: &RuleFiles) {
+        let Some(config) = self.bridge.get() else { return };
+        match files.read(config) {
+            Ok(rules) => {
+                tracing::info!(groups = rules.len(), "rule files were read again");
+                self.rules.send_replace(rules);
+            }
+            Err(error) => tracing::error!(%error, "the rules stay as they were"),
         }
     }
 }

@@ -118,7 +118,7 @@ impl Server {
         let bridge_config = config.storage.configure(bridge::Config::new(bridge_name()?));
         let bridge_config = config.query.configure(bridge_config);
         let bridge_config = config.web.configure(bridge_config, &config.storage.config);
-        let bridge_config = config.destinations.configure(bridge_config);
+        let bridge_config = config.destinations.configure(bridge_config)?;
         let bridge = bridge::run(
             bridge_config,
             bridge::Listeners { http },

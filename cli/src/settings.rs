@@ -1,12 +1,15 @@
 //! The configuration file of serve, broker and bridge, and the flags that they share.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use bridge::{Alerting, AlertingFile, RemoteWrite, RemoteWriteFile};
+use bridge::{Alerting, AlertingFile, RemoteWrite, RemoteWriteFile, RuleFiles};
 use clap::Args;
 use serde::Deserialize;
+use wire::Tenant;
+use wire::units::PromDuration;
 
 use crate::destinations::Destinations;
 use crate::folder::Folder;
@@ -88,6 +91,8 @@ pub(crate) struct Settings {
     pub(crate) remote_write: Vec<RemoteWrite>,
     /// The Alertmanagers that are told of alerts.
     pub(crate) alerting: Alerting,
+    /// Rules that are evaluated across the fleet.
+    pub(crate) rule_files: RuleFiles,
     /// The destination that acks wait for; `None`: the journal.
     pub(crate) ack_after: Option<String>,
 }
@@ -104,6 +109,8 @@ struct RawSettings {
     receive: RawReceive,
     remote_write: Vec<RemoteWriteFile>,
     alerting: AlertingFile,
+    rule_files: Vec<PathBuf>,
+    tenant_rule_files: BTreeMap<String, Vec<PathBuf>>,
     ack_after: Option<String>,
 }
 
@@ -122,6 +129,7 @@ impl Settings {
             serde_saphyr::from_str(&text).map_err(|error| anyhow!("{}: {error}", file.display()))?;
         let of = |key: &str| format!("{}: {key}", file.display());
         let dir = file.parent().unwrap_or(Path::new(""));
+        let rule_files = rule_files(&raw, dir).with_context(|| file.display().to_string())?;
         let remote_write = bridge::check_remote_write(raw.remote_write, dir);
         let remote_write = remote_write.map_err(|error| anyhow!("{}: {error}", file.display()))?;
         let alerting = raw.alerting.check(dir);
@@ -138,6 +146,7 @@ impl Settings {
         Ok(Settings {
             remote_write,
             alerting,
+            rule_files,
             ack_after,
             dir: raw.dir,
             web: WebSettings::new(raw.web, raw.global, dir, without_secrets(&text))
@@ -148,6 +157,37 @@ impl Settings {
         })
     }
 }
+
+/// The patterns of rule files by tenant, and the settings of their groups; relative paths count from `dir`.
+fn rule_files(raw: &RawSettings, dir: &Path) -> Result<RuleFiles> {
+    let span = |key: &'static str, text: &Option<String>| {
+        let read = parse::<PromDuration>(text.clone()).context(key)?;
+        anyhow::Ok(read.map(PromDuration::get))
+    };
+    let mut patterns = Vec::new();
+    let of_default = std::iter::once((OWN_FILES, &raw.rule_files));
+    let of_tenants = raw
+        .tenant_rule_files
+        .iter()
+        .map(|(tenant, files)| (tenant.as_str(), files));
+    for (tenant, files) in of_default.chain(of_tenants) {
+        let tenant = Tenant::new(tenant).context("tenant_rule_files")?;
+        let files: Vec<PathBuf> = files.iter().map(|file| dir.join(file)).collect();
+        for file in &files {
+            bridge::check_pattern(file)
+                .map_err(|reason| anyhow!("rule_files: {}: {reason}", file.display()))?;
+        }
+        patterns.push((tenant, files));
+    }
+    Ok(RuleFiles {
+        patterns,
+        interval: span("global.evaluation_interval", &raw.global.evaluation_interval)?,
+        query_offset: span("global.rule_query_offset", &raw.global.rule_query_offset)?.unwrap_or_default(),
+    })
+}
+
+/// The tenant of `rule_files`.
+const OWN_FILES: &str = "default";
 
 /// Reads a value, if there is one.
 pub(crate) fn parse<T: std::str::FromStr>(text: Option<String>) -> Result<Option<T>>

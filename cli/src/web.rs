@@ -62,6 +62,9 @@ pub(crate) struct RawWeb {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawGlobal {
     external_labels: BTreeMap<String, String>,
+    /// Of rule groups that name none.
+    pub(crate) evaluation_interval: Option<String>,
+    pub(crate) rule_query_offset: Option<String>,
 }
 
 impl WebSettings {
@@ -164,7 +167,12 @@ impl Web {
 
     /// A bridge's settings with it. What has been set before is told as flags.
     pub(crate) fn configure(&self, config: bridge::Config, storage: &store::Config) -> bridge::Config {
+        let external_url = match config.external_url.is_empty() {
+            true => format!("http://{}", self.http),
+            false => config.external_url,
+        };
         let config = bridge::Config {
+            external_url,
             web: self.file.clone(),
             http_connections: usize::from(self.max_connections),
             http_idle: self.read_timeout,
@@ -256,6 +264,9 @@ pub(crate) struct QueryArgs {
     /// Between two tellings of an alert that did not change [default: 1m]
     #[arg(long = "rules.alert.resend-delay")]
     resend_delay: Option<PromDuration>,
+    /// URL under which people reach this server, for links in alerts [default: http:// and the listen address]
+    #[arg(long = "web.external-url")]
+    external_url: Option<String>,
 }
 
 impl QueryArgs {
@@ -274,6 +285,10 @@ impl QueryArgs {
                 .map_or(config.query_total_bytes, ByteSize::get),
             features: self.features.unwrap_or(config.features),
             resend_delay: self.resend_delay.map_or(config.resend_delay, PromDuration::get),
+            external_url: self
+                .external_url
+                .clone()
+                .map_or(config.external_url, |url| url.trim_end_matches('/').to_owned()),
             ..config
         }
     }

@@ -35,6 +35,10 @@ pub struct Device {
     pub gaps: Vec<Gap>,
     /// Records of alerts that are stored.
     pub alerts: u64,
+    /// Alerts that fire.
+    pub alerts_firing: u64,
+    /// Alerts of which some Alertmanager has not taken the newest.
+    pub alerts_pending: u64,
 }
 
 /// The terms of the equation as the bridge's ledger has them.

@@ -124,4 +124,10 @@ pub struct BridgePlan {
     pub ack_after: Option<String>,
     /// Bytes of a journal file.
     pub journal_file_bytes: Option<u64>,
+    /// The section `alerting` of a bridge's config file; null: none.
+    #[serde(default)]
+    pub alerting: serde_json::Value,
+    /// Rule files of the tenant `default`; groups that name no interval are evaluated every second.
+    #[serde(default)]
+    pub rule_files: Vec<PathBuf>,
 }

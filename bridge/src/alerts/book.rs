@@ -172,6 +172,20 @@ impl Book {
         any
     }
 
+    /// Rule groups other than these are gone, and what they raised is over. Returns whether anything is.
+    pub(crate) fn keep_groups(&mut self, groups: &BTreeSet<(String, String)>, now_ms: i64) -> bool {
+        let mut any = false;
+        for (key, life) in &mut self.alerts {
+            let is_gone = !life.group.is_empty() && life.ends_ms == 0;
+            if is_gone && !groups.contains(&(life.tenant.clone(), life.group.clone())) {
+                life.ends_ms = now_ms;
+                self.dirty.insert(*key);
+                any = true;
+            }
+        }
+        any
+    }
+
     /// At most `most` notices that an Alertmanager has to be given now, firing ones first.
     pub(crate) fn due(
         &self,

@@ -53,10 +53,10 @@ pub(crate) struct Evaluated {
     pub(crate) tenant: String,
     /// Names the group among all of the tenant.
     pub(crate) group: String,
-    /// Those that fire.
+    /// Those that fire and are due to be told.
     pub(crate) firing: Vec<Report>,
-    /// Labels of those that are pending: they fired before a restart if the book has them as firing.
-    pub(crate) pending: Vec<Labels>,
+    /// Labels of all that it holds, pending ones too: they fired before a restart if the book has them as firing.
+    pub(crate) active: Vec<Labels>,
 }
 
 /// What the thread is told.
@@ -66,6 +66,8 @@ enum Order {
     /// Alerts that came by HTTP.
     Posted(String, Vec<Report>, oneshot::Sender<Result<(), PostError>>),
     Evaluated(Evaluated),
+    /// The rule groups that there are, by tenant and name.
+    Groups(BTreeSet<(String, String)>),
     Stop,
 }
 
@@ -167,6 +169,12 @@ impl Feed {
         }
     }
 
+    /// Rule groups that are gone hold no alert any more; waits while the queue is full.
+    pub(crate) fn groups(&self, groups: BTreeSet<(String, String)>) {
+        // Without the thread nobody is told anything any more.
+        let _ = self.orders.send(Order::Groups(groups));
+    }
+
     /// Takes in what a rule group says; waits while the queue is full.
     pub(crate) fn evaluated(&self, evaluated: Evaluated) {
         // Without the thread nobody is told anything any more.
@@ -266,6 +274,7 @@ impl Desk {
                         waiting.push((done, self.post(&tenant, reports)));
                     }
                     Order::Evaluated(evaluated) => self.evaluated(evaluated),
+                    Order::Groups(groups) => self.groups(&groups),
                     Order::Stop => stop = true,
                 }
             }
@@ -331,7 +340,7 @@ impl Desk {
     fn evaluated(&self, evaluated: Evaluated) {
         let (now_ms, tenant) = (self.shared.now_ms(), &*evaluated.tenant);
         let mut active: BTreeSet<Key> = BTreeSet::new();
-        for labels in evaluated.pending {
+        for labels in evaluated.active {
             active.insert(key_of(tenant, &of_tenant(&labels, tenant)));
         }
         for mut report in evaluated.firing {
@@ -344,6 +353,12 @@ impl Desk {
             .book()
             .evaluated(tenant, &evaluated.group, &active, now_ms)
         {
+            self.shared.changed.notify_waiters();
+        }
+    }
+
+    fn groups(&self, groups: &BTreeSet<(String, String)>) {
+        if self.shared.book().keep_groups(groups, self.shared.now_ms()) {
             self.shared.changed.notify_waiters();
         }
     }

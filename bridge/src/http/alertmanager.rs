@@ -155,7 +155,8 @@ pub(crate) async fn get(State(app): State<App>, request: Request) -> Response {
         Ok(scope) => scope,
         Err(response) => return response,
     };
-    let path = request.uri().path().to_owned();
+    // The router took the prefix off.
+    let path = format!("/api/v2{}", request.uri().path());
     let mut query = request.uri().query().unwrap_or_default().to_owned();
     if let (Scope::Tenant(tenant), true) = (&scope, is_filtered(&path)) {
         let filter: String = form_urlencoded(&format!("{TENANT}=\"{tenant}\""));

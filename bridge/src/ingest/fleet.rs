@@ -48,6 +48,26 @@ impl Fleet {
         behind.collect()
     }
 
+    /// Of the connected devices of a tenant: how many have delivered everything before a time, and how many there are.
+    pub(crate) fn complete(&self, tenant: &Tenant, time: Timestamp) -> (usize, usize) {
+        let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
+        let there = devices
+            .iter()
+            .filter(|(name, live)| name.tenant() == tenant && live.connected);
+        there.fold((0, 0), |(complete, all), (_, live)| {
+            let has_all = live.complete_until.is_some_and(|until| until >= time);
+            (complete + usize::from(has_all), all + 1)
+        })
+    }
+
+    /// Until when the data of each device of a tenant is whole, where that is known.
+    pub(crate) fn completeness(&self, tenant: &Tenant) -> Vec<(DeviceId, Timestamp)> {
+        let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
+        let of = devices.iter().filter(|(name, _)| name.tenant() == tenant);
+        of.filter_map(|(name, live)| Some((name.device().clone(), live.complete_until?)))
+            .collect()
+    }
+
     /// The present of a device; the default for one not heard of since the start.
     pub(crate) fn get(&self, name: &DeviceName) -> Live {
         self.devices

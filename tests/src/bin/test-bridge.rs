@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bridge::{HashringFile, MqttEndpoint};
+use bridge::{AlertingFile, HashringFile, MqttEndpoint, RuleFiles};
 use certs::{ClientFiles, client_config};
 use fault_disk::{Fault, FaultDisk, Operation};
 use prometheus::Registry;
@@ -73,13 +73,29 @@ async fn main() -> Result<()> {
         false => bridge::check_remote_write(serde_json::from_value(plan.remote_write)?, &dir)?,
     };
     let (_sender, remote_write) = watch::channel(destinations);
+    let alerting = match plan.alerting.is_null() {
+        true => AlertingFile::default(),
+        false => serde_json::from_value(plan.alerting)?,
+    };
+    let (_alerting_sender, alerting) = watch::channel(alerting.check(&dir)?);
+    let rule_files = RuleFiles {
+        patterns: vec![(wire::Tenant::new("default")?, plan.rule_files)],
+        interval: Some(Duration::from_secs(1)),
+        ..RuleFiles::default()
+    };
+    let name: wire::DeviceName = "_backhaul.bridge".parse()?;
+    let rules = rule_files.read(&bridge::Config::new(name.clone()))?;
+    let (_rules_sender, rules) = watch::channel(rules);
     let config = bridge::Config {
+        alerting,
+        rules,
+        resend_delay: Duration::from_secs(2),
         hashrings,
         admin_api: true,
         clock,
         remote_write,
         ack_after: plan.ack_after,
-        ..bridge::Config::new("_backhaul.bridge".parse()?)
+        ..bridge::Config::new(name)
     };
     Ok(bridge::run(
         config,

@@ -13,7 +13,7 @@ use super::promtool::check_metrics;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn site(id: &str) -> (Site, PathBuf) {
+pub(super) fn site(id: &str) -> (Site, PathBuf) {
     let site = Site::new(programs!());
     site.issue(&AgentPlan::new(id));
     let config = site.path().join("agent.yml");
@@ -28,7 +28,7 @@ fn site(id: &str) -> (Site, PathBuf) {
     (site, config)
 }
 
-fn alert(name: &str, starts_ms: i64, ends_ms: i64) -> Value {
+pub(super) fn alert(name: &str, starts_ms: i64, ends_ms: i64) -> Value {
     json!([{
         "labels": { "alertname": name, "severity": "page" },
         "annotations": { "summary": "it is hot" },
@@ -43,7 +43,7 @@ fn stored(site: &Site, id: &str) -> Option<(u64, u64)> {
     Some((device.alerts, device.samples.pending))
 }
 
-fn start_daemon(site: &Site, config: &std::path::Path) -> Part {
+pub(super) fn start_daemon(site: &Site, config: &std::path::Path) -> Part {
     let daemon = site.start_daemon(config);
     site.wait_until("the agent is ready", PATIENCE, || site.daemon_api().is_ready());
     daemon

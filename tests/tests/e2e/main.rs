@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod absent_bridge;
+mod alertmanagers;
 mod device_alerts;
 mod flapping_link;
 mod forward;

@@ -91,6 +91,10 @@ fn a_group_that_no_longer_holds_an_alert_resolves_it_but_not_one_that_is_pending
     due.sort_by(|x, y| x.labels[0].value.cmp(&y.labels[0].value));
     assert_eq!(names(&due), [("Cold", true), ("Hot", false)]);
     assert_eq!(due[1].ends_ms, 2_000);
+    let there = BTreeSet::from([("default".to_owned(), "g".to_owned())]);
+    assert!(!book.keep_groups(&there, 3_000));
+    assert!(book.keep_groups(&BTreeSet::new(), 3_000));
+    assert_eq!(book.census(3_000, &nobody).firing, 0);
 }
 
 #[test]

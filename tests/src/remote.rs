@@ -34,6 +34,8 @@ pub struct Remote {
     out_of_order: bool,
     /// Prometheus asks for a certificate of the site's CA.
     mutual_tls: bool,
+    /// Prometheus evaluates the groups of a file.
+    rules: Option<PathBuf>,
     program: PathBuf,
     port: u16,
 }
@@ -59,6 +61,7 @@ impl Remote {
             kind,
             out_of_order: true,
             mutual_tls: false,
+            rules: None,
             program,
             port: free_port(),
         }
@@ -115,6 +118,15 @@ impl Remote {
         }
     }
 
+    /// The same, evaluating the groups of a file, every second if they say nothing else.
+    #[must_use]
+    pub fn with_rules(self, file: &Path) -> Self {
+        Remote {
+            rules: Some(file.to_owned()),
+            ..self
+        }
+    }
+
     /// Starts it on its port and folder.
     ///
     /// # Panics
@@ -128,7 +140,11 @@ impl Remote {
             Kind::Prometheus => {
                 let config = dir.join("prometheus.yml");
                 let window = if self.out_of_order { "6h" } else { "0s" };
-                let text = format!("storage: {{tsdb: {{out_of_order_time_window: {window}}}}}\n");
+                let rules: Vec<&PathBuf> = self.rules.iter().collect();
+                let text = format!(
+                    "global: {{evaluation_interval: 1s}}\nrule_files: {rules:?}\n\
+                     storage: {{tsdb: {{out_of_order_time_window: {window}}}}}\n"
+                );
                 std::fs::write(&config, text).expect("a file in the site's folder");
                 let web = dir.join("web.yml");
                 let certs = site.certs().path().display().to_string();

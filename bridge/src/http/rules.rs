@@ -240,8 +240,11 @@ fn details(out: &mut Vec<u8>, alerting: &AlertingView, exclude_alerts: bool) {
             .map(|(name, value)| (&**name, &**value)),
     );
     out.extend_from_slice(b",\"alerts\":");
-    let alerts = if exclude_alerts { &[][..] } else { &alerting.alerts };
-    json::list(out, alerts, alert);
+    match exclude_alerts {
+        // As Prometheus has it.
+        true => out.extend_from_slice(b"null"),
+        false => json::list(out, &alerting.alerts, alert),
+    }
 }
 
 fn alert(out: &mut Vec<u8>, view: &AlertView) {

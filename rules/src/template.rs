@@ -130,7 +130,11 @@ impl Template {
         let mut parsed = gtmpl_ng::Template::with_limits(limits);
         parsed.name = format!("__alert_{alert}");
         parsed.add_funcs(functions::ALL);
-        let text = conditions::explicit(&literals::normalized(text));
+        let literals = literals::normalized(text).map_err(|at| {
+            let line = text[..at].matches('\n').count() + 1;
+            TemplateError::Parse(format!("template: __alert_{alert}:{line}: invalid syntax"))
+        })?;
+        let text = conditions::explicit(&literals);
         let text = format!("{VARIABLES}{text}");
         parsed
             .parse(text.as_str())

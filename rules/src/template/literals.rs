@@ -1,12 +1,13 @@
 //! String literals of actions, written so that gtmpl-ng reads them as Go does: it takes escapes in raw strings for
-//! escapes, and does not know all of those that Go has.
+//! escapes, does not know all of those that Go has, and never ends on some that Go refuses (`"\u1"`).
 
 use std::borrow::Cow;
 
 use promql::{Expr, parse};
 
-/// The same template; only literals that would be misread are written otherwise.
-pub(super) fn normalized(template: &str) -> Cow<'_, str> {
+/// The same template; only literals that would be misread are written otherwise. An error is where a literal begins
+/// that Go refuses.
+pub(super) fn normalized(template: &str) -> Result<Cow<'_, str>, usize> {
     let mut out = String::new();
     let mut done = 0;
     let mut at = 0;
@@ -21,7 +22,7 @@ pub(super) fn normalized(template: &str) -> Cow<'_, str> {
                 at += template[at..].chars().next().map_or(1, char::len_utf8);
                 continue;
             };
-            if let Some(rewritten) = rewritten(literal) {
+            if let Some(rewritten) = rewritten(literal).map_err(|Invalid| at)? {
                 out.push_str(&template[done..at]);
                 out.push_str(&rewritten);
                 done = at + literal.len();
@@ -30,10 +31,10 @@ pub(super) fn normalized(template: &str) -> Cow<'_, str> {
         }
     }
     if done == 0 {
-        return Cow::Borrowed(template);
+        return Ok(Cow::Borrowed(template));
     }
     out.push_str(&template[done..]);
-    Cow::Owned(out)
+    Ok(Cow::Owned(out))
 }
 
 /// The literal at the start, with its quotes; `None` if there is none or it has no end.
@@ -48,23 +49,27 @@ pub(super) fn literal_at(text: &str) -> Option<&str> {
     end.map(|(at, _)| &text[..=at])
 }
 
+/// A literal that Go refuses, or of bytes that are no UTF-8.
+#[derive(Debug)]
+struct Invalid;
+
 /// A literal in other words, if it would be misread as it is.
-fn rewritten(literal: &str) -> Option<String> {
-    let body = literal.get(1..literal.len() - 1)?;
+fn rewritten(literal: &str) -> Result<Option<String>, Invalid> {
+    let body = &literal[1..literal.len() - 1];
     let is_known = |escaped: &str| escaped.starts_with(['n', 'r', 't', '"', '\\']);
-    let is_plain = match literal.chars().next()? {
-        '`' => !body.contains(['\\', '\n', '\r']),
-        '"' => body.replace("\\\\", "").split('\\').skip(1).all(is_known),
+    let is_plain = match literal.chars().next() {
+        Some('`') => !body.contains(['\\', '\n', '\r']),
+        Some('"') => body.replace("\\\\", "").split('\\').skip(1).all(is_known),
         _ => true,
     };
     if is_plain {
-        return None;
+        return Ok(None);
     }
     // PromQL's literals are Go's.
     let Ok(Expr::Text(text)) = parse(literal).map(|plan| plan.expr().clone()) else {
-        return None;
+        return Err(Invalid);
     };
-    let text = String::from_utf8(text.bytes).ok()?;
+    let text = String::from_utf8(text.bytes).map_err(|_| Invalid)?;
     let mut out = "\"".to_owned();
     for c in text.chars() {
         match c {
@@ -75,7 +80,7 @@ fn rewritten(literal: &str) -> Option<String> {
         }
     }
     out.push('"');
-    Some(out)
+    Ok(Some(out))
 }
 
 #[cfg(test)]
@@ -92,11 +97,19 @@ mod tests {
             "{{ `\\d",
             "{{ \"",
         ] {
-            assert_eq!(normalized(same), same);
+            assert_eq!(normalized(same).unwrap(), same);
         }
         assert_eq!(
-            normalized("{{ match `^\\d+\"$` .x }}é{{ \"\\u00e9\\x41\\101\" }}"),
+            normalized("{{ match `^\\d+\"$` .x }}é{{ \"\\u00e9\\x41\\101\" }}").unwrap(),
             "{{ match \"^\\\\d+\\\"$\" .x }}é{{ \"éAA\" }}"
         );
+        for (bad, at) in [
+            ("{{ \"\\u\" }}", 3),
+            ("{{ 1 }}{{ `a` \"\\x\" }}", 14),
+            ("{{ \"\\xff\" }}", 3),
+            ("{{ \"\\d\" }}", 3),
+        ] {
+            assert_eq!(normalized(bad), Err(at), "{bad}");
+        }
     }
 }

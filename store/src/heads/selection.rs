@@ -4,7 +4,7 @@
 //! selection takes is a number per series. Batches are of neighbouring numbers of one partition: series of one metric,
 //! device after device, so that a batch touches few groups and few pages.
 
-use std::ops::Range;
+use std::ops::RangeInclusive;
 
 use roaring::RoaringBitmap;
 use wire::Tenant;
@@ -39,8 +39,8 @@ pub struct Selection<'s> {
     /// The changes of the rings before the series were found.
     changes: u64,
     matchers: Vec<Matcher>,
-    /// Partition and places among its series; empty: all are read at once.
-    batches: Vec<(usize, Range<u64>)>,
+    /// Partition, first and last series; empty: all are read at once.
+    batches: Vec<(usize, RangeInclusive<u32>)>,
 }
 
 impl Heads {
@@ -85,7 +85,7 @@ impl Heads {
     }
 }
 
-fn batches(ids: &[RoaringBitmap], wanted: Wanted) -> Vec<(usize, Range<u64>)> {
+fn batches(ids: &[RoaringBitmap], wanted: Wanted) -> Vec<(usize, RangeInclusive<u32>)> {
     let span = wanted.end.saturating_sub(wanted.start) as f64;
     let of_series = if wanted.newest { 16.0 } else { span * BYTES_PER_MS };
     let size = ((BATCH_BYTES as f64 / of_series.max(16.0)) as u64).clamp(SMALLEST, LARGEST);
@@ -93,8 +93,10 @@ fn batches(ids: &[RoaringBitmap], wanted: Wanted) -> Vec<(usize, Range<u64>)> {
     for (partition, ids) in ids.iter().enumerate() {
         // As even as they can be.
         let count = ids.len().div_ceil(size);
-        let at = |batch: u64| ids.len() * batch / count.max(1);
-        batches.extend((0..count).map(|batch| (partition, at(batch)..at(batch + 1))));
+        let begin = |batch: u64| ids.len() * batch / count;
+        let id = |place: u64| ids.select(u32::try_from(place).ok()?);
+        let of = |batch: u64| Some((partition, id(begin(batch))?..=id(begin(batch + 1) - 1)?));
+        batches.extend((0..count).filter_map(of));
     }
     batches
 }
@@ -115,12 +117,10 @@ impl Selection<'_> {
     /// # Errors
     /// Every variant of [`SelectError`].
     pub fn read(&self, batch: usize, limits: &ReadLimits<'_>) -> Result<Vec<SeriesSlice>, SelectError> {
-        let Some((partition, places)) = self.batches.get(batch) else {
+        let Some((partition, between)) = self.batches.get(batch) else {
             return self.read_all(limits);
         };
-        let mut ids = RoaringBitmap::new();
-        let among = self.ids[*partition].iter().skip(places.start as usize);
-        ids.extend(among.take((places.end - places.start) as usize));
+        let mut ids: RoaringBitmap = self.ids[*partition].range(between.clone()).collect();
         let found = {
             let partition = self.heads.read(*partition);
             let head = partition.tenants.get(self.tenant);

@@ -50,7 +50,7 @@ pub struct Recorded {
     pub refused: u64,
     /// Refused as older than what is kept of the tenant.
     pub out_of_retention: u64,
-    /// Refused as further ahead of the store's clock than a device's rows may be.
+    /// Refused as more than a day ahead of the last round of maintenance.
     pub future: u64,
     /// Refused as a new series beyond the tenant's cap, or as labels that are too many or too long.
     pub limit: u64,

@@ -109,3 +109,69 @@ impl Heads {
         Ok(samples)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wire::Timestamp;
+
+    use super::*;
+    use crate::heads::HeadLimits;
+    use crate::results::{OwnSample, arrange};
+    use crate::rings::{Hashrings, Rings};
+
+    fn heads() -> Heads {
+        let (rings, _) = Rings::new(Vec::new(), &Hashrings::of_partitions(2));
+        let limits = HeadLimits {
+            head_bytes: 1 << 20,
+            late_bytes: 1 << 20,
+            own_rows: 1,
+        };
+        Heads::new(Arc::new(rings), limits)
+    }
+
+    fn record(heads: &Heads, tenant: &Tenant, metric: &str, series: impl Iterator<Item = u64>, time: i64) {
+        let sample = |series: u64| OwnSample {
+            labels: Labels::new([("__name__", metric), ("i", &format!("{series:03}"))]).unwrap(),
+            time: Timestamp::from_ms(time),
+            value: time as f64,
+        };
+        let samples: Vec<OwnSample> = series.map(sample).collect();
+        let arrival = Arrival {
+            number: 1,
+            received_ms: 1,
+            ring: 1,
+            replayed: false,
+        };
+        heads.record(tenant, &arrange(&samples.iter().collect::<Vec<_>>()), arrival);
+    }
+
+    #[test]
+    fn many_rules_have_a_group_each_and_one_that_changes_leaves_few() {
+        let (heads, tenant) = (heads(), Tenant::new("t").unwrap());
+        let groups = || {
+            let partition = heads.read(heads.rings.results().unwrap());
+            partition.tenants[&tenant].groups().count()
+        };
+        for time in 0..3 {
+            for rule in 0..200 {
+                record(&heads, &tenant, &format!("rule_{rule}"), 0..20, time);
+            }
+        }
+        assert_eq!(groups(), 200);
+        // Each time another one of the hundred is not firing.
+        for time in 0..90_i64 {
+            let firing = (0..100).filter(|series| *series != time as u64);
+            record(&heads, &tenant, "ALERTS", firing, time);
+        }
+        assert!(groups() <= 200 + 100 + MOST, "{}", groups());
+        let everything = heads.selection(&tenant, Vec::new(), (i64::MIN, i64::MAX), false);
+        let found = everything.read_all(&ReadLimits::samples(usize::MAX)).unwrap();
+        let samples: usize = found.iter().map(|slice| slice.values.len()).sum();
+        assert_eq!(samples, 200 * 20 * 3 + 90 * 99);
+    }
+
+    /// Lists that a series may be in, and those that lack it.
+    const MOST: usize = 8;
+}

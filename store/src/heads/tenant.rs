@@ -17,12 +17,17 @@ use super::stored::{Behind, Stored};
 use super::window_head::{Histogram, WindowHead, WindowTally, histogram_bytes};
 use crate::block::BlockFile;
 use crate::ledger::DeviceRef;
+use crate::results::OWNER;
 use crate::tally::Tally;
 use crate::window::Window;
 
 /// Groups of each device in a partition; beyond them each series of a new list gets a group of its own, of which there
 /// can be no more than series.
 const MAX_GROUPS: usize = 64;
+
+/// Groups beside its first in which a result of rules may be: rules are many, and each may have its list, but one whose list
+/// changes at each evaluation is not to leave a group behind each time. Beyond them as above.
+const MAX_LISTS: usize = 3;
 
 /// One tenant in one partition.
 #[derive(Debug)]
@@ -165,8 +170,7 @@ impl TenantHead {
             }
             first
         });
-        let count = self.counts.get(&owner).map_or(0, |counts| counts.groups);
-        if count >= MAX_GROUPS && self.find_group(owner, &series_of(&list)).is_none() {
+        if self.is_full(owner, &list) && self.find_group(owner, &series_of(&list)).is_none() {
             alone.append(&mut list);
         }
         if !list.is_empty() {
@@ -176,6 +180,17 @@ impl TenantHead {
         for (position, series) in alone {
             let group = self.group_of(owner, vec![series]);
             emit(group, vec![position]);
+        }
+    }
+
+    /// Whether a new list is to have a group for each of its series, and none for all.
+    fn is_full(&self, owner: Option<DeviceRef>, list: &[(u32, u32)]) -> bool {
+        match owner {
+            Some(OWNER) => {
+                let lists = |series| self.more.get(series).map_or(0, Vec::len);
+                list.iter().any(|(_, series)| lists(series) >= MAX_LISTS)
+            }
+            _ => self.counts.get(&owner).map_or(0, |counts| counts.groups) >= MAX_GROUPS,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Results of the bridge's rules.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use wire::{Tenant, Timestamp};
 
@@ -11,6 +12,10 @@ use crate::journal::TableWrites;
 use crate::record::{Record, What};
 use crate::results::{self, OwnSample, Recorded};
 use crate::tally::Tally;
+
+/// How far ahead of the last round of maintenance a result may be. A round may take long, and rules do not look ahead: it
+/// only bounds the windows that a wrong clock can begin.
+const AHEAD: Duration = Duration::from_secs(86_400);
 
 impl Store {
     /// Makes results of rules durable in one transaction and then visible. They are the tenant's and no device's: nothing
@@ -71,7 +76,7 @@ impl Store {
         recorded: &mut Recorded,
     ) {
         let kept = self.config.oldest_kept(tenant, now);
-        let ahead = now.plus(self.config.future_limit);
+        let ahead = now.plus(AHEAD);
         samples.retain(|sample| {
             if sample.time < kept {
                 recorded.refuse_old();

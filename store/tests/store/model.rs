@@ -309,7 +309,7 @@ impl World {
             all_kept &= time >= self.latest - RETENTION;
             if time < now - RETENTION {
                 expected.out_of_retention += 1;
-            } else if time > now + FUTURE {
+            } else if time > now + 24 * HOUR {
                 expected.future += 1;
             } else {
                 let value = sample.value.to_bits();

@@ -188,7 +188,8 @@ fn what_is_refused_is_counted_by_reason() {
         result(1, START - HOUR - 1, 1.0),
         result(1, START - HOUR, 1.0),
         result(1, START, 1.0),
-        result(1, START + 600_001, 1.0),
+        result(1, START + DAY, 1.0),
+        result(1, START + DAY + 1, 1.0),
         result(2, START, 1.0),
         result(3, START, 1.0),
         result(4, START, 1.0),
@@ -209,7 +210,7 @@ fn what_is_refused_is_counted_by_reason() {
             .map(|(time, _)| *time)
             .collect::<Vec<_>>()
     };
-    assert_eq!(times(1), [START - HOUR, START]);
+    assert_eq!(times(1), [START - HOUR, START, START + DAY]);
     assert_eq!((times(3), times(4)), (vec![START], vec![]));
     // Series that are there already go on.
     let again = [result(3, START + 1, 1.0), result(4, START + 1, 1.0)];

@@ -123,3 +123,87 @@ fn what_is_over_and_known_is_forgotten_and_what_nobody_took_is_counted() {
     assert_eq!(book.sweep(hours, &nobody), 1);
     assert_eq!(book.take_changes().1.len(), 2);
 }
+
+/// An Alertmanager as far as it matters: it believes an alert firing until the end that it was last given.
+#[derive(Default)]
+struct Believer {
+    until_ms: Option<i64>,
+    pages: usize,
+    resolves: usize,
+}
+
+impl Believer {
+    fn take(&mut self, notice: &Notice, now_ms: i64) {
+        let (before, after) = (self.fires(now_ms), notice.ends_ms > now_ms);
+        self.pages += usize::from(!before && after);
+        self.resolves += usize::from(before && !after);
+        self.until_ms = Some(notice.ends_ms);
+    }
+
+    fn fires(&self, now_ms: i64) -> bool {
+        self.until_ms.is_some_and(|until| until > now_ms)
+    }
+}
+
+/// A second of an hour with a link that is up for 30 s and down for 30 s: what the book says goes to the Alertmanager.
+fn second(book: &mut Book, believer: &mut Believer, now_ms: i64) {
+    let is_up = |ms: i64| ms / 30_000 % 2 == 0;
+    let silent_since = (!is_up(now_ms)).then(|| now_ms / 30_000 * 30_000);
+    let silence = |_: &str| silent_since;
+    let was_firing = believer.fires(now_ms - 1_000);
+    let due = book.due("a", 10, (now_ms, &silence));
+    due.iter().for_each(|notice| believer.take(notice, now_ms));
+    book.accepted("a", &due, now_ms);
+    // An end that is reached without being told is a resolve, too.
+    believer.resolves += usize::from(was_firing && !believer.fires(now_ms) && due.is_empty());
+}
+
+#[test]
+fn an_hour_of_a_link_that_flaps_every_30_s_pages_once_and_resolves_nothing() {
+    let mut book = Book::new(Times::default(), []);
+    book.set_alertmanagers(vec!["a".to_owned()]);
+    let mut believer = Believer::default();
+    let begin = 1_000_000_020_000;
+    // The device sends its record once; after each reconnect it may come again.
+    for now_ms in (begin..begin + 3_600_000).step_by(1_000) {
+        if (now_ms - begin) % 60_000 == 0 {
+            book.report(
+                "default",
+                DEVICE,
+                report("Hot", begin - 5_000, 0),
+                (now_ms, &nobody),
+            );
+        }
+        second(&mut book, &mut believer, now_ms);
+        assert!(believer.fires(now_ms), "{}", now_ms - begin);
+    }
+    assert_eq!((believer.pages, believer.resolves), (1, 0));
+}
+
+#[test]
+fn an_alert_that_itself_flaps_every_30_s_is_one_page() {
+    let mut book = Book::new(Times::default(), []);
+    book.set_alertmanagers(vec!["a".to_owned()]);
+    let mut believer = Believer::default();
+    let begin = 1_000_000_020_000;
+    for now_ms in (begin..begin + 3_600_000).step_by(1_000) {
+        let start = now_ms / 60_000 * 60_000;
+        match now_ms % 60_000 {
+            0 => drop(book.report("default", DEVICE, report("Flap", start, 0), (now_ms, &nobody))),
+            30_000 => drop(book.report(
+                "default",
+                DEVICE,
+                report("Flap", start, now_ms),
+                (now_ms, &nobody),
+            )),
+            _ => {}
+        }
+        second(&mut book, &mut believer, now_ms);
+    }
+    assert_eq!((believer.pages, believer.resolves), (1, 0));
+    // Once it is over for good, it is told so.
+    for now_ms in (begin + 3_600_000..begin + 4_200_000).step_by(1_000) {
+        second(&mut book, &mut believer, now_ms);
+    }
+    assert_eq!((believer.pages, believer.resolves), (1, 1));
+}

@@ -1,5 +1,11 @@
 //! `backhaul check rules` and `backhaul test rules` beside the real promtool: exit codes and output.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+#![expect(clippy::print_stdout, reason = "why nothing is compared")]
+
 #[path = "../../rules/tests/promtool/program.rs"]
 mod program;
 

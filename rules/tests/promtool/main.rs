@@ -1,5 +1,11 @@
 //! Unit-test files in the real `promtool test rules` and here: what fails, and in which words.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+#![expect(clippy::print_stdout, reason = "why nothing is compared")]
+
 mod accepted;
 mod program;
 mod random;

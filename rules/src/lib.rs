@@ -3,6 +3,17 @@
 //! [`parse()`] reads a rule file into [`Group`]s. A [`GroupState`] evaluates one over a [`Storage`], keeps its alerts
 //! and says which of them are due to be sent. Nothing here has a clock, threads or a runtime: times come from the
 //! caller in Unix ms, data from its storage.
+//!
+//! ```
+//! use rules::{FileOptions, GroupState, Options, parse};
+//!
+//! let text = "groups: [{name: g, rules: [{alert: Down, expr: up == 0, for: 5m}]}]";
+//! let groups = parse(text, "rules.yml", &FileOptions::default()).expect("a valid file");
+//! let group = groups.into_iter().next().expect("its group");
+//! assert_eq!(group.window(300_000, 0).back_ms(), 300_000);
+//! let state = GroupState::new(group, Options::default());
+//! assert!(state.next_at(1_700_000_000_000) <= 1_700_000_060_000);
+//! ```
 
 mod file;
 mod group;

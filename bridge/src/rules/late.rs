@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use promql::{EvalError, Labels, QueryValue, RangeSeries};
+use promql::{EvalError, QueryValue, RangeSeries};
 use rules::{GroupState, Sample};
 use store::Recorded;
 use wire::{DeviceId, Tenant, Timestamp};
@@ -120,7 +120,7 @@ fn samples(rule: &rules::Rule, value: &QueryValue, step_ms: i64, last_ms: i64) -
 }
 
 fn of_series(rule: &rules::Rule, series: &RangeSeries, step_ms: i64, last_ms: i64) -> Vec<Sample> {
-    let labels = recorded_labels(rule, &series.labels);
+    let labels = rule.recorded(&series.labels);
     let mut samples = Vec::with_capacity(series.samples.len());
     let times = series.samples.times_ms();
     for (n, (time, value)) in times.iter().zip(series.samples.values()).enumerate() {
@@ -131,14 +131,6 @@ fn of_series(rule: &rules::Rule, series: &RangeSeries, step_ms: i64, last_ms: i6
         }
     }
     samples
-}
-
-/// The rule's name and labels on what its expression gives.
-fn recorded_labels(rule: &rules::Rule, labels: &Labels) -> Labels {
-    let named = labels.with(promql::METRIC_NAME, &rule.name);
-    rule.labels
-        .iter()
-        .fold(named, |labels, (name, value)| labels.with(name, value))
 }
 
 #[cfg(test)]

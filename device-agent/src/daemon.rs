@@ -91,6 +91,7 @@ pub async fn run(
         &inputs,
     )?;
     drop(rows);
+    let mut rules_told = None;
     let rules = if config.rules.is_empty() {
         None
     } else {
@@ -101,6 +102,8 @@ pub async fn run(
             engine_config(config, &device),
             Moment::now(),
         );
+        let (told, watched) = watch::channel(engine.summary());
+        rules_told = Some(watched);
         tracing::info!(rules = config.rules.count(), "rules are evaluated");
         Some(evaluation::Task {
             engine,
@@ -109,6 +112,7 @@ pub async fn run(
             desk: handle.clone(),
             folder: folder.clone(),
             metrics: RuleMetrics::register(&registry)?,
+            told,
         })
     };
 
@@ -119,6 +123,7 @@ pub async fn run(
     let inlets = Inlets {
         rows: inlet,
         alerts: Some(alerts),
+        rules: rules_told,
     };
     let mut running = tokio::spawn(agent::run(agent, inlets, metrics, status, stop_agent.clone()));
     let (mut opened, stop_desk) = (watched.clone(), stop_inputs.clone());

@@ -26,6 +26,7 @@ mod window;
 use bytes::Bytes;
 use wire::batch::Encoder;
 use wire::dict::Dictionary;
+use wire::message::RulesState;
 use wire::topic::Up;
 use wire::{Nonce, SeqSet, SessionId};
 
@@ -125,6 +126,11 @@ pub(crate) struct Delivery {
     row_bytes: [usize; 2],
     /// A full ack has trimmed gaps that no state has shown.
     gaps_to_tell: bool,
+    /// What the device's rules do, and what the last state said of them.
+    rules: Option<RulesState>,
+    rules_told: Option<RulesState>,
+    /// Pending alerts by the last state.
+    alerts_told: u64,
     state_every: u64,
     random: fastrand::Rng,
     sums: Sums,
@@ -157,6 +163,9 @@ impl Delivery {
             finishing: false,
             row_bytes: [1024, 1024],
             gaps_to_tell: false,
+            rules: None,
+            rules_told: None,
+            alerts_told: 0,
             state_every: states::STATE_EVERY,
             random: fastrand::Rng::with_seed(seed),
             sums: Sums::default(),
@@ -208,6 +217,11 @@ impl Delivery {
 
     pub(crate) fn sums(&self) -> Sums {
         self.sums
+    }
+
+    /// What the device's rules do now.
+    pub(crate) fn rules_are(&mut self, rules: Option<RulesState>) {
+        self.rules = rules;
     }
 
     /// A broker has received a message.

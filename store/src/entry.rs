@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wire::batch::{Batch, Key, KeyId};
-use wire::message::{Alert, Gap, ReasonCount, SessionState};
+use wire::message::{Alert, Gap, ReasonCount, RulesState, SessionState};
 use wire::{DeviceName, SeqSet, SessionId, Timestamp};
 
 /// The lane a batch came by.
@@ -165,4 +165,8 @@ pub struct Seen {
     pub dropped: Vec<ReasonCount>,
     /// Bytes in its WAL.
     pub wal_bytes: u64,
+    /// Records of alerts that it has and no ack has settled.
+    pub alerts_pending: u64,
+    /// Its own rules; `None`: it evaluates none.
+    pub rules: Option<RulesState>,
 }

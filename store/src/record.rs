@@ -4,7 +4,7 @@
 //! so that folding the journal again decides nothing anew. The batch stays as the device sent it.
 
 use bytes::Bytes;
-use wire::message::{Alert, Gap, Range, ReasonCount, SessionState};
+use wire::message::{Alert, Gap, Range, ReasonCount, RulesState, SessionState};
 
 use crate::entry::Seen;
 
@@ -95,6 +95,10 @@ pub(crate) struct SeenRecord {
     pub(crate) dropped: Vec<ReasonCount>,
     #[prost(uint64, tag = "8")]
     pub(crate) wal_bytes: u64,
+    #[prost(uint64, tag = "9")]
+    pub(crate) alerts_pending: u64,
+    #[prost(message, optional, tag = "10")]
+    pub(crate) rules: Option<RulesState>,
 }
 
 /// Records refused for good; their payload is in the dead-letter table.
@@ -235,6 +239,8 @@ impl From<&Seen> for SeenRecord {
             generated: seen.generated,
             dropped: seen.dropped.clone(),
             wal_bytes: seen.wal_bytes,
+            alerts_pending: seen.alerts_pending,
+            rules: seen.rules,
         }
     }
 }
@@ -250,6 +256,8 @@ impl From<SeenRecord> for Seen {
             generated: record.generated,
             dropped: record.dropped,
             wal_bytes: record.wal_bytes,
+            alerts_pending: record.alerts_pending,
+            rules: record.rules,
         }
     }
 }

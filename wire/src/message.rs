@@ -437,6 +437,32 @@ pub struct State {
     /// Bytes in the WAL.
     #[prost(uint64, tag = "19")]
     pub wal_bytes: u64,
+    /// Records of alerts that no ack has settled.
+    #[prost(uint64, tag = "20")]
+    pub alerts_pending: u64,
+    /// Its rules; none: it evaluates none.
+    #[prost(message, optional, tag = "21")]
+    pub rules: Option<RulesState>,
+}
+
+/// What a device's own rules do.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct RulesState {
+    /// XXH64 of all that was read of rule files, in order, so that a fleet can be asked who has which.
+    #[prost(fixed64, tag = "1")]
+    pub hash: u64,
+    /// Rules.
+    #[prost(uint32, tag = "2")]
+    pub rules: u32,
+    /// Rules whose last evaluation failed.
+    #[prost(uint32, tag = "3")]
+    pub failing: u32,
+    /// Pending alerts.
+    #[prost(uint32, tag = "4")]
+    pub pending: u32,
+    /// Firing alerts.
+    #[prost(uint32, tag = "5")]
+    pub firing: u32,
 }
 
 /// Records refused for good.

@@ -180,9 +180,20 @@ fn device(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App, alerts: &HashMap<
         .unwrap_or_default();
     let _ = write!(
         out,
-        ",\"alerts\":{},\"alerts_firing\":{firing},\"alerts_pending\":{pending}}}",
-        ledger.alerts
+        ",\"alerts\":{},\"alerts_firing\":{firing},\"alerts_pending\":{pending},\"alerts_undelivered\":{},\"rules\":",
+        ledger.alerts, ledger.seen.alerts_pending
     );
+    match ledger.seen.rules {
+        Some(rules) => {
+            let _ = write!(
+                out,
+                "{{\"hash\":\"{:016x}\",\"rules\":{},\"failing\":{},\"pending\":{},\"firing\":{}}}",
+                rules.hash, rules.rules, rules.failing, rules.pending, rules.firing
+            );
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b'}');
 }
 
 fn gap(out: &mut Vec<u8>, gap: &GapView) {

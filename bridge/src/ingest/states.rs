@@ -147,6 +147,8 @@ impl Core {
             generated: state.generated,
             dropped: state.dropped.clone(),
             wal_bytes: state.wal_bytes,
+            alerts_pending: state.alerts_pending,
+            rules: state.rules,
         };
         device.note_sessions(&state.sessions);
         self.fleet.note(&message.device, device);

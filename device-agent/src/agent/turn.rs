@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::Nonce;
+use wire::message::RulesState;
 
 use crate::agent::books::Books;
 use crate::agent::{RunError, Status, blocks};
@@ -32,6 +34,7 @@ pub(super) struct Agent {
     rows: RowReceiver,
     rows_open: bool,
     alerts: Option<AlertReceiver>,
+    rules: Option<watch::Receiver<RulesState>>,
     nonce: Nonce,
     books: Books,
     keep_at: Instant,
@@ -68,6 +71,7 @@ impl Agent {
             rows: inlets.rows,
             rows_open: true,
             alerts: inlets.alerts,
+            rules: inlets.rules,
             nonce: Nonce::new(0),
             books,
             keep_at: Instant::now() + KEEP,
@@ -159,6 +163,8 @@ impl Agent {
 
     /// Follows the delivery's effects until there is none, or the uplink is busy.
     async fn act(&mut self, mut wal: Wal) -> Result<Wal, RunError> {
+        let rules = self.rules.as_ref().map(|rules| *rules.borrow());
+        self.delivery.rules_are(rules);
         while let Ok(permit) = self.uplink.publishes.try_reserve() {
             let (ledger, dictionary, lineage) = wal.books();
             let words = Words { dictionary, lineage };

@@ -14,6 +14,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use tokio::sync::Semaphore;
 use wire::time::{parse_rfc3339, rfc3339_of};
 
 use super::desk::{DeskHandle, Refusal};
@@ -26,6 +27,9 @@ const MAX_BODY: usize = 1 << 20;
 /// Most alerts of one request; Prometheus sends 256 at most unless told otherwise.
 const MAX_ALERTS: usize = 1000;
 
+/// Requests whose bodies are in memory at once.
+const TURNS: usize = 4;
+
 /// Invalid alerts that an answer names.
 const NAMED: usize = 10;
 
@@ -35,6 +39,8 @@ pub(crate) struct AlertApi {
     desk: DeskHandle,
     external_labels: Arc<BTreeMap<String, String>>,
     started: Moment,
+    /// Requests that may be in memory at once.
+    turns: Arc<Semaphore>,
 }
 
 /// As Alertmanager's API: errors are JSON texts.
@@ -46,6 +52,7 @@ impl AlertApi {
             desk,
             external_labels: Arc::new(external_labels),
             started: Moment::now(),
+            turns: Arc::new(Semaphore::new(TURNS)),
         }
     }
 }
@@ -112,6 +119,8 @@ pub(crate) async fn post_alerts(
             "Content-Type must be application/json",
         ));
     }
+    // The others wait without their bodies.
+    let _turn = api.turns.acquire().await;
     let body = to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| {
         let reason = format!("cannot read the body, of which {MAX_BODY} bytes are allowed: {error}");
         refusal(StatusCode::PAYLOAD_TOO_LARGE, reason)

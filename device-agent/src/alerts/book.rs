@@ -98,6 +98,12 @@ impl Book {
         Ok(Some(record))
     }
 
+    /// Whether an alert ends or can be forgotten now, or is still to be logged.
+    pub(crate) fn is_due(&self, now: Moment) -> bool {
+        self.entries()
+            .any(|entry| !entry.logged || entry.until_ms <= now.mono_ms)
+    }
+
     /// Ends what was not asserted in time, and forgets what is long over; the records of the ends.
     pub(crate) fn expire(&mut self, now: Moment) -> Vec<Alert> {
         let due = |entry: &Entry| entry.until_ms <= now.mono_ms;

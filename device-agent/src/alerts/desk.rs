@@ -176,14 +176,13 @@ impl Desk {
 
     async fn keep(&mut self) {
         let now = Moment::now();
-        let mut book = self.book.clone();
-        book.expire(now);
-        // What could not be logged is tried again.
-        let records = book.unlogged();
-        if book != self.book || !records.is_empty() {
+        if self.book.is_due(now) {
+            let mut book = self.book.clone();
+            book.expire(now);
+            let records = book.unlogged();
             self.record(book, records).await;
         } else if self.changed && now.mono_ms.saturating_sub(self.saved_ms) >= SAVE_EVERY {
-            self.save(&book).await;
+            self.save(&self.book.clone()).await;
         }
     }
 

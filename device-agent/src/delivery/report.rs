@@ -1,6 +1,6 @@
 //! The `state` message: what the device has.
 
-use wire::message::{self, ReasonCount, SessionState, State, VERSION};
+use wire::message::{self, ReasonCount, RulesState, SessionState, State, VERSION};
 use wire::{Nonce, SeqSet, SessionId, limits};
 
 use crate::input::Moment;
@@ -19,6 +19,7 @@ pub(crate) struct Report<'a> {
     pub(crate) clock_trusted: bool,
     pub(crate) agent_version: &'a str,
     pub(crate) certificate_expiry: i64,
+    pub(crate) rules: Option<RulesState>,
 }
 
 /// The will, and the goodbye.
@@ -72,6 +73,8 @@ pub(crate) fn state(report: &Report<'_>, ledger: &Ledger) -> State {
         agent_version: report.agent_version.to_owned(),
         certificate_expiry: report.certificate_expiry,
         wal_bytes: ledger.bytes(),
+        alerts_pending: ledger.pending_alerts(),
+        rules: report.rules,
     }
 }
 

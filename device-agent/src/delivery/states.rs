@@ -1,4 +1,5 @@
-//! When a state is due, and sending it: at once on a connection, when gaps changed, and while something waits.
+//! When a state is due, and sending it: at once on a connection, when gaps changed, while something waits, and within a
+//! minute or so when alerts or rules have something to tell.
 
 use wire::Nonce;
 use wire::topic::Up;
@@ -29,7 +30,11 @@ impl Delivery {
         if news {
             return Some(last + STATE_PAUSE);
         }
-        let unsettled = waits || !ledger.let_go.is_empty() || gaps.iter().next().is_some();
+        let unsettled = self.rules != self.rules_told
+            || self.alerts_told != ledger.pending_alerts()
+            || waits
+            || !ledger.let_go.is_empty()
+            || gaps.iter().next().is_some();
         unsettled.then_some(last + self.state_every)
     }
 
@@ -51,6 +56,7 @@ impl Delivery {
             clock_trusted,
             agent_version: &self.config.agent_version,
             certificate_expiry: self.certificate_expiry,
+            rules: self.rules,
         };
         let payload = wire::state::encode(&report::state(&report, ledger));
         connection.state_sent(SentState {
@@ -59,6 +65,8 @@ impl Delivery {
             gap_mark: ledger.gaps().mark(),
         });
         self.gaps_to_tell = false;
+        self.rules_told = self.rules;
+        self.alerts_told = ledger.pending_alerts();
         ledger.gaps_mut().tell();
         self.state_every = STATE_EVERY * self.random.u64(75..=125) / 100;
         self.publish(now, Up::State, payload)

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ::rules::{AppendError, DueAlert, GroupState, Options, Refused, Sample, SampleValue, Storage};
+use ::rules::{AppendError, DueAlert, GroupState, Health, Options, Refused, Sample, SampleValue, Storage};
 use promql::{Answer, EvalError, Hints, Matcher, Plan, Series, SeriesSource, SourceError, eval_instant};
+use wire::message::RulesState;
 use wire::{DeviceId, Timestamp};
 
 use super::outlet::{Defaults, Outlet};
@@ -34,6 +35,8 @@ pub(crate) struct EngineConfig {
 #[derive(Debug)]
 pub(crate) struct Engine {
     groups: Vec<Running>,
+    /// Of the rule files.
+    hash: u64,
     pub(super) window: Window,
     defaults: Defaults,
     external_labels: BTreeMap<String, String>,
@@ -101,6 +104,7 @@ impl Engine {
         });
         Engine {
             groups: running.collect(),
+            hash: rules.hash,
             window,
             defaults: Defaults::new(config.device.as_str(), &config.external_labels),
             external_labels: config.external_labels,
@@ -234,6 +238,21 @@ impl Engine {
             Some(_) => (pending, firing + 1),
             None => (pending + 1, firing),
         })
+    }
+
+    /// What the fleet is told.
+    pub(crate) fn summary(&self) -> RulesState {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let rules = || self.groups.iter().flat_map(|group| group.state.rules());
+        let failing = rules().filter(|rule| rule.health() == Health::Bad).count();
+        let (pending, firing) = self.active();
+        RulesState {
+            hash: self.hash,
+            rules: count(rules().count()),
+            failing: count(failing),
+            pending: count(pending),
+            firing: count(firing),
+        }
     }
 
     /// Memory of the window, bytes, and samples that found no room in it.

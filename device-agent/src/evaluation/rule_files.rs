@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ::rules::{FileOptions, Group, Reading, RuleError, parse};
 use promql::format_duration;
 use wire::units::ByteSize;
+use xxhash_rust::xxh64::Xxh64;
 
 use super::columns::SAMPLE;
 
@@ -27,6 +28,8 @@ pub struct Rules {
     pub(super) interval_ms: i64,
     /// Most memory of the samples that rules read (`rules_memory`), bytes.
     pub(super) memory: usize,
+    /// XXH64 of the files' bytes, in order.
+    pub(super) hash: u64,
 }
 
 /// Why rule files are refused.
@@ -78,12 +81,15 @@ pub(crate) fn load(
         groups: Vec::new(),
         interval_ms,
         memory,
+        hash: 0,
     };
+    let mut hash = Xxh64::new(0);
     for file in files(patterns)? {
         let text = read(&file).map_err(|cause| RuleFilesError::Read {
             file: file.clone(),
             cause,
         })?;
+        hash.update(text.as_bytes());
         let name = file.display().to_string();
         let groups = parse(&text, &name, &FileOptions::default()).map_err(RuleFilesError::Rules)?;
         for group in groups {
@@ -95,6 +101,7 @@ pub(crate) fn load(
             rules.groups.push(group);
         }
     }
+    rules.hash = hash.digest();
     Ok(rules)
 }
 

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use wire::message::RulesState;
 
 use super::engine::{Engine, Round};
 use super::metrics::RuleMetrics;
@@ -27,6 +29,8 @@ pub(crate) struct Task {
     /// The log's; `None`: nothing outlives the process.
     pub(crate) folder: Option<PathBuf>,
     pub(crate) metrics: RuleMetrics,
+    /// What the fleet is told.
+    pub(crate) told: watch::Sender<RulesState>,
 }
 
 impl Task {
@@ -91,6 +95,7 @@ impl Task {
             desk,
             folder,
             metrics,
+            told,
         } = self;
         let evaluated = tokio::task::spawn_blocking(move || {
             let rounds = engine.evaluate(Moment::now());
@@ -108,6 +113,7 @@ impl Task {
             desk,
             folder,
             metrics,
+            told,
         };
         let mut changed = false;
         for round in rounds {
@@ -115,6 +121,7 @@ impl Task {
             task.publish(round).await;
         }
         task.metrics.tell(&task.engine);
+        task.told.send_replace(task.engine.summary());
         Some((task, changed))
     }
 

@@ -33,6 +33,7 @@ fn rules(text: &str, memory: usize) -> Rules {
         groups: ::rules::parse(&text, "rules.yml", &::rules::FileOptions::default()).unwrap(),
         interval_ms: 60_000,
         memory,
+        hash: 7,
     }
 }
 
@@ -130,6 +131,8 @@ fn an_alert_is_pending_then_fires_then_ends_and_results_are_series_of_the_device
     let starts = alerts[0].starts_ms.unwrap();
     assert!((WALL + 18_000..=WALL + 20_000).contains(&starts), "{starts}");
     let over = device.seconds(2, &[1.0, 2.0]);
+    let told = device.engine.summary();
+    assert_eq!((told.hash, told.rules, told.failing, told.firing), (7, 2, 0, 0));
     let ended = over.iter().flat_map(|round| &round.alerts).next().unwrap();
     assert_eq!(ended.starts_ms, Some(starts));
     assert!(ended.ends_ms.unwrap() <= device.now.wall.ms());

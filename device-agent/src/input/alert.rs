@@ -1,7 +1,7 @@
 //! What hands alerts to the log: bounded groups, each answered once it is durable.
 
-use tokio::sync::{mpsc, oneshot};
-use wire::message::Alert;
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::message::{Alert, RulesState};
 
 use super::{Moment, RowReceiver};
 
@@ -34,6 +34,8 @@ pub struct Inlets {
     pub rows: RowReceiver,
     /// Alerts, where there is a source of them.
     pub alerts: Option<AlertReceiver>,
+    /// What rules do, where there are some.
+    pub rules: Option<watch::Receiver<RulesState>>,
 }
 
 /// A channel of alerts.
@@ -56,6 +58,10 @@ impl AlertSender {
 
 impl From<RowReceiver> for Inlets {
     fn from(rows: RowReceiver) -> Inlets {
-        Inlets { rows, alerts: None }
+        Inlets {
+            rows,
+            alerts: None,
+            rules: None,
+        }
     }
 }

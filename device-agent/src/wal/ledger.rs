@@ -93,6 +93,15 @@ impl Ledger {
         self.sessions.iter().fold((0, 0), add)
     }
 
+    /// Pending alerts of all sessions.
+    pub(crate) fn pending_alerts(&self) -> u64 {
+        let with = self
+            .sessions
+            .iter()
+            .filter(|s| s.pending_records > 0 && !s.alerts.is_empty());
+        with.map(|s| s.pending().common(&s.alerts).len()).sum()
+    }
+
     /// Samples settled in this process's life.
     pub(crate) fn acked(&self) -> u64 {
         self.sessions.iter().map(|s| s.acked_samples).sum()

@@ -153,6 +153,18 @@ fn a_device_evaluates_rules_by_itself_and_goes_on_after_kill_9() {
     });
     let recorded = "agent:scrapes:rate{device_id=\"alerts-3\"}";
     assert!(site.api().number(recorded).unwrap() > 0.5);
+    site.wait_until(
+        "the fleet API tells of its rules",
+        Duration::from_secs(120),
+        || {
+            let device = site.api().data("fleet/devices", &[("device_id", id)]);
+            device.is_ok_and(|data| {
+                let device = &data["devices"][0];
+                let rules = (&device["rules"]["rules"], &device["rules"]["firing"]);
+                rules == (&json!(2), &json!(1)) && device["alerts_undelivered"] == 0
+            })
+        },
+    );
     // One alert, told once, however often the agent was killed.
     assert_eq!(stored(&site, id).unwrap().0, 1);
     let page = agent.get("/metrics", &[]).unwrap().1;

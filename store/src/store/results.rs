@@ -9,8 +9,8 @@ use super::Store;
 use crate::error::{CommitError, SelectError};
 use crate::heads::Arrival;
 use crate::journal::TableWrites;
-use crate::record::{Record, What};
-use crate::results::{self, OwnSample, Recorded};
+use crate::record::{Record, ResultsRecord, What};
+use crate::results::{self, OwnSample, Recorded, Results};
 use crate::tally::Tally;
 
 /// How far ahead of the last round of maintenance a result may be. A round may take long, and rules do not look ahead: it
@@ -30,12 +30,16 @@ impl Store {
         let mut samples: Vec<&OwnSample> = samples.iter().collect();
         self.refuse_by_time(tenant, now, &mut samples, &mut recorded);
         recorded.overwritten = results::settle(&mut samples);
+        // Before commits have to wait, as mostly nothing is refused below.
+        let (mut lists, mut packed) = pack(tenant, &samples);
 
         let mut writer = self.writer();
         self.check_room()?;
         let gate = self.heads.gate();
         self.refuse_by_limit(tenant, &mut samples, &mut recorded);
-        let lists = results::arrange(&samples);
+        if recorded.limit > 0 {
+            (lists, packed) = pack(tenant, &samples);
+        }
         if lists.is_empty() {
             return Ok(recorded);
         }
@@ -47,7 +51,7 @@ impl Store {
             what: Some(What::Results(results)),
             ..Record::default()
         };
-        let records: Vec<Record> = results::encode(tenant, &lists).into_iter().map(record).collect();
+        let records: Vec<Record> = packed.into_iter().map(record).collect();
         let changes = TableWrites {
             rings: writer.ring_changes(&routing),
             results: true,
@@ -133,4 +137,11 @@ impl Store {
             now => Some(Timestamp::from_ms(now)),
         }
     }
+}
+
+/// Samples as the heads and as the journal take them.
+fn pack(tenant: &Tenant, samples: &[&OwnSample]) -> (Vec<Results>, Vec<ResultsRecord>) {
+    let lists = results::arrange(samples);
+    let records = results::encode(tenant, &lists);
+    (lists, records)
 }

@@ -247,7 +247,8 @@ fn results_and_a_device_s_rows_of_one_series_do_not_touch_one_another() {
         .step_by(2)
         .flat_map(|i| (0..20).step_by(2).map(move |n| sample(i, DAWN + n)))
         .collect();
-    let look = |store: &Store| {
+    let look = |store: &Store, device: &Device| {
+        let rows = device.last() as i64;
         let all = Vec::new();
         let of_tenant = tenant();
         let selection = store.selection(&of_tenant, all, (i64::MIN, i64::MAX), false);
@@ -259,7 +260,7 @@ fn results_and_a_device_s_rows_of_one_series_do_not_touch_one_another() {
         assert_eq!(found.len(), SERIES, "each series once");
         for slice in found {
             let i: usize = slice.labels.get("i").unwrap().parse().unwrap();
-            let of_device = |n: i64| (n < 10).then_some(i as f64);
+            let of_device = |n: i64| (n < rows).then_some(i as f64);
             let of_rules = |n: i64| (i.is_multiple_of(2) && n % 2 == 0).then_some(-1.0);
             let expected = (0..20).filter_map(|n| Some((DAWN + n, of_rules(n).or(of_device(n))?)));
             let samples = slice.times_ms.iter().copied().zip(slice.values);
@@ -267,18 +268,23 @@ fn results_and_a_device_s_rows_of_one_series_do_not_touch_one_another() {
         }
         assert_equation(store, &device.name);
         let ledger = store.device(&device.name).unwrap();
-        assert_eq!(ledger.stored, 10 * SERIES as u64);
+        assert_eq!(ledger.stored, rows as u64 * SERIES as u64);
         assert_eq!(ledger.removed.values().sum::<u64>(), 0);
     };
     assert_eq!(store.record(&tenant(), &twins).unwrap(), overwritten(0));
-    look(&store);
+    look(&store, &device);
     maintain(&store, DAWN + 3 * HOUR);
-    look(&store);
+    look(&store, &device);
     drop(store);
     let store = open(dir.path());
-    look(&store);
-    store.set_hashrings(&Hashrings::of_partitions(3)).unwrap();
-    look(&store);
+    look(&store, &device);
+    // Partitions that come after that of results hold rows of times at which there are results.
+    store.set_hashrings(&Hashrings::of_partitions(9)).unwrap();
+    let rows: Vec<_> = (10..20).map(|n| device.record(DAWN + n, |i| i as f64)).collect();
+    store.commit(vec![device.deliver(&rows)]).unwrap();
+    look(&store, &device);
+    maintain(&store, DAWN + 6 * HOUR);
+    look(&store, &device);
     drop(store);
     let report = check(dir.path(), &mut |_| {}).unwrap();
     assert_eq!(report.damage, []);

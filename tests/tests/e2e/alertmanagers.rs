@@ -11,9 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tests::link::Quality;
 use tests::settings::{number, seed};
 use tests::site::{free_port, now};
-use tests::{Api, BridgePlan, Part, Site};
+use tests::{Api, BridgePlan, Link, Part, Site};
 use wire::time::{parse_rfc3339, rfc3339_of};
 
 use super::device_alerts::{alert, site, start_daemon};
@@ -295,6 +296,112 @@ fn no_life_cycle_is_lost_whoever_is_killed() {
         firing <= most && resolved <= most,
         "{:?}",
         webhook.got.lock().unwrap()
+    );
+}
+
+#[test]
+fn a_link_that_flaps_repeats_and_resolves_nothing() {
+    if !has("prometheus-alertmanager") {
+        return;
+    }
+    let seconds: u64 = number("BACKHAUL_FLAP_SECONDS", 24);
+    let phase: u64 = number("BACKHAUL_FLAP_PHASE_SECONDS", 4);
+    let (site, config) = site("flaps-1");
+    let link = Link::new(site.mqtt_port(), Quality::PERFECT);
+    let text = fs::read_to_string(&config).unwrap();
+    let through = text.replace(&site.mqtt_port().to_string(), &link.port().to_string());
+    fs::write(&config, through).unwrap();
+    let webhook = Webhook::start();
+    let cluster = Cluster::start(&site, &webhook);
+    let plan = BridgePlan {
+        // A device is silent soon, but what it raised is held.
+        alerting: {
+            let mut alerting = cluster.alerting();
+            alerting["silent_after"] = json!("1s");
+            alerting
+        },
+        ..BridgePlan::default()
+    };
+    let _parts = (
+        site.start_broker(),
+        site.start_bridge_as(&plan),
+        start_daemon(&site, &config),
+    );
+    let start = now().ms();
+    let fires = || alert("Flaps", start, now().ms() + 60_000);
+    post(&site, &fires());
+    site.wait_until("it pages", PATIENCE, || webhook.count("Flaps", "firing") > 0);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(seconds) {
+        link.close();
+        link.cut();
+        thread::sleep(Duration::from_secs(phase));
+        link.open();
+        post(&site, &fires());
+        thread::sleep(Duration::from_secs(phase));
+    }
+    let of = |status: &str| webhook.count("Flaps", status);
+    assert_eq!(
+        (of("firing"), of("resolved")),
+        (1, 0),
+        "{:?}",
+        webhook.of("Flaps")
+    );
+    post(&site, &alert("Flaps", start, now().ms()));
+    site.wait_until("its end is told", PATIENCE, || of("resolved") > 0);
+    assert!(link.connections() > seconds / phase / 4, "{}", link.connections());
+}
+
+#[test]
+fn the_alerts_of_a_prometheus_on_the_device_reach_the_cluster_with_its_labels() {
+    if !has("prometheus-alertmanager") || super::promtool::promtool(&["--version"]).is_none() {
+        return;
+    }
+    let (site, config) = site("prom-1");
+    let webhook = Webhook::start();
+    let cluster = Cluster::start(&site, &webhook);
+    let _parts = (
+        site.start_broker(),
+        site.start_bridge_as(&cluster.plan()),
+        start_daemon(&site, &config),
+    );
+    let dir = site.path();
+    let rules = "groups: [{name: g, interval: 1s, rules: [{alert: Local, expr: vector(1), labels: {device_id: forged}}]}]";
+    fs::write(dir.join("local.yml"), rules).unwrap();
+    let agent = site.daemon_api().base().trim_start_matches("http://").to_owned();
+    let text = format!(
+        "global: {{evaluation_interval: 1s, external_labels: {{rack: r7}}}}\nrule_files: [local.yml]\n\
+         alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{agent}']}}]}}]}}\n"
+    );
+    fs::write(dir.join("prometheus.yml"), text).unwrap();
+    let args = [
+        format!("--config.file={}", dir.join("prometheus.yml").display()),
+        format!("--storage.tsdb.path={}", dir.join("prometheus").display()),
+        format!("--web.listen-address=127.0.0.1:{}", free_port()),
+        "--rules.alert.resend-delay=1s".to_owned(),
+    ];
+    let _prometheus = Part::start(
+        "prometheus",
+        "prometheus".as_ref(),
+        &args,
+        &site.log("prometheus"),
+    );
+    let found = || -> Option<Value> {
+        let (_, body) = Api::new(cluster.http[2]).get("/api/v2/alerts", &[]).ok()?;
+        let alerts: Value = serde_json::from_str(&body).ok()?;
+        let alert = alerts
+            .as_array()?
+            .iter()
+            .find(|a| a["labels"]["alertname"] == "Local")?;
+        Some(alert["labels"].clone())
+    };
+    site.wait_until("the cluster has it", PATIENCE, || found().is_some());
+    assert_eq!(
+        found(),
+        Some(json!({
+            "alertname": "Local", "device_id": "prom-1", "exported_device_id": "forged", "plant": "north",
+            "rack": "r7", "tenant": "default"
+        }))
     );
 }
 

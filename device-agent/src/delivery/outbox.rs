@@ -62,7 +62,7 @@ impl Outbox {
     }
 
     /// Takes settled records out. Returns the messages that are wholly settled by that, and, of those published
-    /// before one of them on its lane, what is lost.
+    /// before one of them on its lane, what is lost; of alerts, before one of them on any lane.
     pub(crate) fn settle(&mut self, session: SessionId, settled: &SeqSet, now_ms: u64) -> Settled {
         let mut done = Vec::new();
         for (&id, message) in self.messages.iter_mut().filter(|(_, m)| m.session == session) {
@@ -82,9 +82,10 @@ impl Outbox {
         }
         let mut lost = Vec::new();
         for lane in [Lane::Fresh, Lane::Backlog, Lane::Alert] {
+            // Nothing that was published after an alert overtakes it, on any lane.
             let last = done
                 .iter()
-                .filter(|(_, m)| m.lane == lane)
+                .filter(|(_, m)| m.lane == lane || lane == Lane::Alert)
                 .map(|(id, _)| *id)
                 .max();
             if let Some(last) = last {
@@ -158,4 +159,34 @@ impl Outbox {
 pub(crate) struct Settled {
     pub(crate) done: Vec<(MessageId, Message)>,
     pub(crate) lost: Vec<(SessionId, SeqSet)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_lost_when_anything_later_is_settled_and_a_row_only_by_its_lane() {
+        let session = SessionId::new(1);
+        let mut outbox = Outbox::default();
+        let lanes = [Lane::Alert, Lane::Backlog, Lane::Fresh, Lane::Alert];
+        for (n, lane) in lanes.into_iter().enumerate() {
+            let message = Message {
+                lane,
+                session,
+                seqs: [wire::Seq::new(n as u64 + 1)].into_iter().collect(),
+                published_ms: 0,
+                bytes: 1,
+                dictionary: None,
+                key: None,
+            };
+            outbox.insert(MessageId(n as u64), message);
+        }
+        let settled: SeqSet = [wire::Seq::new(3)].into_iter().collect();
+        let result = outbox.settle(session, &settled, 10);
+        assert_eq!(result.done.len(), 1);
+        let lost: Vec<SeqSet> = result.lost.into_iter().map(|(_, seqs)| seqs).collect();
+        assert_eq!(lost, [[wire::Seq::new(1)].into_iter().collect()]);
+        assert_eq!(outbox.messages.len(), 2);
+    }
 }

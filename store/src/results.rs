@@ -106,10 +106,16 @@ pub(crate) fn is_within_limits(labels: &Labels) -> bool {
     labels.len() <= MAX_LABELS && bytes <= MAX_SET
 }
 
+/// Series of one time, by their numbers, and their values.
+type Moment = (Vec<usize>, Vec<f64>);
+
+/// A time and the values of a list's series.
+type Row = (Timestamp, Vec<f64>);
+
 /// Lists of samples that [`settle`] left.
 pub(crate) fn arrange(samples: &[&OwnSample]) -> Vec<Results> {
     let series: Vec<&[&OwnSample]> = samples.chunk_by(|a, b| a.labels == b.labels).collect();
-    let mut by_time: BTreeMap<(&str, Timestamp), (Vec<usize>, Vec<f64>)> = BTreeMap::new();
+    let mut by_time: BTreeMap<(&str, Timestamp), Moment> = BTreeMap::new();
     for (number, samples) in series.iter().enumerate() {
         for sample in *samples {
             let place = (sample.labels.metric_name(), sample.time);
@@ -118,7 +124,7 @@ pub(crate) fn arrange(samples: &[&OwnSample]) -> Vec<Results> {
             values.push(sample.value);
         }
     }
-    let mut by_list: BTreeMap<(&str, Vec<usize>), Vec<(Timestamp, Vec<f64>)>> = BTreeMap::new();
+    let mut by_list: BTreeMap<(&str, Vec<usize>), Vec<Row>> = BTreeMap::new();
     for ((metric, time), (numbers, values)) in by_time {
         by_list.entry((metric, numbers)).or_default().push((time, values));
     }
@@ -132,7 +138,7 @@ pub(crate) fn arrange(samples: &[&OwnSample]) -> Vec<Results> {
 }
 
 /// Cuts a list into those that are within the limits.
-fn cut(all: &[Labels], rows: &[(Timestamp, Vec<f64>)], lists: &mut Vec<Results>) {
+fn cut(all: &[Labels], rows: &[Row], lists: &mut Vec<Results>) {
     let mut from = 0;
     while from < all.len() {
         let mut weighs = 0;

@@ -221,7 +221,7 @@ impl<P: Send, W: Fn(&mut Evaluator<'_>, Vec<Row>) -> Result<P, Halt> + Sync> Job
         let series = series.map_err(|error| evaluator.source_error(error))?;
         // Two of one name may differ in what describes the metric, and goes with it.
         let collides = self.shape.drops_names() && !evaluator.options.delayed_name_removal;
-        if collides && series.iter().any(|series| is_described(series)) {
+        if collides && series.iter().any(is_described) {
             return Err(Halt::AllAtOnce);
         }
         *source.read.borrow_mut() = Some(series);

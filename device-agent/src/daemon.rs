@@ -1,5 +1,6 @@
 //! The whole daemon on one config: inputs, agent, HTTP; stopped in that order.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use certs::TlsError;
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use wire::DeviceId;
 
 use crate::agent::{self, AgentConfig, RunError, Status};
-use crate::alerts::{AlertApi, Desk, DeskMetrics};
+use crate::alerts::{AlertApi, Desk, DeskHandle, DeskMetrics};
 use crate::config::Config;
 use crate::delivery::DeliveryConfig;
 use crate::evaluation::{self, Engine, EngineConfig, RuleMetrics};
@@ -72,7 +73,7 @@ pub async fn run(
     let input_metrics = InputMetrics::register(&registry)?;
     let device = agent.name.device().clone();
     let (status, watched) = watch::channel(Status::default());
-    let (rows, mut inlet) = input::channel(ROWS);
+    let (rows, inlet) = input::channel(ROWS);
     let (alert_log, alerts) = input::alert_channel();
     let folder = match &agent.wal.storage {
         Storage::Folder(folder) => Some(folder.clone()),
@@ -91,56 +92,22 @@ pub async fn run(
         &inputs,
     )?;
     drop(rows);
-    let mut rules_told = None;
-    let rules = if config.rules.is_empty() {
-        None
-    } else {
-        let (log, logged) = input::channel(ROWS);
-        let rows = std::mem::replace(&mut inlet, logged);
-        let engine = Engine::new(
-            config.rules.clone(),
-            engine_config(config, &device),
-            Moment::now(),
-        );
-        let (told, watched) = watch::channel(engine.summary());
-        rules_told = Some(watched);
-        tracing::info!(rules = config.rules.count(), "rules are evaluated");
-        Some(evaluation::Task {
-            engine,
-            rows,
-            log,
-            desk: handle.clone(),
-            folder: folder.clone(),
-            metrics: RuleMetrics::register(&registry)?,
-            told,
-        })
+    let mut inlets = Inlets {
+        rows: inlet,
+        alerts: Some(alerts),
+        rules: None,
     };
+    let rules = rule_task(config, &device, &registry, &handle, folder, &mut inlets)?;
 
     let stop_web = CancellationToken::new();
     let api = AlertApi::new(handle, config.inputs.external_labels.clone());
     let stop_agent = CancellationToken::new();
     tracing::info!(name = %agent.name, version = env!("CARGO_PKG_VERSION"), "backhaul-agent runs");
-    let inlets = Inlets {
-        rows: inlet,
-        alerts: Some(alerts),
-        rules: rules_told,
-    };
     let mut running = tokio::spawn(agent::run(agent, inlets, metrics, status, stop_agent.clone()));
-    let (mut opened, stop_desk) = (watched.clone(), stop_inputs.clone());
-    let desk = inputs.track_future(async move {
-        // The first status says that the log is open, and its folder ours.
-        if opened.changed().await.is_ok() {
-            desk.run(stop_desk).await;
-        }
-    });
-    tokio::spawn(desk);
+    let desk = desk.run(stop_inputs.clone());
+    tokio::spawn(inputs.track_future(once_open(watched.clone(), desk)));
     if let Some(rules) = rules {
-        let mut opened = watched.clone();
-        tokio::spawn(inputs.track_future(async move {
-            if opened.changed().await.is_ok() {
-                rules.run().await;
-            }
-        }));
+        tokio::spawn(inputs.track_future(once_open(watched.clone(), rules.run())));
     }
     let server = tokio::spawn(http::serve(web, registry, watched, api, stop_web.clone()));
     let ended = tokio::select! {
@@ -159,6 +126,43 @@ pub async fn run(
     // A page that could not be served to its end is nobody's loss now.
     let _ = server.await;
     Ok(ended??)
+}
+
+/// Does something once the log is open, as the first status says: then its folder is ours.
+async fn once_open(mut status: watch::Receiver<Status>, work: impl Future<Output = ()>) {
+    if status.changed().await.is_ok() {
+        work.await;
+    }
+}
+
+/// The task that evaluates rules, put between the inputs and the log; `None` without rules.
+fn rule_task(
+    config: &Config,
+    device: &DeviceId,
+    registry: &Registry,
+    desk: &DeskHandle,
+    folder: Option<PathBuf>,
+    inlets: &mut Inlets,
+) -> Result<Option<evaluation::Task>, prometheus::Error> {
+    if config.rules.is_empty() {
+        return Ok(None);
+    }
+    let metrics = RuleMetrics::register(registry)?;
+    let engine_config = engine_config(config, device);
+    let engine = Engine::new(config.rules.clone(), engine_config, Moment::now());
+    let (log, logged) = input::channel(ROWS);
+    let (told, watched) = watch::channel(engine.summary());
+    inlets.rules = Some(watched);
+    tracing::info!(rules = config.rules.count(), "rules are evaluated");
+    Ok(Some(evaluation::Task {
+        engine,
+        rows: std::mem::replace(&mut inlets.rows, logged),
+        log,
+        desk: desk.clone(),
+        folder,
+        metrics,
+        told,
+    }))
 }
 
 fn engine_config(config: &Config, device: &DeviceId) -> EngineConfig {

@@ -1,6 +1,5 @@
 //! What is pending and firing in a file beside the log's segments: `<wal.dir>/rules`, replaced by rename.
-//!
-//!     "BHRULE01" | crc32c u32 | prost message: a group's state each, as the crate `rules` writes it
+//! `BHRULE01`, the CRC32C (u32) of the rest, a prost message with a group's state each, as the crate `rules` writes it.
 //!
 //! It is written when an alert comes, goes or changes its state, and now and then, as it also says when rules last ran.
 //! Without it, or with a damaged one, alerts begin to be pending anew; what fires is still known to the desk.

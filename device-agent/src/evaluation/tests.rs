@@ -233,12 +233,8 @@ fn a_restart_goes_on_from_the_state_and_the_log() {
         assert_eq!(device.engine.active(), (0, 2));
         for n in 202..210 {
             let rounds = device.second(&[f64::from(n)]);
-            let ended = rounds.iter().flat_map(|round| &round.alerts);
-            assert!(
-                ended
-                    .into_iter()
-                    .all(|alert| alert.ends_ms.unwrap() > now.wall.ms())
-            );
+            let mut ended = rounds.iter().flat_map(|round| &round.alerts);
+            assert!(ended.all(|alert| alert.ends_ms.unwrap() > now.wall.ms()));
         }
         assert_eq!(device.engine.active(), (0, 2));
     }

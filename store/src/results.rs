@@ -110,7 +110,7 @@ pub(crate) fn is_within_limits(labels: &Labels) -> bool {
 type Moment = (Vec<usize>, Vec<f64>);
 
 /// A time and the values of a list's series.
-type Row = (Timestamp, Vec<f64>);
+type TimedValues = (Timestamp, Vec<f64>);
 
 /// Lists of samples that [`settle`] left.
 pub(crate) fn arrange(samples: &[&OwnSample]) -> Vec<Results> {
@@ -124,7 +124,7 @@ pub(crate) fn arrange(samples: &[&OwnSample]) -> Vec<Results> {
             values.push(sample.value);
         }
     }
-    let mut by_list: BTreeMap<(&str, Vec<usize>), Vec<Row>> = BTreeMap::new();
+    let mut by_list: BTreeMap<(&str, Vec<usize>), Vec<TimedValues>> = BTreeMap::new();
     for ((metric, time), (numbers, values)) in by_time {
         by_list.entry((metric, numbers)).or_default().push((time, values));
     }
@@ -138,7 +138,7 @@ pub(crate) fn arrange(samples: &[&OwnSample]) -> Vec<Results> {
 }
 
 /// Cuts a list into those that are within the limits.
-fn cut(all: &[Labels], rows: &[Row], lists: &mut Vec<Results>) {
+fn cut(all: &[Labels], rows: &[TimedValues], lists: &mut Vec<Results>) {
     let mut from = 0;
     while from < all.len() {
         let mut weighs = 0;

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use wire::Timestamp;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::oid_registry::{OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_CRL_NUMBER};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -71,19 +72,34 @@ impl RevokedSerials {
     }
 }
 
-/// Checks that each CA has a CRL and signed every CRL that bears its name.
+/// What tells whether a certificate is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// For one that a root issued, [`RevokedSerials`].
+    Serial,
+    /// The chain, against the CRLs.
+    Chain,
+}
+
+/// Checks that each CA has a CRL and signed every CRL that bears its name. A serial is enough to look up if each CA
+/// signed one itself and none is for a part of its certificates only.
 pub(crate) fn check_signed(
     crls: &[CertificateRevocationListDer<'_>],
     cas: &[CertificateDer<'_>],
-) -> Result<(), RevocationFault> {
+) -> Result<Lookup, RevocationFault> {
     let crls: Vec<_> = crls.iter().map(|der| parse_crl(der)).collect::<Result<_, _>>()?;
     let cas: Vec<_> = cas.iter().map(|der| parse_ca(der)).collect::<Result<_, _>>()?;
+    let mut lookup = match crls.iter().all(is_plain) {
+        true => Lookup::Serial,
+        false => Lookup::Chain,
+    };
     for ca in &cas {
         let name = ca.subject().to_string();
-        let mut its = crls
-            .iter()
-            .filter(|crl| crl.issuer().as_raw() == ca.subject().as_raw())
-            .peekable();
+        let of_name = || {
+            let subject = ca.subject().as_raw();
+            crls.iter().filter(move |crl| crl.issuer().as_raw() == subject)
+        };
+        let mut its = of_name().peekable();
         if its.peek().is_none() {
             return Err(RevocationFault::NoCrlOf(name));
         }
@@ -95,8 +111,19 @@ pub(crate) fn check_signed(
         if its.any(|crl| !twins().any(|twin| crl.verify_signature(twin.public_key()).is_ok())) {
             return Err(RevocationFault::Signature(name));
         }
+        if !of_name().any(|crl| crl.verify_signature(ca.public_key()).is_ok()) {
+            lookup = Lookup::Chain;
+        }
     }
-    Ok(())
+    Ok(lookup)
+}
+
+/// Whether a CRL has no extensions but those that change nothing of what it covers.
+fn is_plain(crl: &CertificateRevocationList<'_>) -> bool {
+    let known = [OID_X509_EXT_CRL_NUMBER, OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER];
+    crl.extensions()
+        .iter()
+        .all(|extension| known.contains(&extension.oid))
 }
 
 pub(crate) fn parse_crl(der: &[u8]) -> Result<CertificateRevocationList<'_>, RevocationFault> {

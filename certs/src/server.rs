@@ -15,9 +15,9 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use wire::Timestamp;
 
 use crate::files::{self, FileError, PemFault};
-use crate::grace::GraceVerifier;
+use crate::grace::{Direct, GraceVerifier};
 use crate::peer::{IdentityFault, PeerCertificate, Standing};
-use crate::revocation::{self, RevocationFault, RevokedSerials};
+use crate::revocation::{self, Lookup, RevocationFault, RevokedSerials};
 
 /// Where the server's PEM files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,15 +139,17 @@ impl ServerTls {
             .map(|path| pem(path, files::crls))
             .transpose()?
             .unwrap_or_default();
-        if !crls.is_empty() {
-            revocation::check_signed(&crls, &cas)?;
-        }
+        let lookup = match crls.is_empty() {
+            true => Lookup::Chain,
+            false => revocation::check_signed(&crls, &cas)?,
+        };
         let revoked = Arc::new(RevokedSerials::parse(&crls)?);
         let server = chain.first().cloned().ok_or(TlsError::Pem {
             path: files.cert.clone(),
             fault: PemFault::Missing("certificate"),
         })?;
-        let verifier = verifier(roots(cas)?, crls, options.grace)?;
+        let by_serial = Some(Arc::clone(&revoked)).filter(|_| lookup == Lookup::Serial);
+        let verifier = verifier(roots(cas)?, crls, by_serial, options.grace)?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions(options.tls12))
             .map_err(TlsError::Setup)?
@@ -210,15 +212,22 @@ impl ServerTls {
 fn verifier(
     roots: RootCertStore,
     crls: Vec<CertificateRevocationListDer<'static>>,
+    by_serial: Option<Arc<RevokedSerials>>,
     grace: Duration,
 ) -> Result<Arc<GraceVerifier>, TlsError> {
+    let (roots, provider) = (Arc::new(roots), Arc::new(ring::default_provider()));
+    let builder = || WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
     // rustls checks the whole chain against the CRLs, refuses a certificate whose issuer has none, and accepts a CRL
     // past its nextUpdate: an authority that sleeps must not stop a fleet.
-    let inner =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
-            .with_crls(crls)
-            .build()?;
-    Ok(Arc::new(GraceVerifier::new(inner, grace)))
+    let inner = builder().with_crls(crls).build()?;
+    let direct = match by_serial {
+        Some(revoked) => Some(Direct {
+            verifier: builder().build()?,
+            revoked,
+        }),
+        None => None,
+    };
+    Ok(Arc::new(GraceVerifier::new(inner, direct, grace)))
 }
 
 static WITH_TLS12: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];

@@ -57,8 +57,17 @@ pub struct Ring {
 enum Lookup {
     /// Places of the members in order of their names.
     Hashmod(Vec<usize>),
-    /// Points and their members' places, by point.
-    Ketama(Vec<(u64, usize)>),
+    Ketama(Circle),
+}
+
+/// Points and their members' places, by point.
+#[derive(Debug, Clone)]
+struct Circle {
+    points: Vec<(u64, usize)>,
+    /// Where the points of each part of the circle begin. There are about as many parts as points.
+    parts: Vec<u32>,
+    /// How far a hash is shifted to give its part.
+    shift: u32,
 }
 
 /// A ring without members.
@@ -82,7 +91,7 @@ impl Ring {
                 order.sort_by(|a, b| members[*a].cmp(&members[*b]));
                 Lookup::Hashmod(order)
             }
-            Algorithm::Ketama => Lookup::Ketama(circle(&members, points)),
+            Algorithm::Ketama => Lookup::Ketama(Circle::new(&members, points)),
         };
         Ok(Ring { members, lookup })
     }
@@ -91,10 +100,7 @@ impl Ring {
     pub fn place(&self, hash: u64) -> usize {
         match &self.lookup {
             Lookup::Hashmod(order) => order[(hash % order.len() as u64) as usize],
-            Lookup::Ketama(points) => {
-                let at = points.partition_point(|(point, _)| *point < hash);
-                points[if at == points.len() { 0 } else { at }].1
-            }
+            Lookup::Ketama(circle) => circle.place(hash),
         }
     }
 
@@ -104,16 +110,32 @@ impl Ring {
     }
 }
 
-fn circle(members: &[String], points: u32) -> Vec<(u64, usize)> {
-    let mut circle: Vec<(u64, usize)> = members
-        .iter()
-        .enumerate()
-        .flat_map(|(place, name)| {
-            (1..=points).map(move |i| (xxh64(format!("{name}:{i}").as_bytes(), 0), place))
-        })
-        .collect();
-    circle.sort_unstable();
-    circle
+impl Circle {
+    fn new(members: &[String], each: u32) -> Self {
+        let mut points: Vec<(u64, usize)> = members
+            .iter()
+            .enumerate()
+            .flat_map(|(place, name)| {
+                (1..=each).map(move |i| (xxh64(format!("{name}:{i}").as_bytes(), 0), place))
+            })
+            .collect();
+        points.sort_unstable();
+        let bits = points.len().max(2).ilog2();
+        let shift = u64::BITS - bits;
+        let begin = |part: u64| points.partition_point(|(point, _)| point >> shift < part) as u32;
+        Circle {
+            parts: (0..1 << bits).map(begin).collect(),
+            points,
+            shift,
+        }
+    }
+
+    /// The place of the first point at or above a hash.
+    fn place(&self, hash: u64) -> usize {
+        let from = self.parts[(hash >> self.shift) as usize] as usize;
+        let above = self.points[from..].iter().find(|(point, _)| *point >= hash);
+        above.unwrap_or(&self.points[0]).1
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +199,14 @@ mod tests {
     fn a_hash_above_every_point_wraps_to_the_first() {
         let ring = ketama(&["a", "b"]);
         assert_eq!(ring.place(u64::MAX), ring.place(0));
+        let Lookup::Ketama(circle) = &ring.lookup else {
+            panic!("another lookup")
+        };
+        for (point, place) in &circle.points {
+            assert_eq!(ring.place(*point), *place);
+            let next = circle.points.iter().find(|(other, _)| other > point);
+            assert_eq!(ring.place(point + 1), next.unwrap_or(&circle.points[0]).1);
+        }
         assert!(Ring::new(Vec::new(), Algorithm::Ketama).is_err());
     }
 

@@ -125,24 +125,45 @@ impl Labels {
         set
     }
 
-    /// The hash that Thanos Receive's hashring uses, see [`ring_hash`].
+    /// The hash that Thanos Receive's hashring uses, see [`RingHasher`].
     pub fn ring_hash(&self, tenant: &Tenant) -> u64 {
-        ring_hash(tenant, self.iter())
+        RingHasher::new(tenant).hash(self.iter())
     }
 }
 
 /// The hash that Thanos Receive's hashring uses: XXH64, seed 0, of tenant, 0xFF, then name, 0xFF, value, 0xFF of
 /// each label in order of names (pkg/store/labelpb HashWithPrefix).
-pub fn ring_hash<'a>(tenant: &Tenant, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
-    // One call on all bytes: the streaming form costs more than the copy for texts as short as labels.
-    let mut text = Vec::with_capacity(256);
-    text.extend_from_slice(tenant.as_str().as_bytes());
-    text.push(0xff);
-    for part in pairs.flat_map(|(name, value)| [name, value]) {
-        text.extend_from_slice(part.as_bytes());
+#[derive(Debug, Clone)]
+pub struct RingHasher {
+    text: Vec<u8>,
+    /// Bytes of the tenant's part of the text.
+    prefix: usize,
+}
+
+impl RingHasher {
+    /// For series of a tenant.
+    pub fn new(tenant: &Tenant) -> Self {
+        let mut text = Vec::with_capacity(256);
+        text.extend_from_slice(tenant.as_str().as_bytes());
         text.push(0xff);
+        RingHasher {
+            prefix: text.len(),
+            text,
+        }
     }
-    xxhash_rust::xxh64::xxh64(&text, 0)
+
+    /// The hash of a label set's pairs.
+    pub fn hash<'a>(&mut self, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
+        // One call on all bytes: the streaming form costs more than the copy for texts as short as labels.
+        self.text.truncate(self.prefix);
+        for (name, value) in pairs {
+            self.text.extend_from_slice(name.as_bytes());
+            self.text.push(0xff);
+            self.text.extend_from_slice(value.as_bytes());
+            self.text.push(0xff);
+        }
+        xxhash_rust::xxh64::xxh64(&self.text, 0)
+    }
 }
 
 impl PartialOrd for Labels {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use wire::Tenant;
-use wire::labels::ring_hash;
+use wire::labels::RingHasher;
 
 use super::Heads;
 
@@ -38,6 +38,7 @@ impl Heads {
     fn look_for_homes(&self, tenant: &Tenant) -> bool {
         let routing = self.rings.current();
         let route = routing.of(tenant);
+        let mut hasher = RingHasher::new(tenant);
         // Series are placed by their labels before the ring adds its own.
         let results = self.rings.results();
         let mut partitions = (0..self.rings.count()).filter(|partition| Some(*partition) != results);
@@ -47,7 +48,7 @@ impl Heads {
                 let head = locked.tenants.get(tenant);
                 head.is_none_or(|head| {
                     let registry = head.registry();
-                    let home = |series| route.place(ring_hash(tenant, registry.texts(series)));
+                    let mut home = |series| route.place(hasher.hash(registry.texts(series)));
                     registry.all().iter().all(|series| home(series) == partition)
                 })
             })

@@ -1,12 +1,11 @@
 //! Which partition holds a series, and which group its rows.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wire::batch::Group as Rows;
 use wire::dict::{DictHash, Dictionary, SeriesId};
-use wire::labels::{DEVICE_ID, ring_hash};
+use wire::labels::{DEVICE_ID, RingHasher};
 use wire::{DeviceName, Labels, Tenant};
 
 use super::layout::{GroupLayout, Part};
@@ -42,12 +41,38 @@ impl<'a> Stored<'a> {
         Stored::Given(Cow::Owned(route.stored(set)))
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        let (set, at, id) = match self {
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let (set, before, own) = match self {
             Stored::Added(set, at, id) => (*set, *at, Some((DEVICE_ID, *id))),
-            Stored::Given(set) => (&**set, set.len(), None),
+            Stored::Given(set) => (&**set, 0, None),
         };
-        set.iter().take(at).chain(id).chain(set.iter().skip(at))
+        With {
+            pairs: set.iter(),
+            before,
+            own,
+        }
+    }
+}
+
+/// The pairs of a set, and one more after so many of them.
+struct With<'a, P> {
+    pairs: P,
+    before: usize,
+    own: Option<(&'a str, &'a str)>,
+}
+
+impl<'a, P: Iterator<Item = (&'a str, &'a str)>> Iterator for With<'a, P> {
+    type Item = (&'a str, &'a str);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.own.is_some() {
+            if self.before == 0 {
+                return self.own.take();
+            }
+            self.before -= 1;
+        }
+        self.pairs.next()
     }
 }
 
@@ -90,24 +115,22 @@ impl Heads {
         owner: Option<DeviceRef>,
         sets: impl Iterator<Item = (usize, Stored<'a>)>,
     ) -> Vec<Part> {
-        let mut by_partition: BTreeMap<usize, Vec<(u32, Stored<'a>)>> = BTreeMap::new();
-        for (position, (place, set)) in sets.enumerate() {
-            by_partition
-                .entry(place)
-                .or_default()
-                .push((position as u32, set));
-        }
+        let (mut order, sets): (Vec<(usize, u32)>, Vec<Stored<'_>>) = (0..)
+            .zip(sets)
+            .map(|(position, (place, set))| ((place, position), set))
+            .unzip();
+        order.sort_unstable();
         let mut parts = Vec::new();
-        for (place, sets) in by_partition {
-            let mut partition = self.write(place);
-            let head = partition.head(tenant);
-            let refs: Vec<(u32, u32)> = sets
-                .into_iter()
-                .filter_map(|(position, set)| Some((position, head.register(set.pairs()).ok()?)))
-                .collect();
-            head.groups_for(owner, refs, |group, positions| {
-                parts.push(Part::new(place, group, positions));
-            });
+        for of_place in order.chunk_by(|a, b| a.0 == b.0) {
+            let place = of_place[0].0;
+            let sets = of_place
+                .iter()
+                .map(|(_, position)| (*position, sets[*position as usize].pairs()));
+            self.write(place)
+                .head(tenant)
+                .place(owner, sets, |group, positions| {
+                    parts.push(Part::new(place, group, positions));
+                });
         }
         parts
     }
@@ -155,8 +178,9 @@ fn placed<'a>(
     tenant: &Tenant,
     sets: Vec<Stored<'a>>,
 ) -> impl Iterator<Item = (usize, Stored<'a>)> {
-    sets.into_iter().map(|set| {
-        let place = route.place(ring_hash(tenant, set.pairs()));
+    let mut hasher = RingHasher::new(tenant);
+    sets.into_iter().map(move |set| {
+        let place = route.place(hasher.hash(set.pairs()));
         (place, set.completed(route))
     })
 }

@@ -6,6 +6,7 @@
 
 mod find;
 mod ids;
+mod recent;
 mod slab;
 mod symbols;
 #[cfg(test)]
@@ -14,16 +15,20 @@ mod tests;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
-use foldhash::quality::RandomState;
+use foldhash::{fast, quality};
 use roaring::RoaringBitmap;
 use wire::Labels;
 use wire::labels::METRIC_NAME;
 
 use crate::index::SeriesList;
 
+use recent::Recent;
 pub(crate) use slab::Place;
 use slab::{LARGEST, SMALLEST, Slab};
 use symbols::Pairs;
+
+/// Pairs of new series that wait at most to be noted.
+const UNNOTED: usize = 1 << 16;
 
 /// All series of a tenant in a partition.
 #[derive(Debug, Default)]
@@ -34,17 +39,34 @@ pub(crate) struct Registry {
     /// The first number that was never in a slab.
     next: u32,
     /// The slab to go on with, of each metric (the number of its pair; `u32::MAX`: no name).
-    open: HashMap<u32, u32>,
+    open: HashMap<u32, Open, fast::RandomState>,
     /// Series by a hash of their pairs; those that share it with another are in `twins`.
     by_hash: HashMap<u32, u32, BuildHasherDefault<Spread>>,
     twins: HashMap<u32, Vec<u32>>,
-    keyed: RandomState,
+    keyed: quality::RandomState,
     all: RoaringBitmap,
     /// Those that the index on disk has.
     indexed: RoaringBitmap,
-    /// Pairs of the series that was registered last.
-    last: Vec<u32>,
-    scratch: Vec<u32>,
+    recent: Recent,
+    /// New series that `all` does not have, and each of their pairs, above the series; empty between two calls.
+    new: Vec<u32>,
+    unnoted: Vec<u64>,
+}
+
+/// The slab that takes a metric's next series.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    /// Its first series.
+    first: u32,
+    /// Its place when it was made; slabs before it may have gone since.
+    at: usize,
+}
+
+/// A series as registering found it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Registered {
+    pub(crate) series: u32,
+    pub(crate) is_new: bool,
 }
 
 /// Numbers of series are used up: four billion since the partition was made.
@@ -61,24 +83,44 @@ impl Registry {
         &self.all
     }
 
-    /// The number of a series, a new one if its labels are. Pairs are in order of names.
-    pub(crate) fn register<'a>(
-        &mut self,
-        labels: impl Iterator<Item = (&'a str, &'a str)>,
-    ) -> Result<u32, Exhausted> {
-        let (pairs, metric) = self.intern(labels);
-        let hash = self.hash(&pairs);
-        let found = self.find_pairs(hash, &pairs);
-        let series = match found {
-            Some(series) => Ok(series),
-            None => self.slab_for(metric).map(|at| {
-                let series = self.slabs[at].next();
-                self.insert(at, hash, &pairs);
-                series
-            }),
+    /// Series by their labels, those that are not there made; each comes with its position in a list, and what cannot be
+    /// made is left out. Pairs are in order of names.
+    pub(crate) fn register<'a, L>(&mut self, sets: impl Iterator<Item = (u32, L)>) -> Vec<(u32, Registered)>
+    where
+        L: Iterator<Item = (&'a str, &'a str)>,
+    {
+        let mut pairs = Vec::new();
+        let register = |(position, labels)| {
+            self.recent
+                .intern(&mut self.pairs, position as usize, labels, &mut pairs);
+            Some((position, self.register_one(&pairs).ok()?))
         };
-        self.scratch = std::mem::replace(&mut self.last, pairs);
-        series
+        let found = sets.filter_map(register).collect();
+        self.note();
+        found
+    }
+
+    fn register_one(&mut self, pairs: &[u32]) -> Result<Registered, Exhausted> {
+        let hash = self.hash(pairs);
+        if let Some(series) = self.find_pairs(hash, pairs) {
+            return Ok(Registered {
+                series,
+                is_new: false,
+            });
+        }
+        let slab = self.slab_for(self.metric_of(pairs))?;
+        Ok(Registered {
+            series: self.insert(slab, hash, pairs),
+            is_new: true,
+        })
+    }
+
+    /// The pair of the metric's name; `u32::MAX`: there is none.
+    fn metric_of(&self, pairs: &[u32]) -> u32 {
+        let mut pairs = pairs.iter().copied();
+        pairs
+            .find(|pair| self.pairs.texts(*pair).0 == METRIC_NAME)
+            .unwrap_or(u32::MAX)
     }
 
     /// Takes in all series that an index has, by rising numbers.
@@ -99,6 +141,7 @@ impl Registry {
             }
             self.load_one(series, &pairs, metric);
         }
+        self.note();
     }
 
     /// No new series gets a number below this one.
@@ -111,10 +154,10 @@ impl Registry {
             return;
         }
         let hash = self.hash(pairs);
-        let goes_on = self.open.get(&metric).is_some_and(|first| {
-            self.slabs
-                .last()
-                .is_some_and(|slab| slab.first == *first && slab.next() == series && slab.size() < LARGEST)
+        let goes_on = self.open.get(&metric).is_some_and(|open| {
+            self.slabs.last().is_some_and(|slab| {
+                slab.first == open.first && slab.next() == series && slab.size() < LARGEST
+            })
         });
         match (goes_on, self.slabs.last_mut()) {
             (true, Some(slab)) => slab.widen(),
@@ -122,8 +165,12 @@ impl Registry {
                 if let Some(slab) = last {
                     slab.shrink();
                 }
+                let open = Open {
+                    first: series,
+                    at: self.slabs.len(),
+                };
                 self.slabs.push(Slab::new(series, 1));
-                self.open.insert(metric, series);
+                self.open.insert(metric, open);
             }
         }
         self.next = series.saturating_add(1);
@@ -139,21 +186,6 @@ impl Registry {
         self.find_pairs(self.hash(&pairs), &pairs)
     }
 
-    fn intern<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> (Vec<u32>, u32) {
-        let mut pairs = std::mem::take(&mut self.scratch);
-        pairs.clear();
-        let mut metric = u32::MAX;
-        let mut like = self.last.as_slice();
-        for (name, value) in labels {
-            let pair = self.pairs.intern_like(&mut like, name, value);
-            if name == METRIC_NAME {
-                metric = pair;
-            }
-            pairs.push(pair);
-        }
-        (pairs, metric)
-    }
-
     fn hash(&self, pairs: &[u32]) -> u32 {
         self.keyed.hash_one(pairs) as u32
     }
@@ -166,21 +198,49 @@ impl Registry {
             .find(|series| self.pairs_of(*series) == pairs)
     }
 
-    fn insert(&mut self, slab: usize, hash: u32, pairs: &[u32]) {
+    fn insert(&mut self, slab: usize, hash: u32, pairs: &[u32]) -> u32 {
         let series = self.slabs[slab].next();
         self.slabs[slab].push(pairs);
-        for pair in pairs {
-            self.pairs.add(*pair, series);
-        }
+        let unnoted = pairs
+            .iter()
+            .map(|pair| u64::from(*pair) << 32 | u64::from(series));
+        self.unnoted.extend(unnoted);
+        self.new.push(series);
         if let Some(first) = self.by_hash.insert(hash, series) {
             self.twins.entry(hash).or_default().push(first);
         }
-        self.all.insert(series);
+        if self.unnoted.len() >= UNNOTED {
+            self.note();
+        }
+        series
+    }
+
+    /// Notes with each pair which new series have it, in one go, as that is a jump in memory for each pair.
+    fn note(&mut self) {
+        self.unnoted.sort_unstable();
+        let series = |unnoted: &u64| *unnoted as u32;
+        for of_pair in self.unnoted.chunk_by(|a, b| a >> 32 == b >> 32) {
+            let pair = (of_pair[0] >> 32) as u32;
+            self.pairs.add(pair, of_pair.iter().map(series));
+        }
+        self.unnoted.clear();
+        self.new.sort_unstable();
+        self.all.extend(self.new.drain(..));
     }
 
     /// The place of a slab with room for a series of a metric.
     fn slab_for(&mut self, metric: u32) -> Result<usize, Exhausted> {
-        let open = self.open.get(&metric).and_then(|first| self.slab_at(*first));
+        let open = self.open.get(&metric).and_then(|open| {
+            let is_there = self
+                .slabs
+                .get(open.at)
+                .is_some_and(|slab| slab.first == open.first);
+            if is_there {
+                Some(open.at)
+            } else {
+                self.slab_at(open.first)
+            }
+        });
         let size = match open {
             Some(at) if !self.slabs[at].is_full() => return Ok(at),
             Some(at) => (self.slabs[at].size() * 2).clamp(SMALLEST, LARGEST),
@@ -188,9 +248,10 @@ impl Registry {
         };
         let first = self.next;
         self.next = first.checked_add(size).ok_or(Exhausted)?;
+        let at = self.slabs.len();
         self.slabs.push(Slab::new(first, size));
-        self.open.insert(metric, first);
-        Ok(self.slabs.len() - 1)
+        self.open.insert(metric, Open { first, at });
+        Ok(at)
     }
 
     fn slab_at(&self, first: u32) -> Option<usize> {
@@ -210,6 +271,18 @@ impl Registry {
     pub(crate) fn place(&self, series: u32) -> Option<Place> {
         let place = self.slabs[self.slab_of(series)].place(series);
         (place != Place::NONE).then_some(place)
+    }
+
+    /// Notes where a series' rows are; if they are somewhere already, says where instead.
+    pub(crate) fn place_first(&mut self, series: u32, place: Place) -> Option<Place> {
+        let slab = self.slab_of(series);
+        let slab = &mut self.slabs[slab];
+        let known = slab.place(series);
+        if known == Place::NONE {
+            slab.set_place(series, place);
+            return None;
+        }
+        Some(known)
     }
 
     pub(crate) fn set_place(&mut self, series: u32, place: Option<Place>) {
@@ -262,7 +335,7 @@ impl Registry {
             return;
         }
         self.indexed.remove(series);
-        self.last.clear();
+        self.recent.clear();
         let pairs = self.pairs_of(series).to_vec();
         let hash = self.hash(&pairs);
         match self.twins.get_mut(&hash) {
@@ -302,7 +375,7 @@ impl Registry {
     /// Bytes of memory, roughly.
     pub(crate) fn bytes(&self) -> usize {
         let slabs: usize = self.slabs.iter().map(Slab::bytes).sum();
-        slabs + self.pairs.bytes() + 10 * self.by_hash.capacity()
+        slabs + self.pairs.bytes() + self.recent.bytes() + 10 * self.by_hash.capacity()
     }
 }
 

@@ -11,7 +11,7 @@ use wire::Labels;
 use super::delivery::{Arrival, Delivery, Done, Job};
 use super::group::{Group, Values};
 use super::layout::Part;
-use super::registry::{Exhausted, Place, Registry};
+use super::registry::{Place, Registered, Registry};
 use super::segment::Rows;
 use super::stored::{Behind, Stored};
 use super::window_head::{Histogram, WindowHead, WindowTally, histogram_bytes};
@@ -145,40 +145,34 @@ impl TenantHead {
         }
     }
 
-    /// The number of a series, a new one if its labels are.
-    pub(crate) fn register<'a>(
-        &mut self,
-        labels: impl Iterator<Item = (&'a str, &'a str)>,
-    ) -> Result<u32, Exhausted> {
-        self.registry.register(labels)
-    }
-
-    /// Finds or makes the groups that hold a list of (position, series), and emits each with its positions.
-    pub(crate) fn groups_for(
+    /// Registers series, each with its position in a list, and finds or makes the groups that hold them; emits each with
+    /// its positions.
+    pub(crate) fn place<'a, L>(
         &mut self,
         owner: Option<DeviceRef>,
-        mut list: Vec<(u32, u32)>,
+        sets: impl Iterator<Item = (u32, L)>,
         mut emit: impl FnMut(u32, Vec<u32>),
-    ) {
-        // The same labels twice in one list: the later ones stand alone, so that a row has one value per series.
-        let mut seen = HashSet::with_capacity_and_hasher(list.len(), RandomState::default());
-        let mut alone: Vec<(u32, u32)> = Vec::new();
-        list.retain(|entry| {
-            let first = seen.insert(entry.1);
-            if !first {
-                alone.push(*entry);
-            }
-            first
-        });
-        if self.is_full(owner, &list) && self.find_group(owner, &series_of(&list)).is_none() {
+    ) where
+        L: Iterator<Item = (&'a str, &'a str)>,
+    {
+        let found = self.registry.register(sets);
+        let is_new = found.iter().any(|(_, found)| found.is_new);
+        let (mut list, mut alone) = first_and_repeated(found);
+        let known = match is_new {
+            // No group has a new series.
+            true => None,
+            false => self.find_group(owner, &series_of(&list)),
+        };
+        if known.is_none() && self.is_full(owner, &list) {
             alone.append(&mut list);
         }
         if !list.is_empty() {
-            let group = self.group_of(owner, series_of(&list));
+            let group = known.unwrap_or_else(|| self.add_group(owner, series_of(&list)));
             emit(group, list.iter().map(|(position, _)| *position).collect());
         }
         for (position, series) in alone {
-            let group = self.group_of(owner, vec![series]);
+            let known = self.find_group(owner, &[series]);
+            let group = known.unwrap_or_else(|| self.add_group(owner, vec![series]));
             emit(group, vec![position]);
         }
     }
@@ -205,10 +199,7 @@ impl TenantHead {
             })
     }
 
-    fn group_of(&mut self, owner: Option<DeviceRef>, series: Vec<u32>) -> u32 {
-        if let Some(group) = self.find_group(owner, &series) {
-            return group;
-        }
+    fn add_group(&mut self, owner: Option<DeviceRef>, series: Vec<u32>) -> u32 {
         let number = self.free.pop().unwrap_or(self.groups.len() as u32);
         if number as usize == self.groups.len() {
             self.groups.push(None);
@@ -222,8 +213,7 @@ impl TenantHead {
                 group: number,
                 position: position as u32,
             };
-            let Some(first) = self.registry.place(*series) else {
-                self.registry.set_place(*series, Some(place));
+            let Some(first) = self.registry.place_first(*series, place) else {
                 first_here += 1;
                 continue;
             };
@@ -543,6 +533,21 @@ impl TenantHead {
         }
         sources
     }
+}
+
+/// The same labels twice in one list: the later ones stand alone, so that a row has one value per series.
+fn first_and_repeated(found: Vec<(u32, Registered)>) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+    let list = found
+        .into_iter()
+        .map(|(position, found)| (position, found.series));
+    let list: Vec<(u32, u32)> = list.collect();
+    let mut sorted = series_of(&list);
+    sorted.sort_unstable();
+    if sorted.is_sorted_by(|a, b| a < b) {
+        return (list, Vec::new());
+    }
+    let mut seen = HashSet::with_capacity_and_hasher(list.len(), RandomState::default());
+    list.into_iter().partition(|(_, series)| seen.insert(*series))
 }
 
 fn series_of(list: &[(u32, u32)]) -> Vec<u32> {

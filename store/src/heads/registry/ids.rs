@@ -23,24 +23,25 @@ impl Default for Ids {
 }
 
 impl Ids {
-    /// Adds a series that is not there.
-    pub(super) fn insert(&mut self, series: u32) {
+    /// Adds series that are not there.
+    pub(super) fn add(&mut self, series: impl ExactSizeIterator<Item = u32>) {
         match self {
             Ids::Many(ids, latest) => {
-                latest.push(series);
+                latest.extend(series);
                 if latest.len() >= LATEST {
                     settle(ids, latest);
                 }
             }
-            Ids::Few(ids) if ids.len() == FEW => {
-                *self = Ids::Many(ids.iter().copied().collect(), vec![series]);
+            Ids::Few(ids) if ids.len() + series.len() > FEW => {
+                ids.extend(series);
+                *self = Ids::Many(ids.drain(..).collect(), Vec::new());
             }
             Ids::Few(ids) => {
-                if ids.len() == ids.capacity() {
+                if ids.len() + series.len() > ids.capacity() {
                     // Doubling would leave half of most lists empty.
-                    ids.reserve_exact(ids.len() / 4 + 1);
+                    ids.reserve_exact(series.len().max(ids.len() / 4 + 1));
                 }
-                ids.push(series);
+                ids.extend(series);
             }
         }
     }

@@ -99,24 +99,6 @@ impl Pairs {
         number
     }
 
-    /// The same; `like` are the pairs of a set that was interned lately, in order of names from one on, of which a set that
-    /// comes next often has most. Advances it.
-    pub(super) fn intern_like(&mut self, like: &mut &[u32], name: &str, value: &str) -> u32 {
-        while let [pair, rest @ ..] = *like {
-            let (known_name, known_value) = self.texts(*pair);
-            if known_name > name {
-                break;
-            }
-            let pair = *pair;
-            let same = known_name == name && known_value == value;
-            *like = rest;
-            if same {
-                return pair;
-            }
-        }
-        self.intern(name, value)
-    }
-
     /// The number of a pair that is there.
     pub(super) fn find(&self, name: &str, value: &str) -> Option<u32> {
         let value = self.symbols.numbers.get(value)?;
@@ -157,8 +139,9 @@ impl Pairs {
         &self.pairs[number as usize].ids
     }
 
-    pub(super) fn add(&mut self, number: u32, series: u32) {
-        self.pairs[number as usize].ids.insert(series);
+    /// Adds series that a pair does not have yet.
+    pub(super) fn add(&mut self, number: u32, series: impl ExactSizeIterator<Item = u32>) {
+        self.pairs[number as usize].ids.add(series);
     }
 
     /// Takes a series out of a pair, which goes if it was the last.

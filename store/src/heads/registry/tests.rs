@@ -11,7 +11,8 @@ fn set(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn register(registry: &mut Registry, labels: &Labels) -> u32 {
-    registry.register(labels.iter()).unwrap()
+    let registered = registry.register(std::iter::once((labels.len() as u32, labels.iter())));
+    registered[0].1.series
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn run(pages: &[Page], devices: usize, k: usize, scrapes: usize) {
     let dicts = senders.iter().map(|sender| store::NewDictionary {
         device: sender.name.clone(),
         dictionary: Arc::new(dict.clone()),
-        payload: None,
+        outline: None,
     });
     store.put_dictionaries(dicts.collect()).expect("dictionaries");
     println!(

@@ -1,32 +1,32 @@
 //! dict.redb: devices' dictionaries by name and hash, and the ones in memory; also the rows of `metadata`.
 //!
 //! A dictionary is on disk before any batch that names it is journaled. It is stored as the payloads that carry it on
-//! channel `dict`, each after its length (u32, little-endian). A file that saw a failed commit is copied into a new
-//! one before the next, so that nothing relies on pages whose write failed.
+//! channel `dict` (`row`), the texts that devices share apart and once (`texts`). A file that saw a failed commit is copied
+//! into a new one before the next, so that nothing relies on pages whose write failed.
 
+mod file;
+mod row;
+#[cfg(test)]
+mod tests;
+mod texts;
 mod uses;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use file::{
+    DICTS, KeyAndValue, METADATA, copy, key_of, keys, of_key, open_db, put_in_place, read, remove_dicts,
+    rows, with_tables, write_dicts, write_metadata,
+};
+use redb::{Database, ReadableDatabase, ReadableTable};
+use texts::{Recent, TEXTS};
 use uses::Uses;
 use wire::DeviceName;
-use wire::dict::{self, DictHash, Dictionary};
+use wire::dict::{self, Decoder, DictHash, Dictionary, Outline};
 
 use crate::disk::{Disk, remove_if_there};
-use crate::journal::{FileError, begin, disk_bytes, guard, open_checked, open_database};
-
-const VERSION: u64 = 1;
-
-type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
-
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const DICTS: Table = TableDefinition::new("dicts");
-/// Files of before it had metadata lack this one.
-const METADATA: Table = TableDefinition::new("metadata");
+use crate::journal::{FileError, disk_bytes, guard, open_checked};
 
 /// A dictionary to be made durable.
 #[derive(Debug, Clone)]
@@ -35,8 +35,8 @@ pub struct NewDictionary {
     pub device: DeviceName,
     /// The list.
     pub dictionary: Arc<Dictionary>,
-    /// The payload of channel `dict` that carried all of it, if one did: it is stored as it came.
-    pub payload: Option<Bytes>,
+    /// The payload of channel `dict` that carried all of it, if one did.
+    pub outline: Option<Outline>,
 }
 
 /// Dictionaries on disk, some of them in memory.
@@ -57,6 +57,8 @@ struct Inner {
     max_sets: usize,
     clock: u64,
     uses: Uses,
+    texts: Recent,
+    decoder: Decoder,
 }
 
 impl Dicts {
@@ -84,6 +86,8 @@ impl Dicts {
             max_sets,
             clock: 0,
             uses: Uses::default(),
+            texts: Recent::default(),
+            decoder: Decoder::default(),
         };
         Ok(Dicts {
             disk: disk.clone(),
@@ -110,9 +114,9 @@ impl Dicts {
         if inner.db.is_none() {
             inner.db = self.copy().ok();
         }
-        let bytes = guard(|| read(inner.db.as_ref(), &key_of(device, hash))).ok()??;
-        let dict = decode(&bytes).filter(|dict| dict.hash() == hash)?;
-        let dict = Arc::new(dict);
+        let Inner { db, decoder, .. } = &mut *inner;
+        let found = guard(|| read(db.as_ref(), decoder, &key_of(device, hash))).ok()??;
+        let dict = Arc::new(found.filter(|dict| dict.hash() == hash)?);
         inner.keep(device, hash, dict.clone());
         Some(dict)
     }
@@ -125,7 +129,11 @@ impl Dicts {
             let hash = dict.dictionary.hash();
             let at_hand = self.get(&dict.device, hash);
             if at_hand.is_none() {
-                new.push((key_of(&dict.device, hash), Some(dict.encode())));
+                let outlines = match dict.outline {
+                    Some(outline) => vec![outline],
+                    None => dict::outlines(&dict.dictionary),
+                };
+                new.push((key_of(&dict.device, hash), outlines));
             }
             known.push((dict.device, hash, at_hand.unwrap_or(dict.dictionary)));
         }
@@ -136,8 +144,10 @@ impl Dicts {
                 None => self.copy()?,
             };
             // On an error the file is dropped here and copied before it is written again.
-            guard(|| write(&db, DICTS, &new))?;
+            let mut texts = inner.texts.clone();
+            guard(|| write_dicts(&db, new, &mut texts))?;
             inner.db = Some(db);
+            inner.texts = texts;
         }
         inner.clock += 1;
         for (device, hash, dict) in &known {
@@ -163,12 +173,8 @@ impl Dicts {
             Some(db) => db,
             None => self.copy()?,
         };
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(key, value)| (key.clone(), Some(value.clone())))
-            .collect();
         // On an error the file is dropped here and copied before it is written again.
-        guard(|| write(&db, METADATA, &rows))?;
+        guard(|| write_metadata(&db, rows))?;
         inner.db = Some(db);
         Ok(())
     }
@@ -221,13 +227,10 @@ impl Dicts {
         if gone.is_empty() {
             return Ok(0);
         }
-        let rows: Vec<_> = gone
-            .iter()
-            .map(|(device, hash)| (key_of(device, *hash), None))
-            .collect();
         // On an error the file is dropped here and copied before it is written again.
         if let Some(db) = inner.db.take() {
-            guard(|| write(&db, DICTS, &rows))?;
+            inner.texts = Recent::default();
+            guard(|| remove_dicts(&db, &gone))?;
             inner.db = Some(db);
         }
         for (device, hash) in &gone {
@@ -267,11 +270,13 @@ impl Dicts {
         };
         guard(|| {
             let table = read.open_table(DICTS).map_err(FileError::of)?;
+            let texts = read.open_table(TEXTS).map_err(FileError::of)?;
+            let mut decoder = Decoder::default();
             let (mut sound, mut bad) = (0, Vec::new());
             for row in table.iter().map_err(FileError::of)? {
                 let (key, value) = row.map_err(FileError::of)?;
                 let named = of_key(key.value());
-                let dict = decode(value.value());
+                let dict = row::decode(&mut decoder, value.value(), |key| texts::get(&texts, key));
                 match (named, dict) {
                     (Some((_, hash)), Some(dict)) if dict.hash() == hash => sound += 1,
                     (Some((device, hash)), _) => {
@@ -297,44 +302,6 @@ impl Dicts {
         put_in_place(&*self.disk, &new, &self.path)?;
         Ok(db)
     }
-}
-
-/// A row of a table.
-type KeyAndValue = (Vec<u8>, Vec<u8>);
-
-/// All rows of a table; none if it is not there.
-fn rows(read: &redb::ReadTransaction, table: Table) -> Result<Vec<KeyAndValue>, FileError> {
-    let table = match read.open_table(table) {
-        Ok(table) => table,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-        Err(error) => return Err(FileError::of(error)),
-    };
-    let mut all = Vec::new();
-    for row in table.iter().map_err(FileError::of)? {
-        let (key, value) = row.map_err(FileError::of)?;
-        all.push((key.value().to_vec(), value.value().to_vec()));
-    }
-    Ok(all)
-}
-
-/// Writes all rows in one transaction.
-fn copy(read: &redb::ReadTransaction, to: &Database) -> Result<(), FileError> {
-    let dicts = read.open_table(DICTS).map_err(FileError::of)?;
-    let txn = begin(to)?;
-    {
-        let mut table = txn.open_table(DICTS).map_err(FileError::of)?;
-        for row in dicts.iter().map_err(FileError::of)? {
-            let (key, value) = row.map_err(FileError::of)?;
-            table.insert(key.value(), value.value()).map_err(FileError::of)?;
-        }
-        let mut table = txn.open_table(METADATA).map_err(FileError::of)?;
-        for (key, value) in rows(read, METADATA)? {
-            table
-                .insert(key.as_slice(), value.as_slice())
-                .map_err(FileError::of)?;
-        }
-    }
-    txn.commit().map_err(FileError::of)
 }
 
 impl Inner {
@@ -377,128 +344,4 @@ impl Inner {
             }
         }
     }
-}
-
-fn open_db(disk: &Arc<dyn Disk>, path: &Path, cache_bytes: usize) -> Result<Database, FileError> {
-    with_tables(open_database(disk, path, cache_bytes)?)
-}
-
-/// Makes the tables of a new file.
-fn with_tables(db: Database) -> Result<Database, FileError> {
-    let version = {
-        let read = db.begin_read().map_err(FileError::of)?;
-        match read.open_table(META) {
-            Ok(meta) => meta.get("version").map_err(FileError::of)?.map(|v| v.value()),
-            Err(redb::TableError::TableDoesNotExist(_)) => None,
-            Err(error) => return Err(FileError::of(error)),
-        }
-    };
-    match version {
-        Some(version) if version > VERSION => Err(FileError::Newer {
-            found: version,
-            known: VERSION,
-        }),
-        Some(_) => Ok(db),
-        None => {
-            let txn = begin(&db)?;
-            txn.open_table(META)
-                .map_err(FileError::of)?
-                .insert("version", VERSION)
-                .map_err(FileError::of)?;
-            txn.open_table(DICTS).map_err(FileError::of)?;
-            txn.commit().map_err(FileError::of)?;
-            Ok(db)
-        }
-    }
-}
-
-/// A file gets its name once it is whole, durably.
-fn put_in_place(disk: &dyn Disk, new: &Path, path: &Path) -> std::io::Result<()> {
-    disk.rename(new, path)?;
-    match path.parent() {
-        Some(dir) => disk.sync_dir(dir),
-        None => Ok(()),
-    }
-}
-
-fn read(db: Option<&Database>, key: &[u8]) -> Result<Option<Vec<u8>>, FileError> {
-    let Some(db) = db else { return Ok(None) };
-    let read = db.begin_read().map_err(FileError::of)?;
-    let table = read.open_table(DICTS).map_err(FileError::of)?;
-    let value = table.get(key).map_err(FileError::of)?;
-    Ok(value.map(|v| v.value().to_vec()))
-}
-
-/// Writes rows; `None` removes.
-fn write(db: &Database, table: Table, rows: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), FileError> {
-    let txn = begin(db)?;
-    {
-        let mut table = txn.open_table(table).map_err(FileError::of)?;
-        for (key, value) in rows {
-            match value {
-                Some(value) => table.insert(key.as_slice(), value.as_slice()).map(drop),
-                None => table.remove(key.as_slice()).map(drop),
-            }
-            .map_err(FileError::of)?;
-        }
-    }
-    txn.commit().map_err(FileError::of)
-}
-
-/// All dictionaries there are.
-fn keys(db: Option<&Database>) -> Result<Vec<(DeviceName, DictHash)>, FileError> {
-    let Some(db) = db else { return Ok(Vec::new()) };
-    let read = db.begin_read().map_err(FileError::of)?;
-    let table = read.open_table(DICTS).map_err(FileError::of)?;
-    let mut all = Vec::new();
-    for row in table.iter().map_err(FileError::of)? {
-        let (key, _) = row.map_err(FileError::of)?;
-        all.extend(of_key(key.value()));
-    }
-    Ok(all)
-}
-
-/// What a key stands for; `None` if it is none.
-fn of_key(key: &[u8]) -> Option<(DeviceName, DictHash)> {
-    let at = key.iter().position(|byte| *byte == 0)?;
-    let name = std::str::from_utf8(&key[..at]).ok()?;
-    Some((name.parse().ok()?, DictHash::from_slice(&key[at + 1..])?))
-}
-
-/// `<tenant>.<device>`, NUL, hash.
-fn key_of(device: &DeviceName, hash: DictHash) -> Vec<u8> {
-    let mut key = device.to_string().into_bytes();
-    key.push(0);
-    key.extend_from_slice(hash.as_bytes());
-    key
-}
-
-impl NewDictionary {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        match &self.payload {
-            Some(payload) => put_payload(&mut out, payload),
-            None => dict::encode(&self.dictionary, None)
-                .iter()
-                .for_each(|payload| put_payload(&mut out, payload)),
-        }
-        out
-    }
-}
-
-fn put_payload(out: &mut Vec<u8>, payload: &[u8]) {
-    // A payload is at most 64 KiB.
-    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    out.extend_from_slice(payload);
-}
-
-fn decode(mut bytes: &[u8]) -> Option<Dictionary> {
-    let mut dict = Dictionary::new();
-    while !bytes.is_empty() {
-        let (len, rest) = bytes.split_first_chunk::<4>()?;
-        let (payload, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-        dict = dict::decode(payload).ok()?.apply(&dict).ok()?;
-        bytes = rest;
-    }
-    Some(dict)
 }

@@ -119,7 +119,7 @@ impl Store {
         self.put_dictionaries(vec![NewDictionary {
             device: device.clone(),
             dictionary: Arc::new(dict),
-            payload: None,
+            outline: None,
         }])
     }
 

@@ -6,8 +6,10 @@
 //! the receiver computes the hash anew.
 
 mod codec;
+mod outline;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::fmt;
 
@@ -16,7 +18,8 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::labels::Labels;
 use crate::limits::{MAX_DICTIONARY, MAX_LABELS, MAX_NAME, MAX_SERIES, MAX_SET, MAX_VALUE};
 
-pub use codec::{DictMessage, decode, encode};
+pub use codec::{Decoder, DictMessage, decode, encode, outlines};
+pub use outline::Outline;
 
 /// Number of a label set in its dictionary, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

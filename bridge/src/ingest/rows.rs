@@ -233,7 +233,7 @@ impl Core {
         self.finish_or_queue(finish, queued);
     }
 
-    fn extended(&self, store: &Store, message: &Message) -> Result<Option<NewDictionary>, &'static str> {
+    fn extended(&mut self, store: &Store, message: &Message) -> Result<Option<NewDictionary>, &'static str> {
         let why = |error: &DictError| match error {
             DictError::Version(_) => "dict_version",
             DictError::Base { .. } => "dict_base",
@@ -241,19 +241,19 @@ impl Core {
             DictError::Limit(_) => "dict_limit",
             DictError::Malformed(_) => "dict_malformed",
         };
-        let dict = wire::dict::decode(&message.payload).map_err(|e| why(&e))?;
+        let dict = self.dictionaries.decode(&message.payload).map_err(|e| why(&e))?;
         if self.known(store, &message.device, dict.hash()).is_some() {
             return Ok(None);
         }
-        let (base, payload) = match dict.base() {
+        let (base, outline) = match dict.base() {
             Some(hash) => (self.known(store, &message.device, hash).ok_or("dict_base")?, None),
-            None => (Arc::default(), Some(message.payload.clone())),
+            None => (Arc::default(), Some(dict.outline())),
         };
         let dictionary = dict.apply(&base).map_err(|e| why(&e))?;
         Ok(Some(NewDictionary {
             device: message.device.clone(),
             dictionary: Arc::new(dictionary),
-            payload,
+            outline,
         }))
     }
 

@@ -21,6 +21,10 @@ pub(super) struct Uses {
 impl Uses {
     pub(super) fn note(&mut self, device: &DeviceName, hash: DictHash, number: u64) {
         self.forgotten.remove(device);
+        self.enter(device, hash, number);
+    }
+
+    fn enter(&mut self, device: &DeviceName, hash: DictHash, number: u64) {
         let known = match self.last.get_mut(device) {
             Some(known) => known,
             None => self.last.entry(device.clone()).or_default(),
@@ -51,7 +55,7 @@ impl Uses {
     /// Enters dictionaries that nobody has used yet.
     pub(super) fn scan(&mut self, all: Vec<(DeviceName, DictHash)>) {
         for (device, hash) in all {
-            self.note(&device, hash, 0);
+            self.enter(&device, hash, 0);
         }
         self.scanned = true;
     }

@@ -4,18 +4,18 @@
 //! is text (`name 0xFF value 0xFF …`, bytes that UTF-8 never has) of which only what differs from the set before is
 //! written. node_exporter's 523 series take 12 bytes each that way, after snappy.
 
+use bytes::Bytes;
 use prost::Message;
 
+use super::outline::Outline;
+use super::texts::{Common, END, Known};
 use super::{DictError, DictHash, Dictionary, digest, hash_set, text_len};
 use crate::labels::Labels;
-use crate::limits::{MAX_BODY, MAX_DECODED, MAX_LABELS, MAX_MESSAGE, MAX_SERIES, MAX_SET};
+use crate::limits::{MAX_BODY, MAX_DECODED, MAX_MESSAGE, MAX_SERIES};
 use crate::message::{self, Pair, VERSION};
 use crate::payload::{self, PayloadError};
 use crate::shape::{self, Shape, ShapeError};
-use crate::varint::{Reader, Short, put};
-
-/// Ends each name and each value in the text of a set.
-const END: u8 = 0xff;
+use crate::varint::{Short, put};
 
 /// Bytes that a message's own fields, and a section's, take beside the labels; generous.
 const FRAME: usize = 128;
@@ -35,9 +35,15 @@ pub struct DictMessage {
     hash: DictHash,
     /// Each keeps to the limits of a dictionary.
     sets: Vec<Labels>,
+    message: message::Dict,
 }
 
 impl DictMessage {
+    /// The message in two halves.
+    pub fn outline(&self) -> Outline {
+        Outline::of(self.message.clone())
+    }
+
     /// The list that it extends; `None`: the empty one.
     pub fn base(&self) -> Option<DictHash> {
         self.base
@@ -78,6 +84,18 @@ impl DictMessage {
 /// The payloads that bring a receiver to `dict`, to be sent in order, each at most `MAX_MESSAGE` bytes: what follows
 /// the list `known` (hash and length), or everything if that is `None` or no beginning of `dict`. None if it is `dict`.
 pub fn encode(dict: &Dictionary, known: Option<(DictHash, usize)>) -> Vec<Vec<u8>> {
+    let messages = messages(dict, known).into_iter();
+    messages
+        .map(|message| payload::seal(&message.encode_to_vec()))
+        .collect()
+}
+
+/// The payloads of all of a list, each in two halves.
+pub fn outlines(dict: &Dictionary) -> Vec<Outline> {
+    messages(dict, None).into_iter().map(Outline::of).collect()
+}
+
+fn messages(dict: &Dictionary, known: Option<(DictHash, usize)>) -> Vec<message::Dict> {
     let known = known.filter(|&(hash, len)| dict.hash_at(len) == Some(hash));
     let mut start = known.map_or(0, |(_, len)| len);
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
@@ -85,7 +103,7 @@ pub fn encode(dict: &Dictionary, known: Option<(DictHash, usize)>) -> Vec<Vec<u8
     for set in &dict.sets[..start] {
         hash_set(&mut hasher, set, &mut scratch);
     }
-    let mut payloads = Vec::new();
+    let mut messages = Vec::new();
     while start < dict.sets.len() {
         let base = (start > 0).then(|| digest(&hasher));
         let end = chunk_end(&dict.sets, start);
@@ -93,10 +111,10 @@ pub fn encode(dict: &Dictionary, known: Option<(DictHash, usize)>) -> Vec<Vec<u8
         for set in sets {
             hash_set(&mut hasher, set, &mut scratch);
         }
-        payloads.push(seal(base, digest(&hasher), sets));
+        messages.push(message_of(base, digest(&hasher), sets));
         start = end;
     }
-    payloads
+    messages
 }
 
 /// How far a message from `start` on may reach so that its body stays below `MAX_MESSAGE`, whatever the encoding saves.
@@ -110,15 +128,14 @@ fn chunk_end(sets: &[Labels], start: usize) -> usize {
     start + fits.count().max(1)
 }
 
-fn seal(base: Option<DictHash>, hash: DictHash, sets: &[Labels]) -> Vec<u8> {
+fn message_of(base: Option<DictHash>, hash: DictHash, sets: &[Labels]) -> message::Dict {
     let same_target = |a: &Labels, b: &Labels| TARGET.iter().all(|name| a.get(name) == b.get(name));
-    let body = message::Dict {
+    message::Dict {
         version: VERSION,
         base: base.map_or_else(Default::default, |h| h.as_bytes().to_vec().into()),
         hash: hash.as_bytes().to_vec().into(),
         sections: sets.chunk_by(same_target).map(section).collect(),
-    };
-    payload::seal(&body.encode_to_vec())
+    }
 }
 
 fn section(sets: &[Labels]) -> message::DictSection {
@@ -159,83 +176,57 @@ fn section(sets: &[Labels]) -> message::DictSection {
 
 /// Reads a payload of channel `dict`.
 pub fn decode(payload: &[u8]) -> Result<DictMessage, DictError> {
-    let body = payload::open(payload, MAX_BODY)?.into_owned();
-    let message: message::Dict = shape::decode(body.into(), SHAPES)?;
-    let hash = DictHash::from_slice(&message.hash).ok_or(DictError::Malformed("hash"))?;
-    let base = match message.base.is_empty() {
-        true => None,
-        false => Some(DictHash::from_slice(&message.base).ok_or(DictError::Malformed("base"))?),
-    };
-    let mut sets = Vec::new();
-    let mut left = MAX_DECODED;
-    for section in &message.sections {
-        read_section(section, &mut sets, &mut left)?;
-    }
-    Ok(DictMessage { base, hash, sets })
+    Decoder::default().decode(payload)
 }
 
-/// Reads a section's sets. `left` is the memory that they may take, in bytes.
-fn read_section(
-    section: &message::DictSection,
-    sets: &mut Vec<Labels>,
-    left: &mut usize,
-) -> Result<(), DictError> {
-    if section.sets as usize > MAX_SERIES - sets.len() {
-        return Err(DictError::Limit("series of a device"));
-    }
-    let common: usize = section
-        .common
-        .iter()
-        .map(|p| pair_cost(p.name.len() + p.value.len()))
-        .sum();
-    let mut reader = Reader::new(&section.front);
-    let mut text: Vec<u8> = Vec::new();
-    for _ in 0..section.sets {
-        let (shared, more) = (reader.size()?, reader.size()?);
-        if shared > text.len() {
-            return Err(DictError::Malformed("shared prefix"));
-        }
-        text.truncate(shared);
-        text.extend_from_slice(reader.take(more)?);
-        if text.len() > MAX_SET {
-            return Err(DictError::Limit("bytes of a label set"));
-        }
-        let pairs = text.iter().filter(|b| **b == END).count() / 2;
-        let cost = common + pairs * pair_cost(0) + text.len();
-        *left = left
-            .checked_sub(cost)
-            .ok_or(DictError::Limit("labels of a message"))?;
-        sets.push(read_set(&section.common, &text)?);
-    }
-    match reader.is_empty() {
-        true => Ok(()),
-        false => Err(DictError::Malformed("bytes after the last set")),
-    }
-}
+/// Reads payloads of channel `dict`; it remembers some texts of sections, as devices with the same series send the same.
+#[derive(Debug, Default)]
+pub struct Decoder(Known);
 
-/// Memory of a label pair: its texts in the set, the references to them while it is read, and what the allocator adds.
-const fn pair_cost(text: usize) -> usize {
-    64 + text
-}
+impl Decoder {
+    /// Reads a payload.
+    pub fn decode(&mut self, payload: &[u8]) -> Result<DictMessage, DictError> {
+        let body = payload::open(payload, MAX_BODY)?.into_owned();
+        self.message(shape::decode(body.into(), SHAPES)?)
+    }
 
-fn read_set(common: &[Pair], text: &[u8]) -> Result<Labels, DictError> {
-    let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(common.len() + MAX_LABELS / 4);
-    pairs.extend(common.iter().map(|p| (p.name.as_str(), p.value.as_str())));
-    let mut parts = text.split(|byte| *byte == END).map(std::str::from_utf8);
-    loop {
-        match (parts.next(), parts.next()) {
-            (Some(Ok(name)), Some(Ok(value))) => pairs.push((name, value)),
-            // After the last END: one empty part.
-            (Some(Ok("")), None) => break,
-            _ => return Err(DictError::Malformed("text of a label set")),
+    /// Puts an [`Outline`]'s message together; `text` gives its next text.
+    pub fn join(
+        &mut self,
+        body: &[u8],
+        mut text: impl FnMut() -> Result<Bytes, DictError>,
+    ) -> Result<DictMessage, DictError> {
+        let mut message: message::Dict = shape::decode(Bytes::copy_from_slice(body), SHAPES)?;
+        // A section of any set has a text.
+        let sections = message.sections.iter_mut();
+        for section in sections.filter(|section| section.sets > 0 && section.front.is_empty()) {
+            section.front = text()?;
         }
+        self.message(message)
     }
-    // An empty value would vanish, and the set would not be the one that was hashed.
-    if pairs.iter().any(|(_, value)| value.is_empty()) {
-        return Err(DictError::Malformed("label set"));
+
+    fn message(&mut self, message: message::Dict) -> Result<DictMessage, DictError> {
+        let hash = DictHash::from_slice(&message.hash).ok_or(DictError::Malformed("hash"))?;
+        let base = match message.base.is_empty() {
+            true => None,
+            false => Some(DictHash::from_slice(&message.base).ok_or(DictError::Malformed("base"))?),
+        };
+        let mut sets = Vec::new();
+        let mut left = MAX_DECODED;
+        for section in &message.sections {
+            if section.sets as usize > MAX_SERIES - sets.len() {
+                return Err(DictError::Limit("series of a device"));
+            }
+            let text = self.0.read(&section.front, section.sets as usize, left)?;
+            text.sets(&Common::new(&section.common)?, &mut left, &mut sets)?;
+        }
+        Ok(DictMessage {
+            base,
+            hash,
+            sets,
+            message,
+        })
     }
-    let set = Labels::of_pairs(&mut pairs).map_err(|_| DictError::Malformed("label set"))?;
-    super::check_set(&set).map(|()| set)
 }
 
 impl From<PayloadError> for DictError {

@@ -43,6 +43,38 @@ proptest! {
     }
 
     #[test]
+    fn a_payload_taken_apart_goes_together(sets in sets()) {
+        let dict = dictionary(&sets);
+        for (payload, outline) in encode(&dict, None).iter().zip(outlines(&dict)) {
+            let message = decode(payload).unwrap();
+            prop_assert_eq!(&message.outline(), &outline);
+            let mut texts = outline.texts.iter().cloned();
+            let missing = DictError::Malformed("a text is missing");
+            let joined = Decoder::default().join(&outline.body, || texts.next().ok_or(missing.clone())).unwrap();
+            prop_assert_eq!(joined, message);
+            prop_assert_eq!(texts.next(), None);
+            if !outline.texts.is_empty() {
+                prop_assert_eq!(Decoder::default().join(&outline.body, || Err(missing.clone())), Err(missing.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn texts_that_were_read_before_change_nothing(all in proptest::collection::vec(sets(), 1..4)) {
+        let mut decoder = Decoder::default();
+        for round in 0..2 {
+            for sets in &all {
+                // The same texts with other labels in common.
+                let with = |set: &Labels| set.with("instance", ["a", "b"][round]);
+                let dict = dictionary(&sets.iter().map(with).collect::<Vec<_>>());
+                for payload in encode(&dict, None) {
+                    prop_assert_eq!(decoder.decode(&payload), decode(&payload));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn arbitrary_bytes_are_no_dictionary_and_harm_nobody(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
         sets in sets(),
@@ -142,4 +174,24 @@ fn sets_that_share_everything_cannot_grow_without_bound() {
     };
     let payload = crate::payload::seal(&prost::Message::encode_to_vec(&body));
     assert_eq!(decode(&payload), Err(DictError::Limit("labels of a message")));
+}
+
+#[test]
+fn devices_of_the_same_series_share_their_texts() {
+    let outline = |instance: &str| {
+        let mut dict = Dictionary::new();
+        for metric in 0..20 {
+            let name = format!("node_metric_{metric}");
+            let pairs = [
+                ("__name__", name.as_str()),
+                ("instance", instance),
+                ("job", "node"),
+            ];
+            dict.append(Labels::new(pairs).unwrap()).unwrap();
+        }
+        outlines(&dict).remove(0)
+    };
+    let (a, b) = (outline("gw-1"), outline("gw-2"));
+    assert_eq!((a.texts.len(), &a.texts), (1, &b.texts));
+    assert!(a.body != b.body && a.body.len() < 64, "{}", a.body.len());
 }

@@ -21,6 +21,9 @@ use crate::limits::{MAX_DICTIONARY, MAX_LABELS, MAX_NAME, MAX_SERIES, MAX_SET, M
 pub use codec::{Decoder, DictMessage, decode, encode, outlines};
 pub use outline::Outline;
 
+/// Bytes that a list's hasher gets in one go.
+const HASHED: usize = 4096;
+
 /// Number of a label set in its dictionary, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesId(u32);
@@ -153,23 +156,32 @@ impl Dictionary {
     /// already is not looked at.
     pub fn append(&mut self, set: Labels) -> Result<SeriesId, DictError> {
         check_set(&set)?;
-        self.append_checked(set, &mut Vec::new())
+        let id = SeriesId(self.sets.len() as u32);
+        self.extend_checked([set])?;
+        Ok(id)
     }
 
-    /// Adds a set that keeps to the limits; `scratch` is a buffer.
-    fn append_checked(&mut self, set: Labels, scratch: &mut Vec<u8>) -> Result<SeriesId, DictError> {
-        if self.sets.len() >= MAX_SERIES {
-            return Err(DictError::Limit("series of a device"));
+    /// Adds sets that keep to the limits. After an error at another than the first the list is of no use.
+    fn extend_checked(&mut self, sets: impl IntoIterator<Item = Labels>) -> Result<(), DictError> {
+        let mut bytes = Vec::new();
+        for set in sets {
+            if self.sets.len() >= MAX_SERIES {
+                return Err(DictError::Limit("series of a device"));
+            }
+            let text = self.text + text_len(&set);
+            if text > MAX_DICTIONARY {
+                return Err(DictError::Limit("bytes of a device's labels"));
+            }
+            self.text = text;
+            put_hashed(&set, &mut bytes);
+            self.sets.push(set);
+            if bytes.len() >= HASHED {
+                self.hasher.update(&bytes);
+                bytes.clear();
+            }
         }
-        let text = self.text + text_len(&set);
-        if text > MAX_DICTIONARY {
-            return Err(DictError::Limit("bytes of a device's labels"));
-        }
-        self.text = text;
-        hash_set(&mut self.hasher, &set, scratch);
-        let id = SeriesId(self.sets.len() as u32);
-        self.sets.push(set);
-        Ok(id)
+        self.hasher.update(&bytes);
+        Ok(())
     }
 
     /// How many sets there are.
@@ -233,13 +245,18 @@ fn digest(hasher: &Xxh3) -> DictHash {
 }
 
 fn hash_set(hasher: &mut Xxh3, set: &Labels, bytes: &mut Vec<u8>) {
-    // One update for all of it: the hasher's own buffer costs more than this copy for texts as short as labels.
     bytes.clear();
+    put_hashed(set, bytes);
+    hasher.update(bytes);
+}
+
+/// Appends what is hashed of a set. The hasher gets it in one piece, or with others: its own buffer costs more than this
+/// copy for texts as short as labels.
+fn put_hashed(set: &Labels, bytes: &mut Vec<u8>) {
     // Limits keep every count and length far below u32::MAX.
     bytes.extend_from_slice(&(set.len() as u32).to_le_bytes());
     for text in set.iter().flat_map(|(name, value)| [name, value]) {
         bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
         bytes.extend_from_slice(text.as_bytes());
     }
-    hasher.update(bytes);
 }

@@ -67,10 +67,7 @@ impl DictMessage {
             Some(wanted) if wanted == base.hash() => base.clone(),
             Some(wanted) => return Err(DictError::Base { wanted }),
         };
-        let mut scratch = Vec::new();
-        for set in self.sets {
-            list.append_checked(set, &mut scratch)?;
-        }
+        list.extend_checked(self.sets)?;
         match list.hash() {
             found if found == self.hash => Ok(list),
             found => Err(DictError::Hash {

@@ -148,7 +148,7 @@ fn many(count: usize) -> Memory {
 }
 
 fn sum(query: &str, memory: &Memory, options: &Options<'_>) -> Result<QueryValue, EvalError> {
-    let plan = parse_with(query, ParseOptions::ALL).unwrap();
+    let plan = parse_with(query, ParseOptions::ALL).expect("a query of this test");
     let source = Batched { memory, size: 10 };
     eval_instant(&plan, 20_000, &source, options).map(|answer| answer.value)
 }

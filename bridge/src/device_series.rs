@@ -1,12 +1,15 @@
 //! The series that the bridge writes of each device it knows, every 15 s, into the device's own tenant.
 //!
 //! They are what an operator asks of a fleet: who is there, how fresh and how complete the data is, and each term of
-//! the delivery contract.
+//! the delivery contract. Beside them each tenant has whether the bridge has its broker: without one every device seems
+//! to be away.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{DeviceLedger, Store};
+use prometheus::IntGauge;
+use store::{DeviceLedger, Reasons, Store};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use wire::labels::{DEVICE_ID, METRIC_NAME};
@@ -20,8 +23,18 @@ const EVERY: Duration = Duration::from_secs(15);
 /// The value of label `job`.
 pub(crate) const JOB: &str = "backhaul-bridge";
 
-/// Writes the series until `shutdown`; `instance` is the bridge's listen address.
-pub(crate) async fn run(store: Arc<Store>, fleet: Arc<Fleet>, instance: String, shutdown: CancellationToken) {
+/// The reason of drops that has a series before there is a drop: a counter that begins above 0 has no increase, and
+/// alerts ask for it.
+const DISK_BUDGET: &str = "wal_bytes";
+
+/// Writes the series until `shutdown`; `connected` is 1 while the bridge has its broker, `instance` its listen address.
+pub(crate) async fn run(
+    store: Arc<Store>,
+    fleet: Arc<Fleet>,
+    connected: IntGauge,
+    instance: String,
+    shutdown: CancellationToken,
+) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let instance: Arc<str> = instance.into();
@@ -31,21 +44,36 @@ pub(crate) async fn run(store: Arc<Store>, fleet: Arc<Fleet>, instance: String, 
             () = shutdown.cancelled() => return,
         }
         let (store, fleet, instance) = (Arc::clone(&store), Arc::clone(&fleet), Arc::clone(&instance));
-        let written =
-            tokio::task::spawn_blocking(move || write(&store, &fleet, &instance, wall_clock())).await;
+        let connected = connected.get() == 1;
+        let all = move || write(&store, &fleet, connected, &instance, wall_clock());
+        let written = tokio::task::spawn_blocking(all).await;
         if written.is_err() {
             tracing::error!("the series of devices could not be written");
         }
     }
 }
 
-fn write(store: &Store, fleet: &Fleet, instance: &str, now: Timestamp) {
-    for ledger in store.ledger() {
+fn write(store: &Store, fleet: &Fleet, connected: bool, instance: &str, now: Timestamp) {
+    let ledgers = store.ledger();
+    let tenants: BTreeSet<_> = ledgers.iter().map(|ledger| ledger.device.tenant()).collect();
+    let bridge = [
+        (METRIC_NAME, "backhaul_bridge_mqtt_connected"),
+        ("job", JOB),
+        ("instance", instance),
+    ];
+    // These names are distinct and not empty, so there is no error to report.
+    if let Ok(labels) = Labels::new(bridge) {
+        let samples = [(labels, f64::from(u8::from(connected)))];
+        for tenant in tenants {
+            store.append_own(tenant, now, &samples);
+        }
+    }
+    for ledger in &ledgers {
         let series = Series {
             device: ledger.device.device().as_str(),
             instance,
         };
-        let samples = series.all(&ledger, fleet);
+        let samples = series.all(ledger, fleet);
         store.append_own(ledger.device.tenant(), now, &samples);
     }
 }
@@ -96,7 +124,9 @@ impl Series<'_> {
         let plain = plain
             .into_iter()
             .filter_map(|(name, value)| Some((self.labels(name, None)?, value?)));
-        let dropped = ledger.dropped.iter().filter_map(|(reason, count)| {
+        let mut dropped: Reasons = ledger.dropped.clone();
+        dropped.entry(DISK_BUDGET).or_default();
+        let dropped = dropped.iter().filter_map(|(reason, count)| {
             Some((
                 self.labels("samples_dropped_total", Some(("reason", reason)))?,
                 *count as f64,
@@ -134,19 +164,20 @@ mod tests {
             seen,
         };
         store.commit(vec![entry]).unwrap();
-        write(&store, &Fleet::default(), "127.0.0.1:7490", now);
+        write(&store, &Fleet::default(), true, "127.0.0.1:7490", now);
 
         let all = [Matcher::equal("job", JOB)];
         let found = store
             .select(device.tenant(), &all, now.ms(), now.ms(), 100)
             .unwrap();
-        let value = |name: &str| {
-            let series = found
-                .iter()
-                .find(|s| s.labels.metric_name() == format!("backhaul_device_{name}"));
+        let of = |name: &str| {
+            let series = found.iter().find(|s| s.labels.metric_name() == name);
             series.map(|s| s.values[0])
         };
+        let value = |name: &str| of(&format!("backhaul_device_{name}"));
+        assert_eq!(of("backhaul_bridge_mqtt_connected"), Some(1.0));
         assert_eq!(value("up"), Some(0.0));
+        assert_eq!(value("samples_dropped_total"), Some(0.0));
         assert_eq!(value("last_seen_timestamp_seconds"), Some(now.seconds()));
         assert_eq!(value("clock_offset_seconds"), Some(-0.25));
         assert_eq!(value("samples_stored_total"), Some(0.0));

@@ -158,6 +158,7 @@ pub async fn run(
     )?;
     let views = Arc::clone(&ruling.views);
     let ruling = rules::run(Arc::new(ruling), config.rules.clone(), shutdown.clone());
+    let mqtt_connected = metrics.mqtt_connected.clone();
     let app = App {
         store: Arc::clone(&store),
         fleet: Arc::clone(&fleet),
@@ -175,7 +176,7 @@ pub async fn run(
         alertmanagers,
         web: of_listener,
     };
-    let series = device_series::run(store, fleet, instance, shutdown.clone());
+    let series = device_series::run(store, fleet, mqtt_connected, instance, shutdown.clone());
     let ingest = async {
         link.run(outgoing, shutdown.clone()).await;
         // It also ends when the ingest thread does, and that only stops when it is told to.

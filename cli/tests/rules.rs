@@ -124,3 +124,52 @@ fn errors_name_file_line_group_and_rule() {
     assert_eq!(checked(&["check", "rules"]), Some(1));
     assert_eq!(checked(&["check", "rules", "--extensions"]), Some(0));
 }
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+#[test]
+fn the_ready_rules_pass_their_tests_here_and_in_promtool() {
+    let folder = repository().join("deploy/rules");
+    let ours = Path::new(env!("CARGO_BIN_EXE_backhaul"));
+    let promtool = program::promtool();
+    let cases: [&[&str]; 2] = [
+        &["check", "rules", "--lint=all", "--lint-fatal", "fleet.yml"],
+        &["test", "rules", "fleet.test.yml"],
+    ];
+    for args in cases {
+        let our = run(ours, args, &folder, "");
+        assert_eq!(our.0, Some(0), "{args:?}: {our:?}");
+        if let Some(promtool) = &promtool {
+            assert_eq!(our, run(promtool, args, &folder, ""), "{args:?}");
+        }
+    }
+}
+
+#[test]
+fn each_ready_alert_says_what_to_do_and_is_tested() {
+    let read = |name: &str| std::fs::read_to_string(repository().join(name)).unwrap();
+    let file = "deploy/rules/fleet.yml";
+    let groups = rules::parse(&read(file), file, &rules::FileOptions::default()).unwrap();
+    let tests = read("deploy/rules/fleet.test.yml");
+    let mut named = std::collections::BTreeSet::new();
+    for rule in groups.iter().flat_map(|group| &group.rules) {
+        let Some(alerting) = rule.alerting() else { continue };
+        let name = &rule.name;
+        let annotation = |key: &str| {
+            let found = alerting.annotations.iter().find(|(name, _)| name == key);
+            found.unwrap_or_else(|| panic!("{name} has no {key}")).1.clone()
+        };
+        assert!(rule.labels.iter().any(|(label, _)| label == "severity"), "{name}");
+        assert!(!annotation("summary").is_empty() && !annotation("description").is_empty());
+        let page = annotation("runbook_url");
+        assert!(read(&page).contains(&format!("`{name}`")), "{page}: {name}");
+        named.insert(repository().join(page));
+        let fires = format!("    alertname: {name}\n    exp_alerts:\n    - exp_labels:");
+        assert!(tests.contains(&fires), "fleet.test.yml: {name} fires nowhere");
+    }
+    let pages = std::fs::read_dir(repository().join("docs/runbooks")).unwrap();
+    let pages: std::collections::BTreeSet<_> = pages.map(|page| page.unwrap().path()).collect();
+    assert_eq!(named, pages);
+}

@@ -6,6 +6,7 @@ mod absent_bridge;
 mod alertmanagers;
 mod device_alerts;
 mod flapping_link;
+mod fleet_alerts;
 mod fleet_rules;
 mod forward;
 mod grafana;

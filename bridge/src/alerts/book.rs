@@ -286,6 +286,12 @@ impl Book {
             .extend(gone.iter().filter(|key| !self.alerts.contains_key(key)));
     }
 
+    /// Everything is to be written, into a file that has nothing.
+    pub(crate) fn write_all(&mut self) {
+        self.dirty.extend(self.alerts.keys());
+        self.gone.clear();
+    }
+
     /// Counts by state.
     pub(crate) fn census(&self, now_ms: i64, silence: &Silence<'_>) -> Census {
         let mut census = Census::default();

@@ -3,6 +3,7 @@
 //! Reports and the place in the journal are written in one transaction, so that a crash neither loses nor repeats one.
 //! What Alertmanagers have taken is written later; after a crash they are told again, which they bear.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use prost::Message;
@@ -31,6 +32,12 @@ pub enum AlertsFileError {
         /// What is wrong.
         source: Box<redb::Error>,
     },
+    /// It has what no file has, and redb panicked.
+    #[error("{}: the database is inconsistent", path.display())]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+    },
     /// A later version of the program wrote it.
     #[error("{}: of version {version}; this program reads version 1", path.display())]
     Version {
@@ -39,6 +46,22 @@ pub enum AlertsFileError {
         /// What it says.
         version: u64,
     },
+}
+
+impl AlertsFileError {
+    /// Whether the file is at fault, and not the disk that it is on or who has it open.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            AlertsFileError::Redb { source, .. } => {
+                !matches!(
+                    **source,
+                    redb::Error::Io(ref io) if io.kind() != std::io::ErrorKind::InvalidData
+                ) && !matches!(**source, redb::Error::DatabaseAlreadyOpen)
+            }
+            AlertsFileError::Inconsistent { .. } => true,
+            AlertsFileError::Version { .. } => false,
+        }
+    }
 }
 
 /// The open file.
@@ -56,16 +79,25 @@ pub(crate) struct Kept {
 impl Disk {
     /// Opens the file or makes it. A damaged one is set aside: alerts come again out of the journal, as far back as it goes.
     pub(crate) fn open(path: &Path) -> Result<(Disk, Kept), AlertsFileError> {
-        match Disk::try_open(path) {
-            Err(AlertsFileError::Redb { source, .. }) if is_damage(&source) => {
-                let aside = path.with_extension("redb.damaged");
-                tracing::error!(file = %path.display(), aside = %aside.display(), error = %source,
-                    "the file of alerts is damaged and set aside; they are read again from the journal");
-                std::fs::rename(path, &aside).map_err(|error| wrong(path, redb::Error::Io(error)))?;
-                Disk::try_open(path)
+        match guard(path, || Disk::try_open(path)) {
+            Err(error) if error.is_damage() => {
+                tracing::error!(%error, "the file of alerts is damaged and set aside; they are read again from the journal");
+                Disk::anew(path)
             }
             opened => opened,
         }
+    }
+
+    /// Sets the file aside and makes an empty one.
+    pub(crate) fn anew(path: &Path) -> Result<(Disk, Kept), AlertsFileError> {
+        let aside = path.with_extension("redb.damaged");
+        std::fs::rename(path, aside).map_err(|error| wrong(path, redb::Error::Io(error)))?;
+        Disk::try_open(path)
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn try_open(path: &Path) -> Result<(Disk, Kept), AlertsFileError> {
@@ -118,8 +150,10 @@ impl Disk {
         gone: &[Key],
         below: u64,
     ) -> Result<(), AlertsFileError> {
-        self.try_write(rows, gone, below)
-            .map_err(|error| wrong(&self.path, error))
+        guard(&self.path, || {
+            self.try_write(rows, gone, below)
+                .map_err(|error| wrong(&self.path, error))
+        })
     }
 
     fn try_write(&self, rows: &[(Key, Vec<u8>)], gone: &[Key], below: u64) -> Result<(), redb::Error> {
@@ -147,11 +181,13 @@ fn wrong(path: &Path, source: redb::Error) -> AlertsFileError {
     }
 }
 
-fn is_damage(error: &redb::Error) -> bool {
-    matches!(
-        error,
-        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted
-    ) || matches!(error, redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData)
+/// Turns a panic of redb into damage.
+fn guard<T>(path: &Path, act: impl FnOnce() -> Result<T, AlertsFileError>) -> Result<T, AlertsFileError> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| {
+        Err(AlertsFileError::Inconsistent {
+            path: path.to_owned(),
+        })
+    })
 }
 
 #[cfg(test)]

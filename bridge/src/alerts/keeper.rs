@@ -406,6 +406,20 @@ impl Desk {
         }
     }
 
+    /// A damaged file makes room for a new one, which the next write fills: the book has everything.
+    fn replace_if_damaged(&mut self, error: &AlertsFileError) {
+        if !error.is_damage() {
+            return;
+        }
+        match Disk::anew(self.disk.path()) {
+            Ok((disk, _)) => {
+                self.disk = disk;
+                self.shared.book().write_all();
+            }
+            Err(error) => tracing::error!(%error, "the damaged file of alerts cannot be set aside"),
+        }
+    }
+
     /// Writes what changed, and lets the journal go as far as that is durable.
     fn write(&mut self, stop: bool) -> Result<(), String> {
         let (rows, gone) = self.shared.book().take_changes();
@@ -414,6 +428,7 @@ impl Desk {
             if let Err(error) = self.disk.write(&rows, &gone, self.below) {
                 self.shared.book().give_back(&rows, &gone);
                 tracing::error!(%error, "alerts are not written; the journal keeps those of devices");
+                self.replace_if_damaged(&error);
                 return Err(error.to_string());
             }
             self.written = self.below;

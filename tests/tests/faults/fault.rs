@@ -40,12 +40,13 @@ pub(crate) enum Victim {
 }
 
 /// Files of the store whose bits are flipped: the kind is chosen first, as blocks are many.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 6] = [
     "index.redb",
     "index.copy.redb",
     "/default-",
     "/journal/",
     "dict.redb",
+    "alerts.redb",
 ];
 
 /// Of these kinds, those without which the ledger knows less than devices made.

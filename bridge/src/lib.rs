@@ -35,7 +35,7 @@ use self::admission::Admission;
 use self::alerts::{Alertmanagers, Keeper};
 use self::forward::{Destinations, Forward, Passed};
 use self::http::App;
-use self::ingest::{Core, Fleet, Gate, Input, Limits, Worker};
+use self::ingest::{Core, Fleet, Gate, Input, Limits, Outgoing, Worker};
 use self::maintain::Maintenance;
 use self::metrics::Metrics;
 use self::mqtt::Link;
@@ -75,32 +75,12 @@ pub async fn run(
         .map_err(io("address of the HTTP listener"))?
         .to_string();
     let fleet = Arc::new(Fleet::default());
-    let limits = Limits {
-        budget: config.ingest_budget,
-        backlog_rate: config.backlog_rate,
-    };
-    let mut core = Core::new(epoch, limits, metrics.clone(), Arc::clone(&fleet));
-    if let Some(name) = &config.ack_after {
-        core.ack_after(gate(&config, name, &store)?);
-    }
+    let core = core(&config, epoch, (&store, &fleet), &metrics)?;
     let (acks, outgoing) = mpsc::channel(ACKS);
-    let keeper = Keeper::start(
-        &store.dir().join("alerts.redb"),
-        Arc::clone(&store),
-        Arc::clone(&fleet),
-        config.alerting.borrow().times,
-        alerts::Metrics::register(&registry)?,
-        config.clock,
-    )?;
-    let feed = keeper.feed.clone();
-    let worker = Worker::start(
-        core,
-        Arc::clone(&store),
-        (acks, feed),
-        metrics.clone(),
-        config.clock,
-    )
-    .map_err(io("threads of the ingest"))?;
+    let keeper = keeper(&config, (&store, &fleet), &registry)?;
+    let ways = (acks, keeper.feed.clone());
+    let worker = Worker::start(core, Arc::clone(&store), ways, metrics.clone(), config.clock)
+        .map_err(io("threads of the ingest"))?;
     let maintenance = Maintenance::start(Arc::clone(&store), metrics.clone(), worker.inputs.clone())
         .map_err(io("thread of the maintenance"))?;
     let (subscribed, watched) = watch::channel(false);
@@ -113,13 +93,8 @@ pub async fn run(
         subscribed,
         metrics: metrics.clone(),
     };
-    let inputs = worker.inputs.clone();
-    let passed: Passed = Arc::new(move |below| {
-        // The ingest thread is gone only at the end, and then nobody is owed an ack.
-        let _ = inputs.send(Input::Passed(below));
-    });
     let destinations = Arc::new(Destinations::default());
-    let passed = config.ack_after.clone().map(|name| (name, passed));
+    let passed = passed(&config, &worker);
     let forward = Forward::new(
         Arc::clone(&store),
         &registry,
@@ -142,11 +117,8 @@ pub async fn run(
         metrics.rings.clone(),
         shutdown.clone(),
     );
-    let web = match &config.web {
-        Some(file) => Arc::new(file.read()?),
-        None => Arc::default(),
-    };
-    let (web, of_listener) = watch::channel(web);
+    let read = config.web.as_ref().map(WebFile::read).transpose()?;
+    let (web, of_listener) = watch::channel(Arc::new(read.unwrap_or_default()));
     let web = web::follow(config.web.clone(), web, shutdown.clone());
     let admission = Arc::new(Admission::new(&config, &metrics));
     let config = Arc::new(config);
@@ -177,31 +149,15 @@ pub async fn run(
         web: of_listener,
     };
     let series = device_series::run(store, fleet, mqtt_connected, instance, shutdown.clone());
-    let ingest = async {
-        link.run(outgoing, shutdown.clone()).await;
-        // It also ends when the ingest thread does, and that only stops when it is told to.
-        if shutdown.is_cancelled() {
-            Ok(())
-        } else {
-            Err(BridgeError::Ended("the ingest thread"))
-        }
-    };
+    let ingest = take_in(link, outgoing, &shutdown);
     let http = async {
         http::serve(listeners.http, app, shutdown.clone())
             .await
             .map_err(io("HTTP listener"))
     };
+    let beside = async { tokio::join!(series, forward, rings, web, told, ruling) };
     let guard = shutdown.clone().drop_guard();
-    let (ingest, http, (), (), (), (), (), ()) = tokio::join!(
-        guarded(ingest, &shutdown),
-        guarded(http, &shutdown),
-        series,
-        forward,
-        rings,
-        web,
-        told,
-        ruling,
-    );
+    let (ingest, http, _) = tokio::join!(guarded(ingest, &shutdown), guarded(http, &shutdown), beside);
     drop(guard);
     keeper.end().await;
     maintenance.end().await;
@@ -210,6 +166,65 @@ pub async fn run(
 
 fn millis(length: Duration) -> i64 {
     i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Reads what the broker sends until `shutdown`.
+async fn take_in(
+    link: Link,
+    outgoing: mpsc::Receiver<Outgoing>,
+    shutdown: &CancellationToken,
+) -> Result<(), BridgeError> {
+    link.run(outgoing, shutdown.clone()).await;
+    // It also ends when the ingest thread does, and that only stops when it is told to.
+    if shutdown.is_cancelled() {
+        Ok(())
+    } else {
+        Err(BridgeError::Ended("the ingest thread"))
+    }
+}
+
+/// The state machine of the ingest.
+fn core(
+    config: &Config,
+    epoch: BridgeEpoch,
+    (store, fleet): (&Arc<Store>, &Arc<Fleet>),
+    metrics: &Metrics,
+) -> Result<Core, BridgeError> {
+    let limits = Limits {
+        budget: config.ingest_budget,
+        backlog_rate: config.backlog_rate,
+    };
+    let mut core = Core::new(epoch, limits, metrics.clone(), Arc::clone(fleet));
+    if let Some(name) = &config.ack_after {
+        core.ack_after(gate(config, name, store)?);
+    }
+    Ok(core)
+}
+
+/// Opens the alerts beside the store.
+fn keeper(
+    config: &Config,
+    (store, fleet): (&Arc<Store>, &Arc<Fleet>),
+    registry: &Registry,
+) -> Result<Keeper, BridgeError> {
+    Ok(Keeper::start(
+        &store.dir().join("alerts.redb"),
+        Arc::clone(store),
+        Arc::clone(fleet),
+        config.alerting.borrow().times,
+        alerts::Metrics::register(registry)?,
+        config.clock,
+    )?)
+}
+
+/// Tells the ingest how far the destination is that acks wait for; `None`: they wait for none.
+fn passed(config: &Config, worker: &Worker) -> Option<(String, Passed)> {
+    let inputs = worker.inputs.clone();
+    let passed: Passed = Arc::new(move |below| {
+        // The ingest thread is gone only at the end, and then nobody is owed an ack.
+        let _ = inputs.send(Input::Passed(below));
+    });
+    config.ack_after.clone().map(|name| (name, passed))
 }
 
 /// What the destination that acks wait for has not passed yet.

@@ -96,7 +96,7 @@ impl AlertingFile {
             cluster.check(dir).map_err(within)
         });
         let default = Times::default();
-        let of = |span_: &Span, default_ms| span(span_).map_or(default_ms, |length| millis(length));
+        let of = |span_: &Span, default_ms| span(span_).map_or(default_ms, millis);
         let times = Times {
             min_firing_ms: of(&self.min_firing, default.min_firing_ms),
             silent_after_ms: of(&self.silent_after, default.silent_after_ms),

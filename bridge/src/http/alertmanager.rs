@@ -138,13 +138,15 @@ enum Scope {
     Tenant(Tenant),
 }
 
-fn scope_of(headers: &HeaderMap, access: &Access) -> Result<Scope, Response> {
+fn scope_of(headers: &HeaderMap, access: &Access) -> Result<Scope, Box<Response>> {
     let names_one = ["thanos-tenant", "x-scope-orgid"]
         .iter()
         .any(|name| headers.contains_key(*name));
     match access {
         Access::All if !names_one => Ok(Scope::Site),
-        _ => tenant_of(headers, access).map(Scope::Tenant).map_err(forbidden),
+        _ => tenant_of(headers, access)
+            .map(Scope::Tenant)
+            .map_err(|error| Box::new(forbidden(error))),
     }
 }
 
@@ -153,7 +155,7 @@ pub(crate) async fn get(State(app): State<App>, request: Request) -> Response {
     let access = access_of(request.extensions());
     let scope = match scope_of(request.headers(), &access) {
         Ok(scope) => scope,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     // The router took the prefix off.
     let path = format!("/api/v2{}", request.uri().path());
@@ -194,7 +196,7 @@ pub(crate) async fn post_silence(
 ) -> Response {
     let scope = match scope_of(&headers, &access) {
         Ok(scope) => scope,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let body = match scope {
         Scope::Site => body.to_vec(),
@@ -239,7 +241,7 @@ pub(crate) async fn silence(State(app): State<App>, Path(id): Path<String>, requ
     let access = access_of(request.extensions());
     let scope = match scope_of(request.headers(), &access) {
         Ok(scope) => scope,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return refuse(StatusCode::BAD_REQUEST, format!("{id:?} is no silence's id"));

@@ -100,6 +100,9 @@ impl Filter {
     }
 }
 
+/// The groups of a page, and the token of the next one.
+type Cut<'a, T> = (Vec<(&'a GroupView, T)>, Option<String>);
+
 /// A page of groups.
 struct Page {
     limit: Option<usize>,
@@ -131,10 +134,7 @@ impl Page {
     }
 
     /// The groups of the page, and the token of the next one.
-    fn cut<'a, T>(
-        &self,
-        mut all: Vec<(&'a GroupView, T)>,
-    ) -> Result<(Vec<(&'a GroupView, T)>, Option<String>), ApiError> {
+    fn cut<'a, T>(&self, mut all: Vec<(&'a GroupView, T)>) -> Result<Cut<'a, T>, ApiError> {
         if !self.after.is_empty() {
             let found = all.iter().position(|(group, _)| Page::token(group) == self.after);
             let Some(found) = found else {

@@ -535,8 +535,11 @@ impl TenantHead {
     }
 }
 
+/// Positions in a list, and numbers of series.
+type Places = Vec<(u32, u32)>;
+
 /// The same labels twice in one list: the later ones stand alone, so that a row has one value per series.
-fn first_and_repeated(found: Vec<(u32, Registered)>) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+fn first_and_repeated(found: Vec<(u32, Registered)>) -> (Places, Places) {
     let list = found
         .into_iter()
         .map(|(position, found)| (position, found.series));

@@ -176,6 +176,7 @@ impl World {
         self.store.as_ref().unwrap()
     }
 
+    #[expect(clippy::too_many_lines, reason = "a flat match")]
     fn step(&mut self, step: Step) {
         match step {
             Step::Make {

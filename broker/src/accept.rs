@@ -101,29 +101,39 @@ impl Acceptor {
         let deadline = Instant::now() + self.front.limits.handshake_time;
         // An error: the peer is gone, which the handshake finds out.
         let _ = stream.set_nodelay(true);
-        let shaken = timeout_at(deadline, unless(&self.shutdown, self.handshake(stream))).await;
-        match shaken
-            .unwrap_or(Some(Err(Fault::HandshakeTime)))
-            .unwrap_or(Err(Fault::Shutdown))
-        {
-            Ok((stream, certificate, standing)) => {
-                let identity = certificate.identity().clone();
-                let peer = Peer {
-                    identity,
-                    certificate: Some(certificate),
-                    expired: standing == Standing::Grace,
-                };
+        // What a handshake needs is not kept for the time after it.
+        let connection = match Box::pin(self.shake(stream, deadline)).await {
+            Ok((stream, peer)) => {
                 let tls = Arc::clone(&self.tls);
                 // The CRL may have changed since the handshake began; a later change finds the task registered.
                 let recheck =
                     move |certificate: &PeerCertificate| tls::judge(&tls.load(), certificate, tls::now());
-                connection::serve(stream, peer, self.front, deadline, pending, recheck).await;
+                connection::serve(*stream, peer, self.front, deadline, pending, recheck)
             }
             Err(fault) => {
                 tracing::debug!(reason = fault.reason(), "refused before CONNECT");
                 self.front.metrics.refused(fault);
+                return;
             }
-        }
+        };
+        connection.await;
+    }
+
+    /// The handshake, until the deadline or the end.
+    async fn shake(
+        &self,
+        stream: TcpStream,
+        deadline: Instant,
+    ) -> Result<(Box<TlsStream<TcpStream>>, Peer), Fault> {
+        let shaken = timeout_at(deadline, unless(&self.shutdown, self.handshake(stream))).await;
+        let shaken = shaken.map_err(|_| Fault::HandshakeTime)?;
+        let (stream, certificate, standing) = shaken.ok_or(Fault::Shutdown)??;
+        let peer = Peer {
+            identity: certificate.identity().clone(),
+            certificate: Some(certificate),
+            expired: standing == Standing::Grace,
+        };
+        Ok((Box::new(stream), peer))
     }
 
     async fn handshake(

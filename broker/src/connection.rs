@@ -6,12 +6,16 @@
 mod operator;
 mod requests;
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use certs::PeerCertificate;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use wire::{Identity, Role};
@@ -26,8 +30,8 @@ use crate::session::{Request, Session};
 /// Below this many bytes waiting to be written, more is read and fetched.
 const LOW_WATER: usize = 64 << 10;
 
-/// The most memory that an idle buffer keeps, bytes.
-const IDLE_BUFFER: usize = 4096;
+/// Bytes that are read at a time.
+const READ: usize = 16 << 10;
 
 /// How long the last bytes and TLS's goodbye may take.
 const LINGER: Duration = Duration::from_millis(500);
@@ -44,22 +48,27 @@ pub(crate) struct Peer {
 
 /// Serves one peer to its end. `pending` is held until CONNECT is accepted; `recheck` judges the certificate once more
 /// when the task can be cut off.
-pub(crate) async fn serve<S>(
+///
+/// What the future holds is held for each connection as long as it lasts: the stream, which is large, is moved into it
+/// once, and what is seldom waited for is boxed.
+pub(crate) fn serve<S>(
     stream: S,
     peer: Peer,
     front: Arc<Front>,
     deadline: Instant,
     pending: OwnedSemaphorePermit,
     recheck: impl FnOnce(&PeerCertificate) -> Option<Fault>,
-) where
+) -> Pin<Box<impl Future<Output = ()> + Send>>
+where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let (id, ticket) = front.register(peer.certificate.clone());
+    let role = peer.identity.role();
     let (read, write) = tokio::io::split(stream);
-    let mut connection = Connection {
+    let connection = Connection {
         id,
         ticket,
-        front: Arc::clone(&front),
+        front,
         read,
         write,
         input: BytesMut::new(),
@@ -67,37 +76,12 @@ pub(crate) async fn serve<S>(
         unflushed: false,
         progress: Instant::now(),
         fetch: false,
-        session: Session::new(peer.identity.clone(), std::time::Instant::now()),
-        operator: (peer.identity.role() == Role::Operator).then(Operator::default),
+        expired: peer.expired,
+        session: Session::new(peer.identity, std::time::Instant::now()),
+        operator: (role == Role::Operator).then(Box::default),
     };
-    let opened = match peer.certificate.as_ref().and_then(recheck) {
-        Some(fault) => Err(fault),
-        None => timeout_at(deadline, connection.open())
-            .await
-            .unwrap_or(Err(Fault::HandshakeTime)),
-    };
-    drop(pending);
-    let fault = match opened {
-        Ok(()) => {
-            if peer.expired {
-                front.report_grace(&peer.identity);
-            }
-            front.metrics.expired.add(i64::from(peer.expired));
-            let Err(fault) = connection.run().await;
-            front.metrics.expired.sub(i64::from(peer.expired));
-            fault
-        }
-        Err(fault) => {
-            front.metrics.refused(fault);
-            fault
-        }
-    };
-    front.report(&peer.identity, fault);
-    if let Some(operator) = connection.operator.take() {
-        operator.end(&front, fault).await;
-    }
-    front.forget(id, fault);
-    connection.close(fault).await;
+    let refused = peer.certificate.as_ref().and_then(recheck);
+    Box::pin(connection.serve(refused, deadline, pending))
 }
 
 struct Connection<S> {
@@ -114,21 +98,58 @@ struct Connection<S> {
     progress: Instant,
     /// The table may have something.
     fetch: bool,
+    /// The peer's certificate is.
+    expired: bool,
     session: Session,
-    operator: Option<Operator>,
+    operator: Option<Box<Operator>>,
 }
 
 /// A connection ends only by a fault, be it a goodbye.
 type Never = std::convert::Infallible;
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
+    /// Serves the peer to its end, unless it is refused already.
+    async fn serve(mut self, refused: Option<Fault>, deadline: Instant, pending: OwnedSemaphorePermit) {
+        let opened = match refused {
+            Some(fault) => Err(fault),
+            None => Box::pin(timeout_at(deadline, self.open()))
+                .await
+                .unwrap_or(Err(Fault::HandshakeTime)),
+        };
+        drop(pending);
+        let fault = match opened {
+            Ok(()) => {
+                if self.expired {
+                    self.front.report_grace(self.session.peer());
+                }
+                self.front.metrics.expired.add(i64::from(self.expired));
+                let Err(fault) = self.run().await;
+                self.front.metrics.expired.sub(i64::from(self.expired));
+                fault
+            }
+            Err(fault) => {
+                self.front.metrics.refused(fault);
+                fault
+            }
+        };
+        Box::pin(self.end(fault)).await;
+    }
+
+    async fn end(mut self, fault: Fault) {
+        self.front.report(self.session.peer(), fault);
+        if let Some(operator) = self.operator.take() {
+            operator.end(&self.front, fault).await;
+        }
+        self.front.forget(self.id, fault);
+        self.close(fault).await;
+    }
+
     /// Waits for CONNECT.
     async fn open(&mut self) -> Result<(), Fault> {
         loop {
-            reserve(&mut self.input);
             let read = tokio::select! {
                 fault = self.ticket.was_cut() => return Err(fault),
-                read = self.read.read_buf(&mut self.input) => read.map_err(|_| Fault::Io)?,
+                read = read_some(&mut self.read, &mut self.input) => read?,
             };
             if read == 0 {
                 return Err(Fault::Gone);
@@ -160,18 +181,16 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 self.fetch();
             }
             let low = self.output.len() < LOW_WATER;
-            reserve(&mut self.input);
             tokio::select! {
                 fault = self.ticket.was_cut() => return Err(fault),
-                read = self.read.read_buf(&mut self.input), if low => match read {
-                    Ok(0) => return Err(Fault::Gone),
-                    Ok(_) => self.requests().await?,
-                    Err(_) => return Err(Fault::Io),
+                read = read_some(&mut self.read, &mut self.input), if low => match read? {
+                    0 => return Err(Fault::Gone),
+                    _ => self.requests().await?,
                 },
                 step = write_some(&mut self.write, &mut self.output), if !self.output.is_empty() || self.unflushed => {
                     self.unflushed = step? == Step::Written;
                     self.progress = Instant::now();
-                    if self.output.is_empty() && self.output.capacity() > IDLE_BUFFER {
+                    if self.output.is_empty() {
                         self.output = BytesMut::new();
                     }
                 }
@@ -244,14 +263,14 @@ async fn write_some<W: AsyncWrite + Unpin>(write: &mut W, output: &mut BytesMut)
     }
 }
 
-/// Room for the next read: little while the peer is idle, much in the middle of a message.
-fn reserve(input: &mut BytesMut) {
-    let (least, more) = if input.is_empty() {
-        (512, 2048)
-    } else {
-        (4096, 16_384)
-    };
-    if input.capacity() - input.len() < least {
-        input.reserve(more);
-    }
+/// Adds bytes to the input, which takes memory only when they are there; 0: there are no more.
+async fn read_some<R: AsyncRead + Unpin>(read: &mut R, input: &mut BytesMut) -> Result<usize, Fault> {
+    let read = poll_fn(|context| {
+        let mut bytes = [MaybeUninit::uninit(); READ];
+        let mut bytes = ReadBuf::uninit(&mut bytes);
+        let read = ready!(Pin::new(&mut *read).poll_read(context, &mut bytes));
+        input.extend_from_slice(bytes.filled());
+        Poll::Ready(read.map(|()| bytes.filled().len()))
+    });
+    read.await.map_err(|_| Fault::Io)
 }

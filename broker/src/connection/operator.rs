@@ -86,7 +86,7 @@ impl Operator {
 }
 
 /// The next message for an operator that has a link; never, for others.
-pub(super) async fn next(operator: &mut Option<Operator>) -> Result<Message, Fault> {
+pub(super) async fn next(operator: &mut Option<Box<Operator>>) -> Result<Message, Fault> {
     match operator.as_mut().and_then(|operator| operator.link.as_mut()) {
         Some(link) => link.next().await,
         None => std::future::pending().await,

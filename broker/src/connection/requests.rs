@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Connection, IDLE_BUFFER};
+use super::Connection;
 use crate::fault::Fault;
 use crate::packet;
 use crate::session::Request;
@@ -12,12 +12,12 @@ use crate::session::Request;
 const FETCH: usize = 64 << 10;
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
-    /// Carries out what the peer asks for in the bytes that are there, and gives back the memory of large messages.
+    /// Carries out what the peer asks for in the bytes that are there, and gives back their memory.
     pub(super) async fn requests(&mut self) -> Result<(), Fault> {
         while let Some(request) = self.session.receive(&mut self.input, std::time::Instant::now())? {
             self.carry_out(request).await?;
         }
-        if self.input.is_empty() && self.input.capacity() > IDLE_BUFFER {
+        if self.input.is_empty() {
             self.input = BytesMut::new();
         }
         Ok(())
@@ -51,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 pkid,
             } => {
                 if let Some(operator) = &mut self.operator {
-                    operator.publish(&self.front, topic, payload, retain).await?;
+                    Box::pin(operator.publish(&self.front, topic, payload, retain)).await?;
                 }
                 self.puback(pkid);
             }
@@ -68,14 +68,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 packet::put_suback(&mut self.output, pkid, &granted);
                 self.front.with(|hub| hub.subscribe(id, &filters));
                 if let Some(operator) = &mut self.operator {
-                    operator.subscribe(&self.front, filters).await?;
+                    Box::pin(operator.subscribe(&self.front, filters)).await?;
                 }
                 self.fetch = true;
             }
             Request::Unsubscribe { pkid, filters } => {
                 self.front.with(|hub| hub.unsubscribe(id, &filters));
                 if let Some(operator) = &mut self.operator {
-                    operator.unsubscribe(filters).await?;
+                    Box::pin(operator.unsubscribe(filters)).await?;
                 }
                 packet::put_unsuback(&mut self.output, pkid);
             }

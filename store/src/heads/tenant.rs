@@ -25,8 +25,9 @@ use crate::window::Window;
 /// can be no more than series.
 const MAX_GROUPS: usize = 64;
 
-/// Groups beside its first in which a result of rules may be: rules are many, and each may have its list, but one whose list
-/// changes at each evaluation is not to leave a group behind each time. Beyond them as above.
+/// Groups beside its first in which a series of the bridge's may be, a result of rules or of its own: rules and devices are
+/// many, and each may have its list, but one whose list changes each time is not to leave a group behind each time. Beyond
+/// them as above.
 const MAX_LISTS: usize = 3;
 
 /// One tenant in one partition.
@@ -180,11 +181,11 @@ impl TenantHead {
     /// Whether a new list is to have a group for each of its series, and none for all.
     fn is_full(&self, owner: Option<DeviceRef>, list: &[(u32, u32)]) -> bool {
         match owner {
-            Some(OWNER) => {
+            None | Some(OWNER) => {
                 let lists = |series| self.more.get(series).map_or(0, Vec::len);
                 list.iter().any(|(_, series)| lists(series) >= MAX_LISTS)
             }
-            _ => self.counts.get(&owner).map_or(0, |counts| counts.groups) >= MAX_GROUPS,
+            Some(_) => self.counts.get(&owner).map_or(0, |counts| counts.groups) >= MAX_GROUPS,
         }
     }
 

@@ -144,3 +144,38 @@ fn devices_that_come_and_go_leave_nothing() {
     world.apply(100, 0, &batch, false);
     assert_eq!(world.heads.read_back(&name(0), 0).samples, 40 * SERIES as u64);
 }
+
+#[test]
+fn the_bridge_s_series_of_a_device_stand_together_however_many_devices_there_are() {
+    let heads = heads();
+    let tenant = Tenant::new("t").unwrap();
+    let groups = || -> usize {
+        let heads = (0..PARTITIONS).map(|partition| {
+            let partition = heads.read(partition);
+            partition
+                .tenants
+                .get(&tenant)
+                .map_or(0, |head| head.groups().count())
+        });
+        heads.sum()
+    };
+    let append = |device: usize, series: usize, time: i64| {
+        let id = format!("d{device}");
+        let set = |n: usize| {
+            let name = format!("backhaul_device_{n}");
+            Labels::new([("__name__", name.as_str()), ("device_id", &id)]).unwrap()
+        };
+        let row: Vec<(Labels, f64)> = (0..series).map(|n| (set(n), n as f64)).collect();
+        heads.append_own(&tenant, Timestamp::from_ms(START + time), &row);
+    };
+    (0..500).for_each(|device| append(device, 10, 0));
+    assert!(groups() <= 500 * PARTITIONS, "{} groups", groups());
+    // A list that changes each time does not leave a group each time.
+    let before = groups();
+    (2..=10).for_each(|series| append(0, series, series as i64));
+    assert!(
+        groups() - before <= 10 + 4 * PARTITIONS,
+        "{} more groups",
+        groups() - before
+    );
+}

@@ -102,7 +102,7 @@ impl Default for Config {
             quarantine_time: Duration::from_secs(7 * 86_400),
             dead_letter_bytes: 4 << 20,
             dead_letters: 1000,
-            cached_sets: 1_000_000,
+            cached_sets: 100_000,
             head_bytes: 1 << 30,
             late_bytes: 128 << 20,
             own_rows: 1440,

@@ -52,13 +52,22 @@ pub(crate) struct Dicts {
 struct Inner {
     /// `None` after a failed commit.
     db: Option<Database>,
-    cache: HashMap<(DeviceName, DictHash), (Arc<Dictionary>, u64)>,
+    cache: HashMap<(DeviceName, DictHash), Cached>,
+    /// Sets of the dictionaries that are at hand.
     sets: usize,
     max_sets: usize,
     clock: u64,
     uses: Uses,
     texts: Recent,
     decoder: Decoder,
+}
+
+/// A dictionary that was used since the start. Each batch asks how long it is, so that is kept when its sets are not.
+#[derive(Debug)]
+struct Cached {
+    sets: usize,
+    dict: Option<Arc<Dictionary>>,
+    used: u64,
 }
 
 impl Dicts {
@@ -107,8 +116,10 @@ impl Dicts {
         let mut inner = self.lock();
         inner.clock += 1;
         let clock = inner.clock;
-        if let Some((dict, used)) = inner.cache.get_mut(&(device.clone(), hash)) {
-            *used = clock;
+        if let Some(cached) = inner.cache.get_mut(&(device.clone(), hash))
+            && let Some(dict) = &cached.dict
+        {
+            cached.used = clock;
             return Some(dict.clone());
         }
         if inner.db.is_none() {
@@ -119,6 +130,12 @@ impl Dicts {
         let dict = Arc::new(found.filter(|dict| dict.hash() == hash)?);
         inner.keep(device, hash, dict.clone());
         Some(dict)
+    }
+
+    /// How many label sets the dictionary of a hash has; `None` if it was never put or cannot be read.
+    pub(crate) fn sets(&self, device: &DeviceName, hash: DictHash) -> Option<usize> {
+        let cached = self.lock().cache.get(&(device.clone(), hash)).map(|c| c.sets);
+        cached.or_else(|| Some(self.get(device, hash)?.len()))
     }
 
     /// Makes dictionaries durable in one transaction.
@@ -307,41 +324,40 @@ impl Dicts {
 impl Inner {
     fn keep(&mut self, device: &DeviceName, hash: DictHash, dict: Arc<Dictionary>) {
         let sets = dict.len();
-        if self
-            .cache
-            .insert((device.clone(), hash), (dict, self.clock))
-            .is_none()
-        {
+        let cached = Cached {
+            sets,
+            dict: Some(dict),
+            used: self.clock,
+        };
+        let before = self.cache.insert((device.clone(), hash), cached);
+        if before.is_none_or(|before| before.dict.is_none()) {
             self.sets += sets;
         }
-        if self.sets > self.max_sets && self.cache.len() > 1 {
+        if self.sets > self.max_sets {
             self.evict();
         }
     }
 
     fn forget(&mut self, device: &DeviceName, hash: DictHash) {
         self.uses.forget(device, hash);
-        if let Some((dict, _)) = self.cache.remove(&(device.clone(), hash)) {
-            self.sets -= dict.len();
+        let cached = self.cache.remove(&(device.clone(), hash));
+        if let Some(cached) = cached.filter(|cached| cached.dict.is_some()) {
+            self.sets -= cached.sets;
         }
     }
 
-    /// Lets the longest unused go until an eighth is free.
+    /// Lets the sets of the longest unused go until an eighth is free, but not those of the one used last.
     fn evict(&mut self) {
-        let mut ages: Vec<(u64, (DeviceName, DictHash))> = self
-            .cache
-            .iter()
-            .map(|(key, (_, used))| (*used, key.clone()))
-            .collect();
-        ages.sort_unstable();
-        ages.pop();
-        for (_, key) in ages {
+        let at_hand = self.cache.values_mut().filter(|cached| cached.dict.is_some());
+        let mut at_hand: Vec<&mut Cached> = at_hand.collect();
+        at_hand.sort_unstable_by_key(|cached| cached.used);
+        at_hand.pop();
+        for cached in at_hand {
             if self.sets <= self.max_sets / 8 * 7 {
                 break;
             }
-            if let Some((dict, _)) = self.cache.remove(&key) {
-                self.sets -= dict.len();
-            }
+            cached.dict = None;
+            self.sets -= cached.sets;
         }
     }
 }

@@ -114,6 +114,11 @@ impl Store {
         self.dicts.get(device, hash)
     }
 
+    /// How many label sets a dictionary has that was put; it need not be in memory for this.
+    pub fn dictionary_sets(&self, device: &DeviceName, hash: DictHash) -> Option<usize> {
+        self.dicts.sets(device, hash)
+    }
+
     /// Makes a device's dictionary durable; one that is there already costs nothing.
     pub fn put_dictionary(&self, device: &DeviceName, dict: Dictionary) -> Result<(), CommitError> {
         self.put_dictionaries(vec![NewDictionary {

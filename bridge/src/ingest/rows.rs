@@ -98,13 +98,14 @@ impl Core {
             .dict()
             .or(key.as_ref().map(|key| key.dict()))
             .ok_or(Lack::Refused(RefusedReason::Malformed))?;
-        let dictionary = self.known(store, device, hash).ok_or(Lack::Wanting(Some(hash)))?;
-        raw.decode(dictionary.len(), key.as_deref())
-            .map_err(|error| match error {
-                BatchError::KeyMissing(_) => Lack::Wanting(None),
-                BatchError::Limit(_) => Lack::Refused(RefusedReason::Limit),
-                _ => Lack::Refused(RefusedReason::Malformed),
-            })
+        let sets = self
+            .known_sets(store, device, hash)
+            .ok_or(Lack::Wanting(Some(hash)))?;
+        raw.decode(sets, key.as_deref()).map_err(|error| match error {
+            BatchError::KeyMissing(_) => Lack::Wanting(None),
+            BatchError::Limit(_) => Lack::Refused(RefusedReason::Limit),
+            _ => Lack::Refused(RefusedReason::Malformed),
+        })
     }
 
     fn defined(&self, store: &Store, device: &DeviceName, session: SessionId, id: KeyId) -> Option<Arc<Key>> {
@@ -117,12 +118,22 @@ impl Core {
     }
 
     fn known(&self, store: &Store, device: &DeviceName, hash: DictHash) -> Option<Arc<Dictionary>> {
-        let groups = [Some(&self.filling), self.committing.as_ref()];
-        let in_group = groups
+        let in_group = self.grouped(device, hash).cloned();
+        in_group.or_else(|| store.dictionary(device, hash))
+    }
+
+    /// How many label sets a known dictionary has.
+    fn known_sets(&self, store: &Store, device: &DeviceName, hash: DictHash) -> Option<usize> {
+        let in_group = self.grouped(device, hash).map(|dict| dict.len());
+        in_group.or_else(|| store.dictionary_sets(device, hash))
+    }
+
+    /// A dictionary that came with a group that is not committed.
+    fn grouped(&self, device: &DeviceName, hash: DictHash) -> Option<&Arc<Dictionary>> {
+        [Some(&self.filling), self.committing.as_ref()]
             .into_iter()
             .flatten()
-            .find_map(|g| g.dictionary(device, hash).cloned());
-        in_group.or_else(|| store.dictionary(device, hash))
+            .find_map(|g| g.dictionary(device, hash))
     }
 
     /// Whether a row is neither settled nor in a group.

@@ -163,3 +163,35 @@ fn a_row_that_is_cut_is_no_dictionary() {
     }
     assert_eq!(row::decode(&mut Decoder::default(), &bytes, |_| None), None);
 }
+
+#[test]
+fn what_memory_has_no_room_for_is_read_again_but_its_length_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    // Room for two.
+    let dicts = Dicts::open(&disk(), dir.path().join("dict.redb"), 1 << 20, 50).unwrap();
+    let devices: Vec<String> = (0..10).map(|n| format!("d{n}")).collect();
+    dicts
+        .put(devices.iter().map(|device| new(device)).collect())
+        .unwrap();
+    let at_hand = || {
+        let inner = dicts.lock();
+        let at_hand = inner.cache.values().filter(|cached| cached.dict.is_some());
+        let sets: usize = at_hand.map(|cached| cached.sets).sum();
+        assert_eq!(inner.sets, sets);
+        sets
+    };
+    assert_eq!(at_hand(), 40);
+    for device in &devices {
+        assert_eq!(dicts.sets(&name(device), dictionary(device).hash()), Some(20));
+    }
+    assert_eq!(at_hand(), 40);
+    for device in &devices {
+        assert_has(&dicts, device);
+        assert!(at_hand() <= 50);
+    }
+    assert_eq!(dicts.sets(&name("d1"), dictionary("d2").hash()), None);
+    dicts.forget_device(&name("d0"));
+    dicts.lock().forget(&name("d0"), dictionary("d0").hash());
+    dicts.lock().forget(&name("d9"), dictionary("d9").hash());
+    at_hand();
+}

@@ -127,7 +127,10 @@ impl World {
             Fault::LogBits(agent) => self.log_bits(agent),
             Fault::Wipe => {
                 self.kill(Victim::Bridge);
-                fs::remove_dir_all(&self.data).expect("a folder of a dead process");
+                // Wiped twice in a row, it is not there.
+                if self.data.exists() {
+                    fs::remove_dir_all(&self.data).expect("a folder of a dead process");
+                }
                 self.costs = Costs {
                     store: true,
                     ever: true,

@@ -51,6 +51,11 @@ bench-queries pages *shape:
     cargo build --release
     tests/bench/queries.py {{pages}} {{shape}}
 
+# CPU of rules over a fleet, ours and installed peers; see the script's head.
+bench-rules pages *shape:
+    cargo build --release
+    tests/bench/rules.py {{pages}} {{shape}}
+
 # The store alone: commit, replay, seal, chunks; pages are a folder of recorded ones.
 bench-store pages devices="1000" scrapes="240":
     cargo bench -p store --bench commit -- {{pages}} {{devices}} {{scrapes}}

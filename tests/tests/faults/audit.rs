@@ -57,8 +57,8 @@ impl World {
             );
         }
         if !agent.may_drop && !self.costs.store {
-            // After damage a later start may find what an earlier one counted as lost; nothing is lost anew.
-            let found_again = self.costs.ever && samples.lost() < agent.lost;
+            // Values of the journal that a start left out for want of a dictionary count once the device has sent it again.
+            let found_again = agent.forgot && samples.lost() < agent.lost;
             assert!(
                 found_again || samples.lost() == agent.lost,
                 "{what}: {id}: {} lost before: {samples:?}",

@@ -36,6 +36,7 @@ use self::cursor::Totals;
 use self::destination::Destination;
 use self::instruments::Instruments;
 use self::metrics::Metrics;
+use crate::blocking::blocking;
 
 pub use config::RemoteWrite;
 pub use file::{RemoteWriteError, RemoteWriteFile, check};
@@ -165,18 +166,6 @@ fn cursors_of(store: &Store, names: &BTreeSet<String>) -> BTreeMap<String, Curso
         store.note_cursor(&remote_name, None);
     }
     kept
-}
-
-/// Work that may wait for the disk, on a thread for it.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        // It is not aborted, so it panicked; its panic goes on here.
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => std::future::pending().await,
-        },
-    }
 }
 
 async fn ended(task: JoinHandle<()>) {

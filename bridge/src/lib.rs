@@ -6,6 +6,7 @@
 
 mod admission;
 mod alerts;
+mod blocking;
 mod config;
 mod device_series;
 mod forward;

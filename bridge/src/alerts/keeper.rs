@@ -304,7 +304,10 @@ impl Desk {
 
     fn put(&self, alerts: &[StoredAlert]) {
         for stored in alerts {
-            let Some(report) = report_of(stored) else { continue };
+            let Some(report) = report_of(stored) else {
+                self.shared.metrics.dropped("malformed", 1);
+                continue;
+            };
             let device = stored.device.to_string();
             let tenant = stored.device.tenant().as_str();
             self.report(tenant, Source::Device(&device), report, stored.received.ms());

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use wire::Timestamp;
 
+use super::Passed;
 use super::config::RemoteWrite;
 use super::cursor::Totals;
 use super::instruments::Instruments;
@@ -24,7 +25,7 @@ use super::part::Left;
 use super::sending::{Sending, run_lane};
 use super::series::Series;
 use super::status::{Destinations, Status};
-use super::{Passed, blocking};
+use crate::blocking::blocking;
 use gather::Batch;
 
 /// How often the budget is looked at while a round is under way.

@@ -14,6 +14,7 @@ use super::view::GroupView;
 use super::{Key, Shared};
 use crate::admission::{NotAdmitted, Queue, Running};
 use crate::alerts::{Evaluated, Report, pair};
+use crate::blocking::blocking;
 
 /// Between two looks at whether the devices' data is complete.
 const LOOK: Duration = Duration::from_millis(500);
@@ -128,8 +129,11 @@ impl Evaluator {
         let mut results = Results::new(&shared, &tenant, running);
         let evaluation = self.state.evaluate(at_ms, &mut results);
         match results.commit() {
-            Ok(recorded) => shared.metrics.overwritten(recorded.overwritten),
-            Err(error) => self.complain(&format!("its results are not stored: {error}")),
+            Ok(recorded) => shared.metrics.recorded(&recorded),
+            Err(error) => {
+                shared.metrics.dropped("commit", evaluation.samples as u64);
+                self.complain(&format!("its results are not stored: {error}"));
+            }
         }
         for (rule, error) in &evaluation.failures {
             let name = self
@@ -198,7 +202,7 @@ impl Evaluator {
             match evaluate_again(&this.shared, &tenant, &this.state, range, &running) {
                 Ok(recorded) => {
                     this.shared.metrics.evaluated_again(&this.key.1);
-                    this.shared.metrics.overwritten(recorded.overwritten);
+                    this.shared.metrics.recorded(&recorded);
                 }
                 Err(error) => this.complain(&format!("late data is not taken in: {error}")),
             }
@@ -236,15 +240,4 @@ fn labels(set: &promql::Labels) -> Labels {
 
 fn millis_of(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-}
-
-/// Runs work on a blocking thread; its panic goes on here.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => std::future::pending().await,
-        },
-    }
 }

@@ -104,6 +104,10 @@ pub(super) fn evaluate_again(
         let samples = samples(rule, &answer.value, step_ms, last);
         let recorded = record(&shared.store, tenant, &samples)?;
         all.overwritten += recorded.overwritten;
+        all.refused += recorded.refused;
+        all.out_of_retention += recorded.out_of_retention;
+        all.future += recorded.future;
+        all.limit += recorded.limit;
     }
     Ok(all)
 }

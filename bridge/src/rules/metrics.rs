@@ -3,6 +3,7 @@
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use rules::{Evaluation, GroupState};
+use store::Recorded;
 
 /// Of all groups.
 #[derive(Debug, Clone)]
@@ -14,6 +15,7 @@ pub(crate) struct Metrics {
     incomplete: IntCounterVec,
     again: IntCounterVec,
     overwritten: IntCounter,
+    dropped: IntCounterVec,
     interval: GaugeVec,
     last_seconds: GaugeVec,
     last_time: GaugeVec,
@@ -56,6 +58,13 @@ impl Metrics {
                     "samples_overwritten_total",
                     "Results that replaced an earlier one.",
                 ))?,
+            )?,
+            dropped: put(
+                registry,
+                IntCounterVec::new(
+                    opts("samples_dropped_total", "Results that are not stored, by reason."),
+                    &["reason"],
+                )?,
             )?,
             interval: gauges("group_interval_seconds", "The interval of the group.", &GROUP)?,
             last_seconds: gauges(
@@ -146,8 +155,16 @@ impl Metrics {
         self.again.with_label_values(&[group]).inc();
     }
 
-    pub(super) fn overwritten(&self, samples: u64) {
-        self.overwritten.inc_by(samples);
+    pub(super) fn recorded(&self, recorded: &Recorded) {
+        self.overwritten.inc_by(recorded.overwritten);
+        self.dropped("out_of_retention", recorded.out_of_retention);
+        self.dropped("future", recorded.future);
+        self.dropped("limit", recorded.limit);
+    }
+
+    /// Results are not stored.
+    pub(super) fn dropped(&self, reason: &str, samples: u64) {
+        self.dropped.with_label_values(&[reason]).inc_by(samples);
     }
 }
 

@@ -3,7 +3,7 @@
 use wire::Timestamp;
 
 use super::Desk;
-use crate::forward::blocking;
+use crate::blocking::blocking;
 
 /// Samples that are passed over in one go.
 const SKIP: u64 = 1_000_000;

@@ -15,7 +15,7 @@ mod metrics;
 mod sender;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use reqwest::Url;
 use tokio::sync::watch;
@@ -147,6 +147,7 @@ async fn tell(
                     cluster: alertmanager.cluster,
                     dress: Arc::clone(&dress),
                     shared: Arc::clone(&shared),
+                    caller: Mutex::default(),
                 };
                 (stop.clone(), tokio::spawn(sender.run(stop)))
             });

@@ -27,10 +27,13 @@ def get(url, timeout=300):
 
 
 class Server:
+    started = []
+
     def __init__(self, name, argv, port, ready, work):
         self.name, self.port, self.end = name, port, None
         with open(f"{work}/{name}.log", "wb") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log)
+        Server.started.append(self)
         while True:
             try:
                 get(self.url(ready), 2)
@@ -42,6 +45,14 @@ class Server:
 
     def url(self, path):
         return f"http://127.0.0.1:{self.port}{path}"
+
+    @classmethod
+    def end_all(cls):
+        for server in cls.started:
+            server.process.terminate()
+        for server in cls.started:
+            server.process.wait()
+        cls.started.clear()
 
     def cpu_ms(self):
         # The process's own CPU clock: threads that have ended count as well.
@@ -146,10 +157,7 @@ def main():
             time.sleep(15)  # past the flushes that the load still causes
             compare(servers, scrapes, runs)
         finally:
-            for server in servers:
-                server.process.terminate()
-            for server in servers:
-                server.process.wait()
+            Server.end_all()
 
 
 if __name__ == "__main__":

@@ -77,7 +77,6 @@ def ours(work, pages, devices, text, groups, seconds):
     server.process.send_signal(signal.SIGHUP)
     names = ["backhaul_rule_group_iterations_total", "backhaul_rule_group_iterations_missed_total"]
     measure("backhaul", [server], server, names, groups, seconds)
-    return [server]
 
 
 def write(file, text):
@@ -95,7 +94,6 @@ def prometheus(work, pages, devices, text, groups, seconds):
     server.process.send_signal(signal.SIGHUP)
     names = ["prometheus_rule_group_iterations_total", "prometheus_rule_group_iterations_missed_total"]
     measure("prometheus", [server], server, names, groups, seconds)
-    return [server]
 
 
 def victoria(work, pages, devices, text, groups, seconds):
@@ -109,7 +107,6 @@ def victoria(work, pages, devices, text, groups, seconds):
     vmalert = Server("vmalert", argv, alert, "/health", work)
     names = ["vmalert_iteration_total", "vmalert_iteration_missed_total"]
     measure("vmalert and VictoriaMetrics", [server, vmalert], vmalert, names, groups, seconds)
-    return [vmalert, server]
 
 
 def main():
@@ -123,14 +120,10 @@ def main():
     systems += [victoria] if os.environ.get("VICTORIA") and os.environ.get("VMALERT") else []
     for system in systems:
         with tempfile.TemporaryDirectory(prefix="bench-rules.", dir=os.environ.get("WORK")) as work:
-            servers = []
             try:
-                servers = system(work, pages, devices, text, groups, seconds)
+                system(work, pages, devices, text, groups, seconds)
             finally:
-                for server in servers:
-                    server.process.terminate()
-                for server in servers:
-                    server.process.wait()
+                Server.end_all()
 
 
 if __name__ == "__main__":

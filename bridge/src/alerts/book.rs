@@ -227,9 +227,9 @@ impl Book {
     }
 
     fn shown(&self, life: &Life, now_ms: i64, silence: &Silence<'_>) -> Shown {
-        let silent = Some(&*life.device)
-            .filter(|device| !device.is_empty())
-            .and_then(silence);
+        // Of one that is over, nobody asks where its device is.
+        let asks = !life.device.is_empty() && life.ends_ms == 0;
+        let silent = asks.then(|| silence(&life.device)).flatten();
         life.shown(now_ms, &self.times, silent)
     }
 

@@ -1,6 +1,6 @@
 //! One Alertmanager: is told what is due, again until it takes it, independently of the others of its cluster.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -85,6 +85,7 @@ pub(super) struct Sender {
     pub(super) cluster: Arc<Cluster>,
     pub(super) dress: Arc<Dress>,
     pub(super) shared: Arc<Shared>,
+    pub(super) caller: Mutex<Option<Caller>>,
 }
 
 impl Sender {
@@ -169,6 +170,23 @@ impl Sender {
             .accepted(&self.name, notices, self.shared.now_ms());
     }
 
+    /// The client, made anew after a failure: its files of TLS may have changed.
+    fn caller(&self) -> Result<Caller, ClientError> {
+        let mut kept = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some(caller) => Ok(caller.clone()),
+            None => {
+                let caller = Caller::new(&self.url, &self.cluster.access, self.cluster.timeout)?;
+                *kept = Some(caller.clone());
+                Ok(caller)
+            }
+        }
+    }
+
+    fn forget_caller(&self) {
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     async fn post(&self, notices: &[Notice]) -> Outcome {
         let mut dropped = 0;
         let body: Vec<Postable<'_>> = notices
@@ -190,6 +208,9 @@ impl Sender {
         let outcome = self.try_post(body).await;
         timer.observe_duration();
         let outcome = outcome.unwrap_or_else(|error| Outcome::Later(no_answer(&error)));
+        if matches!(outcome, Outcome::Later(_)) {
+            self.forget_caller();
+        }
         if !matches!(outcome, Outcome::Taken) {
             self.shared.metrics.failed(&self.name, notices.len());
         }
@@ -197,8 +218,7 @@ impl Sender {
     }
 
     async fn try_post(&self, body: Vec<u8>) -> Result<Outcome, ClientError> {
-        // Its files of TLS may have changed since the last request.
-        let caller = Caller::new(&self.url, &self.cluster.access, self.cluster.timeout)?;
+        let caller = self.caller()?;
         let post = caller.request(Method::POST, |_| ()).await?;
         let mut response = post
             .header(CONTENT_TYPE, "application/json")

@@ -1,7 +1,7 @@
 //! Reads the journal from a place on, while it is written: the queue of every other destination.
 //!
-//! A [`Tail`] hands over the rows that were stored, in the order of the journal, as series and samples; it obeys the row
-//! masks and decides nothing. Its unit is a record (what one message of a device held): a [`Place`] names the next one,
+//! A [`Tail`] hands over the rows that were stored, results of rules among them, in the order of the journal, as series and
+//! samples; it obeys the row masks and decides nothing. Its unit is a record (what one message of a device held): a [`Place`] names the next one,
 //! so a destination that stopped goes on with no record left out. A tail has one commit of the journal in memory, the
 //! keys of devices as they were at its place (those that the store has too are shared), and a bounded number of resolved
 //! series.
@@ -9,6 +9,7 @@
 mod commits;
 mod devices;
 mod lists;
+mod own;
 mod rows;
 mod unpassed;
 
@@ -16,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wire::message::Histogram;
-use wire::{DeviceName, Labels, Timestamp};
+use wire::{Labels, Tenant, Timestamp};
 
 use crate::Store;
 use crate::receipt::StoredAlert;
@@ -24,6 +25,7 @@ use crate::record::{AlertRecord, Record, What};
 use commits::Commits;
 use devices::{Devices, Stored};
 use lists::Lists;
+use own::OwnRows;
 
 pub use unpassed::Unpassed;
 
@@ -58,11 +60,9 @@ pub struct HistogramSample {
     pub histogram: Histogram,
 }
 
-/// Stored rows of one list of series of a device, as one record has them.
+/// Stored rows of one list of series, of a device or results of rules, as one record has them.
 #[derive(Debug, Clone)]
 pub struct Rows<S> {
-    /// Whose.
-    pub device: DeviceName,
     /// When they arrived, by the bridge's clock.
     pub received: Timestamp,
     /// What the caller made of each series' labels.
@@ -101,7 +101,32 @@ pub struct Skipped {
 pub struct TailError(pub(crate) String);
 
 /// Makes what a destination keeps of a series: whose it is, and its labels as they are stored.
-pub type Resolve<'a, S> = dyn FnMut(&DeviceName, &Labels) -> S + 'a;
+pub type Resolve<'a, S> = dyn FnMut(&Tenant, &Labels) -> S + 'a;
+
+/// What a record has for destinations.
+#[derive(Debug)]
+enum Taken {
+    /// Stored rows of a device.
+    Device(Stored),
+    /// Results of rules.
+    Own(OwnRows),
+}
+
+impl Taken {
+    fn samples(&self) -> u64 {
+        match self {
+            Taken::Device(stored) => stored.samples(),
+            Taken::Own(own) => own.samples(),
+        }
+    }
+
+    fn times(&self) -> Option<(i64, i64)> {
+        match self {
+            Taken::Device(stored) => stored.times(),
+            Taken::Own(own) => own.times(),
+        }
+    }
+}
 
 /// A reader of the journal.
 #[derive(Debug)]
@@ -184,9 +209,14 @@ impl<S> Tail<S> {
         let mut rows = Vec::new();
         let mut samples = 0;
         while samples < max_samples && self.fetch()? {
-            let Some(stored) = self.stored() else { continue };
-            samples += stored.samples();
-            rows::split(&stored, &self.store, &mut self.lists, resolve, &mut rows);
+            let Some(taken) = self.take() else { continue };
+            samples += taken.samples();
+            match taken {
+                Taken::Device(stored) => {
+                    rows::split(&stored, &self.store, &mut self.lists, resolve, &mut rows);
+                }
+                Taken::Own(own) => own.split(resolve, &mut rows),
+            }
         }
         Ok(Piece {
             rows,
@@ -209,9 +239,9 @@ impl<S> Tail<S> {
                 skipped.done = true;
                 break;
             }
-            if let Some(stored) = self.stored() {
-                skipped.samples += stored.samples();
-                skipped.times = join(skipped.times, stored.times());
+            if let Some(taken) = self.take() {
+                skipped.samples += taken.samples();
+                skipped.times = join(skipped.times, taken.times());
             }
         }
         Ok(skipped)
@@ -237,12 +267,20 @@ impl<S> Tail<S> {
     }
 
     /// The next record's stored rows, if it has any.
-    fn stored(&mut self) -> Option<Stored> {
+    fn take(&mut self) -> Option<Taken> {
         let record = self.pop()?;
-        let is_batch = matches!(record.what, Some(What::Batch(_) | What::Released(_)));
-        let stored = self.devices.stored(&self.store, record);
-        self.damaged += u64::from(is_batch && stored.is_none());
-        stored
+        let has_rows = matches!(
+            record.what,
+            Some(What::Batch(_) | What::Released(_) | What::Results(_))
+        );
+        let taken = match &record.what {
+            Some(What::Results(results)) => {
+                OwnRows::read(results, Timestamp::from_ms(record.received_ms)).map(Taken::Own)
+            }
+            _ => self.devices.stored(&self.store, record).map(Taken::Device),
+        };
+        self.damaged += u64::from(has_rows && taken.is_none());
+        taken
     }
 
     /// Has a record at hand; false: there is none yet.

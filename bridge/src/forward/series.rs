@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use prost::encoding::{WireType, encode_key, encode_varint};
-use wire::{DeviceName, Labels, Tenant};
+use wire::{Labels, Tenant};
 
 use super::config::RemoteWrite;
 use crate::relabel::relabel;
@@ -19,8 +19,8 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// The series of a device's labels at a destination; `None`: its rules drop it.
-    pub(crate) fn of(device: &DeviceName, labels: &Labels, to: &RemoteWrite) -> Option<Series> {
+    /// The series of a tenant's labels at a destination; `None`: its rules drop it.
+    pub(crate) fn of(tenant: &Tenant, labels: &Labels, to: &RemoteWrite) -> Option<Series> {
         let mut labels = labels.clone();
         for (name, value) in &to.external_labels {
             if labels.get(name).is_none() {
@@ -28,10 +28,10 @@ impl Series {
             }
         }
         if let Some(name) = &to.tenant_label {
-            labels = labels.with(name, device.tenant().as_str());
+            labels = labels.with(name, tenant.as_str());
         }
         let labels = relabel(&labels, &to.relabel)?;
-        Some(Series::new(device.tenant().clone(), &labels))
+        Some(Series::new(tenant.clone(), &labels))
     }
 
     pub(crate) fn new(tenant: Tenant, labels: &Labels) -> Series {

@@ -31,7 +31,6 @@ pub(super) fn split<S>(
             continue;
         };
         out.push(Rows {
-            device: stored.device.clone(),
             received: stored.received,
             series,
             samples: floats(group, &take),
@@ -55,14 +54,14 @@ fn series_of<S>(
     let id = stored.device.device().as_str();
     let labels = group.series.iter().map(|series| dict.get(*series));
     let series: Option<Vec<S>> = labels
-        .map(|set: Option<&Labels>| Some(resolve(&stored.device, &set?.of_device(id))))
+        .map(|set: Option<&Labels>| Some(resolve(stored.device.tenant(), &set?.of_device(id))))
         .collect();
     let series: Arc<[S]> = series?.into();
     lists.insert(stored.number, hash, &group.series, series.clone());
     Some(series)
 }
 
-fn floats(group: &Group, take: &[bool]) -> Vec<Sample> {
+pub(super) fn floats(group: &Group, take: &[bool]) -> Vec<Sample> {
     let rows = group.rows.len();
     let mut samples = Vec::with_capacity(group.series.len() * rows);
     for series in 0..group.series.len() {
@@ -83,7 +82,7 @@ fn floats(group: &Group, take: &[bool]) -> Vec<Sample> {
     samples
 }
 
-fn histograms(group: &Group, take: &[bool]) -> Vec<HistogramSample> {
+pub(super) fn histograms(group: &Group, take: &[bool]) -> Vec<HistogramSample> {
     let taken = group
         .histograms
         .iter()

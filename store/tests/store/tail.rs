@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use store::{Cursor, Place, Store, Tail, Unpassed};
-use wire::{DeviceName, Labels, Timestamp};
+use store::{Cursor, OwnSample, Place, Store, Tail, Unpassed};
+use wire::{Labels, Tenant, Timestamp};
 
 use super::device::{Device, START, config, open_with};
 
@@ -20,7 +20,7 @@ fn open(dir: &Path) -> Store {
 
 type Found = BTreeMap<(String, i64), Vec<u64>>;
 
-fn name_of(_: &DeviceName, labels: &Labels) -> String {
+fn name_of(_: &Tenant, labels: &Labels) -> String {
     labels.to_string()
 }
 
@@ -226,4 +226,45 @@ fn quarantined_rows_are_handed_over_when_they_are_released() {
     drain(&mut tail, 1000, &mut found);
     assert!(found.keys().all(|(_, time)| *time == START + 2 * 3_600_000) && found.len() == 3);
     assert_eq!(tail.damaged(), 0);
+}
+
+#[test]
+fn results_of_rules_are_handed_over_as_they_are_recorded_also_those_that_overwrite() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(dir.path()));
+    let mut device = Device::new("gw-1", 1, 3);
+    device.put_dictionary(&store);
+    let record = device.record(START, |i| i as f64);
+    store.commit(vec![device.deliver(&[record])]).unwrap();
+    let result = |series: &str, n: i64, value: f64| OwnSample {
+        labels: Labels::new([("__name__", "job:x:sum"), ("job", series)]).unwrap(),
+        time: Timestamp::from_ms(START + n),
+        value,
+    };
+    let tenant = device.name.tenant();
+    let first = [result("a", 0, 1.0), result("b", 0, 2.0), result("a", 1, 3.0)];
+    store.record(tenant, &first).unwrap();
+    assert_eq!(
+        store.record(tenant, &[result("a", 0, 9.0)]).unwrap().overwritten,
+        1
+    );
+    let mut tail = Tail::new(store.clone(), Place::default(), 1000).unwrap();
+    let mut found = Found::new();
+    drain(&mut tail, 1, &mut found);
+    let of = |series: &str, n: i64| {
+        let key = (result(series, n, 0.0).labels.to_string(), START + n);
+        found.get(&key).cloned().unwrap_or_default()
+    };
+    assert_eq!(of("a", 0), [1.0_f64, 9.0].map(f64::to_bits));
+    assert_eq!(of("b", 0), [2.0_f64.to_bits()]);
+    assert_eq!(of("a", 1), [3.0_f64.to_bits()]);
+    assert_eq!((found.len(), tail.damaged()), (3 + 3, 0));
+    // What is passed over is counted the same way.
+    let mut tail = Tail::<String>::new(store.clone(), Place::default(), 1000).unwrap();
+    let skipped = tail.skip(store.next_number(), Timestamp::from_ms(i64::MIN), 1000);
+    let skipped = skipped.unwrap();
+    assert_eq!(
+        (skipped.samples, skipped.times),
+        (3 + 4, Some((START, START + 1)))
+    );
 }

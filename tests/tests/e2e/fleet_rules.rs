@@ -52,10 +52,10 @@ groups:
     labels: {from: rules}
 "#;
 
-type Series = BTreeMap<String, Vec<(i64, String)>>;
+pub(super) type Series = BTreeMap<String, Vec<(i64, String)>>;
 
 /// A query's series at each second of a time.
-fn matrix(api: &Api, query: &str, (start, end): (i64, i64)) -> Series {
+pub(super) fn matrix(api: &Api, query: &str, (start, end): (i64, i64)) -> Series {
     let (start, end) = (start.to_string(), end.to_string());
     let params = [("query", query), ("start", &start), ("end", &end), ("step", "1")];
     let data = api.data("query_range", &params).unwrap();

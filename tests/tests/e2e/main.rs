@@ -9,6 +9,7 @@ mod flapping_link;
 mod fleet_alerts;
 mod fleet_rules;
 mod forward;
+mod forward_results;
 mod grafana;
 mod hashrings;
 mod identity;

@@ -30,8 +30,8 @@ impl Desk {
     async fn read(&mut self, most: u64) -> Option<Piece<Option<Arc<Series>>>> {
         let to = self.to.config.clone();
         self.with_tail(move |tail| {
-            tail.read(most, &mut |device, labels| {
-                Series::of(device, labels, &to).map(Arc::new)
+            tail.read(most, &mut |tenant, labels| {
+                Series::of(tenant, labels, &to).map(Arc::new)
             })
         })
         .await

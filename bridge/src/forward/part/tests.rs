@@ -16,7 +16,6 @@ pub(crate) fn series(tenant: &str, name: &str) -> Arc<Series> {
 pub(crate) fn rows(tenant: &str, names: &[&str], samples: &[(u32, i64, f64)]) -> Rows<Option<Arc<Series>>> {
     let of = |name: &&str| (!name.is_empty()).then(|| series(tenant, name));
     Rows {
-        device: format!("{tenant}.d").parse().unwrap(),
         received: Timestamp::from_ms(0),
         series: names.iter().map(of).collect(),
         samples: samples

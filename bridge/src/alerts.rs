@@ -8,6 +8,7 @@ mod book;
 mod config;
 mod discovery;
 mod disk;
+mod feed;
 mod file;
 mod keeper;
 mod life;
@@ -29,7 +30,9 @@ pub use keeper::AlertsError;
 
 pub(crate) use config::Cluster;
 pub(crate) use discovery::{ALERTS_PATH, Found};
-pub(crate) use keeper::{CURSOR, Evaluated, Feed, Keeper, PostError, Shared};
+pub(crate) use disk::FILE;
+pub(crate) use feed::{Evaluated, Feed, PostError};
+pub(crate) use keeper::{CURSOR, Keeper, Shared};
 pub(crate) use life::{Report, Times, pair};
 pub(crate) use metrics::Metrics;
 use sender::{Dress, Sender};

@@ -45,6 +45,8 @@ pub use alerts::{Alerting, AlertingError, AlertingFile, AlertsError};
 pub use config::{BridgeError, Config, Listeners, MqttEndpoint, Started};
 pub use forward::{RemoteWrite, RemoteWriteError, RemoteWriteFile, check as check_remote_write};
 pub use hashrings::{HashringFile, HashringFileError};
+#[cfg(fuzzing)]
+pub use http::fuzz;
 pub use http::parse_time;
 pub use memory::Budgets;
 pub use rules::{RuleFiles, RuleFilesError, TenantRules, check_pattern};
@@ -209,7 +211,7 @@ fn keeper(
     registry: &Registry,
 ) -> Result<Keeper, BridgeError> {
     Ok(Keeper::start(
-        &store.dir().join("alerts.redb"),
+        &store.dir().join(alerts::FILE),
         Arc::clone(store),
         Arc::clone(fleet),
         config.alerting.borrow().times,

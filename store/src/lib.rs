@@ -62,7 +62,7 @@ pub use query::{ReadBack, ReadLimits, SeriesSlice};
 pub use receipt::{Receipt, SessionReceipt, StoredAlert};
 pub use results::{OwnSample, Recorded};
 pub use rings::{Hashring, HashringError, Hashrings, MAX_FILE, MAX_PARTITIONS};
-pub use snapshot::{SNAPSHOTS, SnapshotError};
+pub use snapshot::{Beside, SNAPSHOTS, SnapshotError};
 pub use status::{ActiveSeries, HeadStatus};
 pub use store::{Lacking, Pressure, Progress, Room, Round, Store, Usage};
 pub use tail::{HistogramSample, Piece, Place, Resolve, Rows, Sample, Skipped, Tail, TailError, Unpassed};

@@ -3,7 +3,7 @@
 //! No round of maintenance runs meanwhile, so nothing is freed, merged or swept. First each index is copied through a
 //! read transaction and its blocks are linked, as they are never written again; then the journal is copied through read
 //! transactions, so that it holds at least what no copied index has in blocks; then the dictionaries, so that every
-//! record finds its own. Journal files are not linked: a store that opens one writes to it.
+//! record finds its own; then what the store's owner keeps beside it, so that it is as far as the cursors say. Journal files are not linked: a store that opens one writes to it.
 
 use std::fs;
 use std::io;
@@ -31,13 +31,17 @@ pub enum SnapshotError {
     },
 }
 
+/// Copies what the store's owner keeps beside it into the folder of a snapshot, given the number after the last one of the
+/// snapshot's journal; an error is a text for people.
+pub type Beside<'a> = dyn FnMut(&Path, u64) -> Result<(), String> + 'a;
+
 impl Store {
-    /// Copies the store into the folder `snapshots/<name>` of its own, which a store can be opened on. Maintenance waits
-    /// meanwhile; commits and queries go on.
+    /// Copies the store into the folder `snapshots/<name>` of its own, which a store can be opened on, and has `beside` add
+    /// to it. Maintenance waits meanwhile; commits and queries go on.
     ///
     /// # Errors
     /// The name is taken or none, or the disk refused; nothing is left of the snapshot then.
-    pub fn snapshot(&self, name: &str) -> Result<(), SnapshotError> {
+    pub fn snapshot(&self, name: &str, beside: &mut Beside<'_>) -> Result<(), SnapshotError> {
         let is_name = !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
         let all = self.dir().join(SNAPSHOTS);
         let (new, place) = (all.join(format!("{name}.new")), all.join(name));
@@ -46,7 +50,7 @@ impl Store {
         }
         let _round = self.pause();
         self.make_room(&all)?;
-        let made = self.copy_to(&new).and_then(|()| {
+        let made = self.copy_to(&new, beside).and_then(|()| {
             let io = |path: &Path| {
                 let path = path.to_owned();
                 move |error: io::Error| failed(&path, error)
@@ -85,7 +89,7 @@ impl Store {
         }
     }
 
-    fn copy_to(&self, to: &Path) -> Result<(), SnapshotError> {
+    fn copy_to(&self, to: &Path, beside: &mut Beside<'_>) -> Result<(), SnapshotError> {
         fs::create_dir_all(to).map_err(|error| failed(to, error))?;
         let mut dirs = vec![to.to_owned()];
         for (number, from) in self.partition_folders().into_iter().enumerate() {
@@ -102,11 +106,13 @@ impl Store {
         }
         let journal = to.join("journal");
         fs::create_dir_all(&journal).map_err(|error| failed(&journal, error))?;
-        self.copy_journal(&journal)
+        let end = self
+            .copy_journal(&journal)
             .map_err(|(path, error)| failed(&path, error))?;
         let dict = to.join("dict.redb");
         self.copy_dictionaries(&dict)
             .map_err(|error| failed(&dict, error))?;
+        beside(to, end).map_err(|what| failed(to, what))?;
         dirs.push(journal);
         for dir in dirs.iter().rev() {
             self.disk().sync_dir(dir).map_err(|error| failed(dir, error))?;
@@ -114,10 +120,12 @@ impl Store {
         Ok(())
     }
 
-    /// Copies the journal as it is at one moment.
-    fn copy_journal(&self, to: &Path) -> Result<(), (PathBuf, FileError)> {
+    /// Copies the journal as it is at one moment; the number after its last one.
+    fn copy_journal(&self, to: &Path) -> Result<u64, (PathBuf, FileError)> {
         let here = |error| (to.to_owned(), error);
         let cut = self.cut_journal().map_err(here)?;
+        // Without a newest file there is none.
+        let end = cut.newest.as_ref().map_or(0, |(_, _, end)| *end);
         for (first, end) in cut.older {
             let found = self.journal_file(first).map_err(here)?;
             let Some((file, _)) = found.filter(|(file, _)| file.first() == first) else {
@@ -133,7 +141,7 @@ impl Store {
             let path = path_of(to, first);
             copy(&read, end, self.disk(), &path).map_err(|error| (path, error))?;
         }
-        Ok(())
+        Ok(end)
     }
 }
 

@@ -24,6 +24,8 @@ pub struct AgentPlan {
     pub past_rows: u32,
     /// Between two of these, ms.
     pub past_interval_ms: u64,
+    /// Its times are made up, as those of past rows always are: the wall clock is believed, whatever the bridge says.
+    pub made_up_times: bool,
     /// Each row is of another of so many hours: this one and those before it.
     pub hours: u32,
     /// Where the logs are, if not in the site's folder `agents`.
@@ -42,6 +44,7 @@ impl AgentPlan {
             wal_bytes: 64 << 20,
             past_rows: 0,
             past_interval_ms: 15_000,
+            made_up_times: false,
             hours: 1,
             wals: None,
         }

@@ -18,6 +18,9 @@ const VERSION: &str = "version";
 /// The journal is taken in below this number.
 const BELOW: &str = "journal";
 
+/// The file's name in the store's folder, and in its snapshots.
+pub(crate) const FILE: &str = "alerts.redb";
+
 /// Bytes of the file's cache.
 const CACHE: usize = 4 << 20;
 
@@ -174,6 +177,34 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Makes a new file of what this one holds, for which the journal is taken in below a number.
+    pub(crate) fn copy(&self, to: &Path, below: u64) -> Result<(), AlertsFileError> {
+        guard(&self.path, || {
+            self.try_copy(to, below).map_err(|error| wrong(to, error))
+        })
+    }
+
+    fn try_copy(&self, to: &Path, below: u64) -> Result<(), redb::Error> {
+        let from = self.database.begin_read()?;
+        let copy = Database::builder().set_cache_size(CACHE).create(to)?;
+        let mut txn = copy.begin_write()?;
+        txn.set_durability(Durability::Immediate)?;
+        {
+            let mut alerts = txn.open_table(ALERTS)?;
+            for row in from.open_table(ALERTS)?.iter()? {
+                let (key, life) = row?;
+                alerts.insert(key.value(), life.value())?;
+            }
+            let mut meta = txn.open_table(META)?;
+            meta.insert(VERSION, 1)?;
+            meta.insert(BELOW, below)?;
+        }
+        txn.commit()?;
+        Ok(())
+    }
+}
+
 fn wrong(path: &Path, source: redb::Error) -> AlertsFileError {
     AlertsFileError::Redb {
         path: path.to_owned(),
@@ -195,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_there_after_a_start_and_a_damaged_file_is_set_aside() {
+    fn what_is_written_is_there_after_a_start_and_in_a_copy_and_a_damaged_file_is_set_aside() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("alerts.redb");
         let life = Life {
@@ -212,8 +243,16 @@ mod tests {
         }
         {
             let (_, kept) = Disk::open(&path).unwrap();
-            assert_eq!((kept.alerts, kept.below), (vec![(7, life)], 4));
+            assert_eq!((kept.alerts, kept.below), (vec![(7, life.clone())], 4));
         }
+        let copy = dir.path().join("copy.redb");
+        {
+            let (disk, _) = Disk::open(&path).unwrap();
+            disk.copy(&copy, 2).unwrap();
+            disk.write(&[], &[7], 5).unwrap();
+        }
+        let (_, kept) = Disk::open(&copy).unwrap();
+        assert_eq!((kept.alerts, kept.below), (vec![(7, life)], 2));
         std::fs::write(&path, vec![7; 100_000]).unwrap();
         let (_, kept) = Disk::open(&path).unwrap();
         assert_eq!((kept.alerts.len(), kept.below), (0, 0));

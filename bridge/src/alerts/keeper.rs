@@ -7,17 +7,18 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use store::{Cursor, Place, Store, StoredAlert, Tail, TailError};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use wire::{DeviceName, Labels, Timestamp};
 
 use super::book::{Book, Key, Source, key_of};
 use super::disk::{AlertsFileError, Disk};
+use super::feed::{CopyTo, Evaluated, Feed, Order, PostError};
 use super::life::{Noted, Report, Times, pair};
 use super::metrics::Metrics;
 use crate::ingest::Fleet;
@@ -28,9 +29,6 @@ pub(crate) const CURSOR: &str = "_alerts";
 
 /// Label that carries the tenant.
 const TENANT: &str = "tenant";
-
-/// Orders that may wait.
-const QUEUE: usize = 1024;
 
 /// Between two looks at what changed without an order.
 const TICK: Duration = Duration::from_secs(1);
@@ -47,44 +45,6 @@ const CLOCK_ERROR_MS: u64 = 60_000;
 /// An alert that takes longer than this from its device says when it arrived, ms.
 const LATE_MS: i64 = 60_000;
 
-/// What an evaluated rule group says.
-#[derive(Debug)]
-pub(crate) struct Evaluated {
-    pub(crate) tenant: String,
-    /// Names the group among all of the tenant.
-    pub(crate) group: String,
-    /// Those that fire and are due to be told.
-    pub(crate) firing: Vec<Report>,
-    /// Labels of all that it holds, pending ones too: they fired before a restart if the book has them as firing.
-    pub(crate) active: Vec<Labels>,
-}
-
-/// What the thread is told.
-enum Order {
-    /// Records that a commit made durable, and the journal's number after it.
-    Committed(u64, Vec<StoredAlert>),
-    /// Alerts that came by HTTP.
-    Posted(String, Vec<Report>, oneshot::Sender<Result<(), PostError>>),
-    Evaluated(Evaluated),
-    /// The rule groups that there are, by tenant and name.
-    Groups(BTreeSet<(String, String)>),
-    Stop,
-}
-
-/// Why alerts that came by HTTP are not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PostError {
-    /// They could not be written.
-    #[error("the alerts could not be written: {0}")]
-    Disk(String),
-    /// The book is full.
-    #[error("{0} alerts are kept at most; resolve some, or wait until they are over")]
-    Full(usize),
-    /// The bridge stops.
-    #[error("the bridge is stopping")]
-    Stopping,
-}
-
 /// What everybody shares.
 pub(crate) struct Shared {
     book: Mutex<Book>,
@@ -95,14 +55,6 @@ pub(crate) struct Shared {
     started: Timestamp,
     pub(crate) clock: fn() -> Timestamp,
     pub(crate) metrics: Metrics,
-}
-
-/// Where alerts are taken in; cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Feed {
-    orders: SyncSender<Order>,
-    behind: Arc<AtomicBool>,
-    reached: Arc<AtomicU64>,
 }
 
 /// The running thread.
@@ -149,39 +101,6 @@ impl Shared {
     }
 }
 
-impl Feed {
-    /// A commit took effect; never waits.
-    pub(crate) fn committed(&self, number: u64, alerts: Vec<StoredAlert>) {
-        if !alerts.is_empty() && self.orders.try_send(Order::Committed(number, alerts)).is_err() {
-            self.behind.store(true, Ordering::Release);
-        }
-        self.reached.store(number, Ordering::Release);
-    }
-
-    /// Takes in alerts of a caller; they are durable when this returns.
-    pub(crate) async fn post(&self, tenant: String, reports: Vec<Report>) -> Result<(), PostError> {
-        let (done, outcome) = oneshot::channel();
-        let orders = self.orders.clone();
-        let sent = tokio::task::spawn_blocking(move || orders.send(Order::Posted(tenant, reports, done)));
-        match sent.await {
-            Ok(Ok(())) => outcome.await.unwrap_or(Err(PostError::Stopping)),
-            _ => Err(PostError::Stopping),
-        }
-    }
-
-    /// Rule groups that are gone hold no alert any more; waits while the queue is full.
-    pub(crate) fn groups(&self, groups: BTreeSet<(String, String)>) {
-        // Without the thread nobody is told anything any more.
-        let _ = self.orders.send(Order::Groups(groups));
-    }
-
-    /// Takes in what a rule group says; waits while the queue is full.
-    pub(crate) fn evaluated(&self, evaluated: Evaluated) {
-        // Without the thread nobody is told anything any more.
-        let _ = self.orders.send(Order::Evaluated(evaluated));
-    }
-}
-
 impl Keeper {
     /// Opens the file, takes in what the journal has beyond it, and starts the thread.
     pub(crate) fn start(
@@ -204,17 +123,12 @@ impl Keeper {
             clock,
             metrics,
         });
-        let (orders, received) = sync_channel(QUEUE);
-        let feed = Feed {
-            orders,
-            behind: Arc::default(),
-            reached: Arc::default(),
-        };
+        let (feed, received) = Feed::new();
         let mut desk = Desk {
             shared: Arc::clone(&shared),
             disk,
-            behind: Arc::clone(&feed.behind),
-            reached: Arc::clone(&feed.reached),
+            behind: feed.behind(),
+            reached: feed.reached(),
             below,
             written: kept.below,
             moved: Instant::now(),
@@ -230,7 +144,7 @@ impl Keeper {
     pub(crate) async fn end(self) {
         let Keeper { feed, thread, .. } = self;
         let ended = tokio::task::spawn_blocking(move || {
-            let _ = feed.orders.send(Order::Stop);
+            feed.stop();
             thread.join()
         });
         if !matches!(ended.await, Ok(Ok(()))) {
@@ -264,7 +178,7 @@ impl Desk {
             let orders: Vec<Order> = first.into_iter().chain(received.try_iter()).collect();
             // An order that came after one that did not fit is here only when the flag is set.
             let whole = !self.behind.swap(false, Ordering::AcqRel) || self.catch_up_or_say();
-            let mut waiting = Vec::new();
+            let (mut waiting, mut copies) = (Vec::new(), Vec::new());
             for order in orders {
                 match order {
                     // What is not taken in now is read from the journal later.
@@ -275,6 +189,7 @@ impl Desk {
                     }
                     Order::Evaluated(evaluated) => self.evaluated(evaluated),
                     Order::Groups(groups) => self.groups(&groups),
+                    Order::Copy(copy) => copies.push(copy),
                     Order::Stop => stop = true,
                 }
             }
@@ -287,6 +202,11 @@ impl Desk {
                 let outcome = outcome.and_then(|()| written.clone().map_err(PostError::Disk));
                 // Whoever asked may have left.
                 let _ = done.send(outcome);
+            }
+            for copy in copies {
+                let copied = written.clone().and_then(|()| self.copy(&copy));
+                // Whoever asked may have left.
+                let _ = copy.done.send(copied);
             }
             if stop {
                 return;
@@ -407,6 +327,12 @@ impl Desk {
                 "alerts are over and no Alertmanager took them for hours; they are dropped"
             );
         }
+    }
+
+    /// The snapshot's journal goes on with numbers that were others here, so the copy's number is none of those.
+    fn copy(&self, copy: &CopyTo) -> Result<(), String> {
+        let copied = self.disk.copy(&copy.to, self.below.min(copy.end));
+        copied.map_err(|error| error.to_string())
     }
 
     /// A damaged file makes room for a new one, which the next write fills: the book has everything.

@@ -1,5 +1,7 @@
 //! Health, metrics, and who this is.
 
+use std::path::Path;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +12,7 @@ use super::envelope::{ApiError, ErrorKind, Success};
 use super::evaluate::blocking;
 use super::params::Params;
 use super::{json, time};
+use crate::alerts;
 
 /// `/-/healthy`: the process answers.
 pub(crate) async fn healthy() -> &'static str {
@@ -37,7 +40,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
     }
 }
 
-/// POST `/api/v1/admin/tsdb/snapshot`: a copy of the store in a folder of its own, while everything goes on.
+/// POST `/api/v1/admin/tsdb/snapshot`: a copy of store and alerts in a folder of its own, while everything goes on.
 pub(crate) async fn snapshot(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
     params.for_site()?;
     if !app.config.admin_api {
@@ -51,7 +54,11 @@ pub(crate) async fn snapshot(State(app): State<App>, params: Params) -> Result<S
     let random = getrandom::u64().map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?;
     let name = format!("{}-{random:016x}", time::compact((app.config.clock)()));
     let taken = name.clone();
-    let outcome = blocking(move || app.store.snapshot(&taken)).await?;
+    let outcome = blocking(move || {
+        let beside = &mut |folder: &Path, end| app.alerts.copy(folder.join(alerts::FILE), end);
+        app.store.snapshot(&taken, beside)
+    });
+    let outcome = outcome.await?;
     outcome.map_err(|error| ApiError::new(ErrorKind::Internal, format!("create snapshot: {error}")))?;
     Ok(Success::new(
         |out| json::labels(out, std::iter::once(("name", name.as_str()))),

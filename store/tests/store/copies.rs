@@ -237,7 +237,7 @@ fn a_snapshot_that_is_taken_under_load_and_seals_is_a_store_of_its_own() {
         }
         for n in 0..4 {
             let before = done.load(Ordering::Relaxed);
-            store.snapshot(&format!("s-{n}")).unwrap();
+            store.snapshot(&format!("s-{n}"), &mut |_, _| Ok(())).unwrap();
             marks.push((before, done.load(Ordering::Relaxed) + 10));
             taken.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(std::time::Duration::from_millis(100));
@@ -270,16 +270,19 @@ fn a_snapshot_that_is_taken_under_load_and_seals_is_a_store_of_its_own() {
 fn a_snapshot_has_a_name_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = fill(dir.path());
-    store.snapshot("a").unwrap();
+    store.snapshot("a", &mut |_, _| Ok(())).unwrap();
     for name in ["a", "", "../b", "b.new"] {
         assert!(
-            matches!(store.snapshot(name), Err(SnapshotError::Name(_))),
+            matches!(
+                store.snapshot(name, &mut |_, _| Ok(())),
+                Err(SnapshotError::Name(_))
+            ),
             "{name}"
         );
     }
     // As a kill in the midst of one leaves it.
     std::fs::create_dir_all(dir.path().join("snapshots/c.new/journal")).unwrap();
-    store.snapshot("d").unwrap();
+    store.snapshot("d", &mut |_, _| Ok(())).unwrap();
     drop(store);
     let store = open_with(
         dir.path(),
@@ -288,7 +291,7 @@ fn a_snapshot_has_a_name_of_its_own() {
             ..config()
         },
     );
-    let error = store.snapshot("e").unwrap_err().to_string();
+    let error = store.snapshot("e", &mut |_, _| Ok(())).unwrap_err().to_string();
     assert!(error.contains("are to stay free"), "{error}");
     let left: Vec<_> = std::fs::read_dir(dir.path().join("snapshots")).unwrap().collect();
     assert_eq!(left.len(), 2);

@@ -50,7 +50,7 @@ fn metadata_is_kept_by_tenant_across_restarts_and_snapshots() {
         ("n".to_owned(), vec!["n".to_owned()]),
     ];
     assert_eq!(helps(&store, &tenant()), expected);
-    store.snapshot("copy").unwrap();
+    store.snapshot("copy", &mut |_, _| Ok(())).unwrap();
     drop(store);
 
     let copy = folder.path().join("snapshots/copy");

@@ -352,7 +352,7 @@ fn a_snapshot_has_results_in_blocks_and_in_the_journal() {
             &[result(1, DAWN, 2.0), result(2, DAWN + 3 * HOUR, 3.0)],
         )
         .unwrap();
-    store.snapshot("copy").unwrap();
+    store.snapshot("copy", &mut |_, _| Ok(())).unwrap();
     let copy = dir.path().join("snapshots/copy");
     assert_eq!(sound(&copy), 2);
     assert_eq!(values(&open(&copy), 1), [(DAWN, 2.0)]);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use certs::{ClientFiles, client_config};
-use device_agent::delivery::DeliveryConfig;
+use device_agent::delivery::{ClockTrust, DeliveryConfig};
 use device_agent::input::{self, Moment, RowSender, ScrapeRow, Slot, TargetId};
 use device_agent::metrics::Metrics;
 use device_agent::uplink::{Backoff, BrokerAddress};
@@ -99,7 +99,14 @@ fn config(dir: &Path, plan: &AgentPlan, name: &DeviceName) -> Result<AgentConfig
             max_age: Duration::from_secs(86_400),
             sync: SyncPolicy::Always,
         },
-        delivery: DeliveryConfig::default(),
+        delivery: DeliveryConfig {
+            // They may be of before this machine's boot, of which the monotonic clock says nothing.
+            clock: match plan.made_up_times || plan.past_rows > 0 {
+                true => ClockTrust::Assumed,
+                false => ClockTrust::Measured,
+            },
+            ..DeliveryConfig::default()
+        },
         backoff: Backoff {
             first: Duration::from_millis(200),
             most: Duration::from_secs(2),

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether a program is there; says that it is not.
-fn has(program: &str) -> bool {
+pub(super) fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
         println!("skipped: {program} is not installed; Debian has it in prometheus-alertmanager");
@@ -37,13 +37,13 @@ fn has(program: &str) -> bool {
 type Got = Arc<Mutex<BTreeMap<String, Vec<(String, String)>>>>;
 
 /// A webhook receiver.
-struct Webhook {
+pub(super) struct Webhook {
     port: u16,
     got: Got,
 }
 
 impl Webhook {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let got = Got::default();
@@ -61,7 +61,7 @@ impl Webhook {
         self.got.lock().unwrap().get(name).cloned().unwrap_or_default()
     }
 
-    fn count(&self, name: &str, status: &str) -> usize {
+    pub(super) fn count(&self, name: &str, status: &str) -> usize {
         self.of(name).iter().filter(|(was, _)| was == status).count()
     }
 }
@@ -92,14 +92,14 @@ fn take(mut stream: &TcpStream, got: &Got) -> Option<()> {
 }
 
 /// Three Alertmanagers of a site.
-struct Cluster {
+pub(super) struct Cluster {
     http: Vec<u16>,
     gossip: Vec<u16>,
     running: Vec<Option<Part>>,
 }
 
 impl Cluster {
-    fn start(site: &Site, webhook: &Webhook) -> Self {
+    pub(super) fn start(site: &Site, webhook: &Webhook) -> Self {
         let config = format!(
             "route: {{receiver: hook, group_by: [alertname, device_id], group_wait: 1s, group_interval: 3s, \
              repeat_interval: 4h}}\n\
@@ -161,7 +161,7 @@ impl Cluster {
         })
     }
 
-    fn plan(&self) -> BridgePlan {
+    pub(super) fn plan(&self) -> BridgePlan {
         BridgePlan {
             alerting: self.alerting(),
             ..BridgePlan::default()
@@ -169,7 +169,7 @@ impl Cluster {
     }
 }
 
-fn post(site: &Site, alerts: &Value) {
+pub(super) fn post(site: &Site, alerts: &Value) {
     site.wait_until("the agent takes an alert", PATIENCE, || {
         matches!(
             site.daemon_api().post_json("/api/v2/alerts", alerts),

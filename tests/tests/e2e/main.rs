@@ -19,4 +19,5 @@ mod page;
 mod promtool;
 mod slow_link;
 mod snapshot;
+mod snapshot_alerts;
 mod wiped;

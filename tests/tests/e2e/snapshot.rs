@@ -1,4 +1,5 @@
-//! A snapshot of a bridge under load: sound, readable by others, and restored, the devices refill what came after it.
+//! A snapshot of a bridge under load: sound, readable by others, and restored, the devices refill what came after it, also
+//! hours of it.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use store::{Wanted, check, dump};
-use tests::{AgentPlan, BridgePlan, Site, check as contract, programs};
+use tests::settings::number;
+use tests::{AgentPlan, BridgePlan, Part, Site, check as contract, programs};
 
 use super::promtool::promtool;
 
@@ -16,7 +18,7 @@ fn acked(site: &Site, plan: &AgentPlan) -> u64 {
 }
 
 /// Takes a snapshot; its name.
-fn snapshot(site: &Site) -> String {
+pub(super) fn snapshot(site: &Site) -> String {
     let (status, body) = site.api().post("/api/v1/admin/tsdb/snapshot", &[]).unwrap();
     assert_eq!(status, 200, "{body}");
     let answer: Value = serde_json::from_str(&body).unwrap();
@@ -52,6 +54,14 @@ fn read_by_promtool(site: &Site, dir: &Path) {
     fs::create_dir_all(Path::new(blocks).join("wal")).unwrap();
     let read = promtool(&["tsdb", "dump", blocks]).unwrap();
     assert_eq!(read.lines().count() as u64, dumped.samples);
+}
+
+/// Kills the bridge and puts a snapshot in the place of its data.
+pub(super) fn restore(site: &Site, bridge: &mut Part, name: &str) {
+    bridge.kill();
+    let (data, lost) = (site.path().join("data"), site.path().join("data.lost"));
+    fs::rename(&data, &lost).unwrap();
+    fs::rename(lost.join("snapshots").join(name), &data).unwrap();
 }
 
 #[test]
@@ -98,14 +108,75 @@ fn a_snapshot_under_load_is_sound_and_the_devices_refill_what_came_after_it() {
     read_by_promtool(&site, &data.join("snapshots").join(&names[1]));
 
     wait_for(acked(&site, &plan) + 6000);
-    bridge.kill();
-    let lost = site.path().join("data.lost");
-    fs::rename(&data, &lost).unwrap();
-    fs::rename(lost.join("snapshots").join(&names[0]), &data).unwrap();
+    restore(&site, &mut bridge, &names[0]);
     let mut bridge = site.start_bridge_as(&busy);
     contract::drained(&site, &[&plan], Duration::from_secs(60));
     let samples = contract::delivered(&site, &plan);
     assert_eq!(samples.lost(), 0, "{samples:?}");
     bridge.terminate(Duration::from_secs(20));
     assert_eq!(check(&data, &mut |_| {}).unwrap().damage, []);
+}
+
+/// Has the devices live through a time of the past, from so many ms ago to so many, 120 times as fast.
+fn live(site: &Site, plan: &AgentPlan, from_ms: i64, to_ms: i64) {
+    const STEP: Duration = Duration::from_millis(100);
+    const STEP_MS: i64 = 12_000;
+    for ago_ms in (to_ms..from_ms)
+        .step_by(STEP_MS as usize)
+        .collect::<Vec<_>>()
+        .iter()
+        .rev()
+    {
+        for name in plan.names() {
+            site.set_clock(Some(&name), -ago_ms);
+        }
+        std::thread::sleep(STEP);
+    }
+}
+
+#[test]
+fn what_devices_measured_in_the_hours_since_a_snapshot_comes_back_after_it_is_restored() {
+    let age_ms: i64 = 60_000 * number("BACKHAUL_SNAPSHOT_MINUTES", 12);
+    let site = Site::new(programs!());
+    let plan = AgentPlan {
+        series: 50,
+        made_up_times: true,
+        ..AgentPlan::new("aged").times(3)
+    };
+    site.issue(&plan);
+    let busy = BridgePlan {
+        busy: true,
+        ..BridgePlan::default()
+    };
+    let _broker = site.start_broker();
+    let mut bridge = site.start_bridge_as(&busy);
+    for name in plan.names() {
+        site.set_clock(Some(&name), -age_ms * 4 / 3);
+    }
+    let _agent = site.start_agent(&plan);
+    live(&site, &plan, age_ms * 4 / 3, age_ms);
+    let name = snapshot(&site);
+    live(&site, &plan, age_ms, 0);
+    // Nothing is owed any more when the bridge is lost.
+    contract::drained(&site, &[&plan], Duration::from_secs(60));
+    let before = contract::delivered(&site, &plan).stored;
+    let kept = check(&site.path().join("data/snapshots").join(&name), &mut |_| {}).unwrap();
+    assert_eq!(kept.damage, []);
+
+    restore(&site, &mut bridge, &name);
+    let _bridge = site.start_bridge_as(&busy);
+    let known = || -> u64 {
+        let of = |id: &str| site.api().device(id).map_or(0, |device| device.samples.stored);
+        plan.names().iter().map(|name| of(name.device().as_str())).sum()
+    };
+    site.wait_until("everything is stored again", Duration::from_secs(120), || {
+        known() == before
+    });
+    let after = contract::delivered(&site, &plan);
+    println!(
+        "{} samples in the snapshot, {before} when the bridge was lost, {after:?}",
+        kept.samples
+    );
+    assert!(kept.samples * 2 < before);
+    assert_eq!((after.stored, after.lost()), (before, 0));
 }

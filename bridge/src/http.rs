@@ -17,6 +17,8 @@ mod expression;
 mod federate;
 mod fleet;
 mod fleet_store;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod guard;
 mod histogram;
 mod json;
@@ -53,7 +55,7 @@ use crate::metrics::Metrics;
 use crate::rules::Views;
 use crate::web::{Peer, Web};
 
-pub(crate) use source::TenantSource;
+pub(crate) use source::{TenantSource, for_store};
 pub use time::parse_time;
 
 /// What handlers share.

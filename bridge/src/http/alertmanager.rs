@@ -70,11 +70,21 @@ pub(crate) async fn post_alerts(
         Ok(tenant) => tenant,
         Err(error) => return forbidden(error),
     };
-    let posted: Vec<Posted> = match serde_json::from_slice(&body) {
-        Ok(posted) => posted,
+    let (reports, faults) = match reports(&body, (app.config.clock)().ms()) {
+        Ok(read) => read,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("parsing alerts body: {error}")),
     };
-    let now_ms = (app.config.clock)().ms();
+    match app.alerts.post(tenant.to_string(), reports).await {
+        Ok(()) if faults.is_empty() => StatusCode::OK.into_response(),
+        Ok(()) => refuse(StatusCode::BAD_REQUEST, faults.join("; ")),
+        Err(error @ PostError::Full(_)) => refuse(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// The alerts of a body, and what is wrong with the others.
+pub(super) fn reports(body: &[u8], now_ms: i64) -> Result<(Vec<Report>, Vec<String>), serde_json::Error> {
+    let posted: Vec<Posted> = serde_json::from_slice(body)?;
     let (mut reports, mut faults) = (Vec::new(), Vec::new());
     for alert in posted {
         match alert.report(now_ms) {
@@ -82,12 +92,7 @@ pub(crate) async fn post_alerts(
             Err(fault) => faults.push(fault),
         }
     }
-    match app.alerts.post(tenant.to_string(), reports).await {
-        Ok(()) if faults.is_empty() => StatusCode::OK.into_response(),
-        Ok(()) => refuse(StatusCode::BAD_REQUEST, faults.join("; ")),
-        Err(error @ PostError::Full(_)) => refuse(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-    }
+    Ok((reports, faults))
 }
 
 /// A time that is given; Go's zero time means that it is not.
@@ -201,7 +206,7 @@ pub(crate) async fn post_silence(
     let body = match scope {
         Scope::Site => body.to_vec(),
         Scope::Tenant(tenant) => {
-            let Ok(mut silence) = serde_json::from_slice::<Value>(&body) else {
+            let Some(silence) = confined(&body, &tenant) else {
                 return refuse(StatusCode::BAD_REQUEST, "parsing silence body: it is no JSON");
             };
             if let Some(id) = silence
@@ -212,14 +217,19 @@ pub(crate) async fn post_silence(
             {
                 return response;
             }
-            confine(&mut silence, &tenant);
             silence.to_string().into_bytes()
         }
     };
     forward(&app, Method::POST, "/api/v2/silences", "", Some(body)).await
 }
 
-/// A silence matches alerts of the tenant only.
+/// A body's silence, of alerts of the tenant only; `None`: it is no JSON.
+pub(super) fn confined(body: &[u8], tenant: &Tenant) -> Option<Value> {
+    let mut silence = serde_json::from_slice(body).ok()?;
+    confine(&mut silence, tenant);
+    Some(silence)
+}
+
 fn confine(silence: &mut Value, tenant: &Tenant) {
     let own =
         serde_json::json!({"name": TENANT, "value": tenant.as_str(), "isRegex": false, "isEqual": true});

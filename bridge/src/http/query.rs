@@ -29,6 +29,13 @@ enum Times {
     Range { start: i64, end: i64, step: i64 },
 }
 
+impl Times {
+    fn range(params: &Params) -> Result<Self, ApiError> {
+        let (start, end, step) = range_of(params)?;
+        Ok(Times::Range { start, end, step })
+    }
+}
+
 /// A query, ready to be evaluated.
 struct Job {
     app: App,
@@ -54,7 +61,7 @@ pub(crate) async fn instant(State(app): State<App>, params: Params) -> Result<Su
 pub(crate) async fn explain(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
     let times = match params.get("start") {
         "" => Times::At(params.time_or("time", (app.config.clock)().ms())?),
-        _ => range_of(&params)?,
+        _ => Times::range(&params)?,
     };
     let timeout = timeout(&app, &params)?;
     run(app, &params, times, timeout, None, Some(Trace::default())).await
@@ -63,12 +70,13 @@ pub(crate) async fn explain(State(app): State<App>, params: Params) -> Result<Su
 /// GET or POST `query_range`.
 pub(crate) async fn range(State(app): State<App>, params: Params) -> Result<Success, ApiError> {
     let limit = params.limit()?;
-    let times = range_of(&params)?;
+    let times = Times::range(&params)?;
     let timeout = timeout(&app, &params)?;
     run(app, &params, times, timeout, limit, None).await
 }
 
-fn range_of(params: &Params) -> Result<Times, ApiError> {
+/// Start, end (Unix ms) and step (ms) of a range, in order and of not too many points.
+pub(super) fn range_of(params: &Params) -> Result<(i64, i64, i64), ApiError> {
     let (start, end) = (params.time("start")?, params.time("end")?);
     if end < start {
         return Err(ApiError::parameter(
@@ -86,7 +94,7 @@ fn range_of(params: &Params) -> Result<Times, ApiError> {
                       resolution (?step=XX)";
         return Err(ApiError::new(ErrorKind::BadData, reason));
     }
-    Ok(Times::Range { start, end, step })
+    Ok((start, end, step))
 }
 
 fn timeout(app: &App, params: &Params) -> Result<Duration, ApiError> {

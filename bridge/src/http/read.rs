@@ -99,7 +99,7 @@ fn refused(error: &ApiError) -> Response {
 }
 
 /// The queries of a body, and whether chunks are wanted.
-fn checked(body: &[u8], external: &Labels) -> Result<(Vec<Query>, bool), String> {
+pub(super) fn checked(body: &[u8], external: &Labels) -> Result<(Vec<Query>, bool), String> {
     let request = decode(body)?;
     let queries = request.queries.iter().map(|query| Query::new(query, external));
     Ok((queries.collect::<Result<_, _>>()?, request.accepts_chunks()))
@@ -123,7 +123,7 @@ fn decode(body: &[u8]) -> Result<ReadRequest, String> {
 }
 
 /// One query, checked.
-struct Query {
+pub(super) struct Query {
     start_ms: i64,
     end_ms: i64,
     matchers: Vec<Matcher>,

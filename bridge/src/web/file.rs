@@ -58,27 +58,39 @@ pub(super) fn read(path: &Path) -> Result<Web, WebFileError> {
         source,
     })?;
     let text = std::str::from_utf8(&bytes).map_err(|error| schema(error.to_string()))?;
-    let raw: RawWeb = serde_saphyr::from_str(text).map_err(|error| schema(error.to_string()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut seen = vec![sha256(&[&bytes])];
-    let tls = raw.tls_server_config.map(|tls| {
-        tls.check(|file: &Path| {
-            let file = folder.join(file);
-            let bytes = bytes_of(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-            seen.push(sha256(&[&bytes]));
-            Ok(bytes)
+    let open = |file: &Path| {
+        let file = folder.join(file);
+        bytes_of(&file).map_err(|error| format!("{}: {error}", file.display()))
+    };
+    Web::of_text(text, open).map_err(schema)
+}
+
+impl Web {
+    /// The text of a file, checked; those that it names are read by `open`. An error says what to change.
+    pub(crate) fn of_text(
+        text: &str,
+        open: impl Fn(&Path) -> Result<Vec<u8>, String>,
+    ) -> Result<Self, String> {
+        let raw: RawWeb = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        let mut seen = vec![sha256(&[text.as_bytes()])];
+        let tls = raw.tls_server_config.map(|tls| {
+            tls.check(|file: &Path| {
+                let bytes = open(file)?;
+                seen.push(sha256(&[&bytes]));
+                Ok(bytes)
+            })
+        });
+        let tls = tls
+            .transpose()
+            .map_err(|what| format!("tls_server_config: {what}"))?;
+        Ok(Web {
+            tls: tls.map(Arc::new),
+            headers: headers(raw.http_server_config.headers)?,
+            accounts: accounts(raw.basic_auth_users, raw.bearer_tokens, raw.tenants)?,
+            seen: sha256(&[seen.concat().as_slice()]),
         })
-    });
-    let tls = tls
-        .transpose()
-        .map_err(|what| schema(format!("tls_server_config: {what}")))?;
-    let accounts = accounts(raw.basic_auth_users, raw.bearer_tokens, raw.tenants).map_err(schema)?;
-    Ok(Web {
-        tls: tls.map(Arc::new),
-        headers: headers(raw.http_server_config.headers).map_err(schema)?,
-        accounts,
-        seen: sha256(&[seen.concat().as_slice()]),
-    })
+    }
 }
 
 fn bytes_of(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -20,7 +20,6 @@ mod fleet_store;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod guard;
-mod histogram;
 mod json;
 mod listen;
 mod metadata;

@@ -11,6 +11,7 @@ mod config;
 mod device_series;
 mod forward;
 mod hashrings;
+mod histogram;
 mod http;
 mod http_client;
 mod ingest;

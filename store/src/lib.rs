@@ -60,7 +60,7 @@ pub use metadata::Metadata;
 pub use quarantine::Quarantined;
 pub use query::{ReadBack, ReadLimits, SeriesSlice};
 pub use receipt::{Receipt, SessionReceipt, StoredAlert};
-pub use results::{OwnSample, Recorded};
+pub use results::{OwnSample, OwnValue, Recorded};
 pub use rings::{Hashring, HashringError, Hashrings, MAX_FILE, MAX_PARTITIONS};
 pub use snapshot::{Beside, SNAPSHOTS, SnapshotError};
 pub use status::{ActiveSeries, HeadStatus};

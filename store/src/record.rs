@@ -4,7 +4,7 @@
 //! so that folding the journal again decides nothing anew. The batch stays as the device sent it.
 
 use bytes::Bytes;
-use wire::message::{Alert, Gap, Range, ReasonCount, RulesState, SessionState};
+use wire::message::{Alert, Gap, Histogram, Range, ReasonCount, RulesState, SessionState};
 
 use crate::entry::Seen;
 
@@ -180,9 +180,12 @@ pub(crate) struct ResultList {
     /// ms since the epoch, each but the first as the difference from the one before.
     #[prost(sint64, repeated, tag = "2")]
     pub(crate) times: Vec<i64>,
-    /// Bits of values, series after series.
+    /// Bits of values, series after series; empty if they are histograms.
     #[prost(fixed64, repeated, tag = "3")]
     pub(crate) values: Vec<u64>,
+    /// Native histograms, series after series; empty if they are floats.
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) histograms: Vec<Histogram>,
 }
 
 /// A row of the quarantine table.

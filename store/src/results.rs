@@ -1,14 +1,16 @@
 //! Results of the bridge's rules: samples of a tenant that are of no device.
 //!
 //! They come as single samples, and are arranged as the heads hold rows: series that have the same metric name and the
-//! same times stand together as one list. A record of the journal has whole lists, each label's text once, snappy over it.
+//! same times stand together as one list; native histograms in lists of their own, each of one time. A record of the journal
+//! has whole lists, each label's text once, snappy over it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use prost::Message;
-use wire::batch::{Group, Row};
+use wire::batch::{Group, Presence, Row};
 use wire::dict::SeriesId;
 use wire::limits::{MAX_LABELS, MAX_SET};
+use wire::message::{Histogram, HistogramCell};
 use wire::{Labels, Seq, Tenant, Timestamp};
 
 use crate::ledger::DeviceRef;
@@ -27,6 +29,9 @@ const MAX_ROWS: usize = 1024;
 const LIST_WEIGHT: usize = 512 << 10;
 const RECORD_WEIGHT: usize = 1 << 20;
 
+/// Bytes of a native histogram at most, as of a device's message.
+const MAX_HISTOGRAM: usize = 64 << 10;
+
 /// Bytes of a record that are uncompressed at most. A list more than fits weighs little more than `LIST_WEIGHT`.
 const MAX_PLAIN: usize = 4 << 20;
 
@@ -37,8 +42,42 @@ pub struct OwnSample {
     pub labels: Labels,
     /// When the rule was evaluated, or for.
     pub time: Timestamp,
-    /// The value; Prometheus's stale marker is one.
-    pub value: f64,
+    /// The value.
+    pub value: OwnValue,
+}
+
+/// The value of a result.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OwnValue {
+    /// A float; Prometheus's stale marker is one.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Box<Histogram>),
+}
+
+impl From<f64> for OwnValue {
+    fn from(value: f64) -> Self {
+        OwnValue::Float(value)
+    }
+}
+
+impl OwnValue {
+    /// Whether both are one, bit for bit.
+    fn is(&self, other: &OwnValue) -> bool {
+        match (self, other) {
+            (OwnValue::Float(a), OwnValue::Float(b)) => a.to_bits() == b.to_bits(),
+            (OwnValue::Histogram(a), OwnValue::Histogram(b)) => a.encode_to_vec() == b.encode_to_vec(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is no larger than a device's may be.
+    pub(crate) fn is_within_limits(&self) -> bool {
+        match self {
+            OwnValue::Float(_) => true,
+            OwnValue::Histogram(histogram) => histogram.encoded_len() <= MAX_HISTOGRAM,
+        }
+    }
 }
 
 /// What became of results.
@@ -52,7 +91,7 @@ pub struct Recorded {
     pub out_of_retention: u64,
     /// Refused as more than a day ahead of the last round of maintenance.
     pub future: u64,
-    /// Refused as a new series beyond the tenant's cap, or as labels that are too many or too long.
+    /// Refused as a new series beyond the tenant's cap, or as labels or histograms that are too many or too long.
     pub limit: u64,
 }
 
@@ -89,7 +128,7 @@ pub(crate) fn settle(samples: &mut Vec<&OwnSample>) -> u64 {
     samples.dedup_by(|later, kept| {
         let same = kept.time == later.time && kept.labels == later.labels;
         if same {
-            overwritten += u64::from(kept.value.to_bits() != later.value.to_bits());
+            overwritten += u64::from(!kept.value.is(&later.value));
             *kept = *later;
         }
         same
@@ -112,16 +151,28 @@ type Moment = (Vec<usize>, Vec<f64>);
 /// A time and the values of a list's series.
 type TimedValues = (Timestamp, Vec<f64>);
 
+/// Series of one time and their histograms.
+type Histograms<'a> = Vec<(&'a Labels, &'a Histogram)>;
+
 /// Lists of samples that [`settle`] left.
 pub(crate) fn arrange(samples: &[&OwnSample]) -> Vec<Results> {
     let series: Vec<&[&OwnSample]> = samples.chunk_by(|a, b| a.labels == b.labels).collect();
     let mut by_time: BTreeMap<(&str, Timestamp), Moment> = BTreeMap::new();
+    let mut histograms: BTreeMap<(&str, Timestamp), Histograms<'_>> = BTreeMap::new();
     for (number, samples) in series.iter().enumerate() {
         for sample in *samples {
             let place = (sample.labels.metric_name(), sample.time);
-            let (numbers, values) = by_time.entry(place).or_default();
-            numbers.push(number);
-            values.push(sample.value);
+            match &sample.value {
+                OwnValue::Float(value) => {
+                    let (numbers, values) = by_time.entry(place).or_default();
+                    numbers.push(number);
+                    values.push(*value);
+                }
+                OwnValue::Histogram(histogram) => {
+                    let of_time = histograms.entry(place).or_default();
+                    of_time.push((&sample.labels, histogram));
+                }
+            }
         }
     }
     let mut by_list: BTreeMap<(&str, Vec<usize>), Vec<TimedValues>> = BTreeMap::new();
@@ -134,6 +185,9 @@ pub(crate) fn arrange(samples: &[&OwnSample]) -> Vec<Results> {
         let all: Vec<Labels> = numbers.iter().map(labels).collect();
         cut(&all, &rows, &mut lists);
     }
+    for ((_, time), of_time) in histograms {
+        cut_histograms(time, &of_time, &mut lists);
+    }
     lists
 }
 
@@ -141,20 +195,37 @@ pub(crate) fn arrange(samples: &[&OwnSample]) -> Vec<Results> {
 fn cut(all: &[Labels], rows: &[TimedValues], lists: &mut Vec<Results>) {
     let mut from = 0;
     while from < all.len() {
-        let mut weighs = 0;
-        let fits = |set: &&Labels| {
-            weighs += weight(set);
-            weighs <= LIST_WEIGHT
-        };
-        let count = all[from..].iter().take_while(fits).take(MAX_CELLS).count().max(1);
-        let to = from + count;
-        for rows in rows.chunks((MAX_CELLS / count).clamp(1, MAX_ROWS)) {
+        let to = from + fitting(all[from..].iter().map(weight));
+        for rows in rows.chunks((MAX_CELLS / (to - from)).clamp(1, MAX_ROWS)) {
             let times = rows.iter().map(|(time, _)| *time);
             let values = (from..to).flat_map(|at| rows.iter().map(move |(_, values)| values[at]));
             lists.push(Results::new(all[from..to].to_vec(), times, values.collect()));
         }
         from = to;
     }
+}
+
+/// The same for histograms of one time.
+fn cut_histograms(time: Timestamp, mut all: &[(&Labels, &Histogram)], lists: &mut Vec<Results>) {
+    while !all.is_empty() {
+        let weights = all
+            .iter()
+            .map(|(labels, histogram)| weight(labels) + histogram.encoded_len());
+        let (list, rest) = all.split_at(fitting(weights));
+        let (labels, histograms) = list.iter().map(|(l, h)| ((*l).clone(), (*h).clone())).unzip();
+        lists.push(Results::of_histograms(labels, std::iter::once(time), histograms));
+        all = rest;
+    }
+}
+
+/// How many series of these weights a list takes; at least one.
+fn fitting(weights: impl Iterator<Item = usize>) -> usize {
+    let mut weighs = 0;
+    let fits = |weight: &usize| {
+        weighs += weight;
+        weighs <= LIST_WEIGHT
+    };
+    weights.take_while(fits).take(MAX_CELLS).count().max(1)
 }
 
 /// Bytes that a series takes in a record, roughly.
@@ -170,7 +241,7 @@ pub(crate) fn encode(tenant: &Tenant, lists: &[Results]) -> Vec<ResultsRecord> {
     let mut records = Vec::new();
     let (mut from, mut weighs) = (0, 0);
     for (at, list) in lists.iter().enumerate() {
-        weighs += list.series.iter().map(weight).sum::<usize>() + 8 * list.rows.values.len();
+        weighs += list.series.iter().map(weight).sum::<usize>() + list.bytes();
         if weighs >= RECORD_WEIGHT || at + 1 == lists.len() {
             records.push(encode_one(tenant, &lists[from..=at]));
             (from, weighs) = (at + 1, 0);
@@ -205,7 +276,8 @@ fn encode_one(tenant: &Tenant, lists: &[Results]) -> ResultsRecord {
         ResultList {
             series,
             times: times.collect(),
-            values: list.rows.values.iter().map(|value| value.to_bits()).collect(),
+            values: list.floats().iter().map(|value| value.to_bits()).collect(),
+            histograms: list.histograms().cloned().collect(),
         }
     });
     let lists = lists.collect();
@@ -247,16 +319,21 @@ impl ResultList {
             series.push(Labels::new(pairs.collect::<Option<Vec<_>>>()?).ok()?);
         }
         let cells = series.len().checked_mul(self.times.len())?;
-        if cells == 0 || cells != self.values.len() {
-            return None;
-        }
         let mut time = 0_i64;
         let times = self.times.iter().map(|step| {
             time = time.wrapping_add(*step);
             Timestamp::from_ms(time)
         });
-        let values = self.values.iter().map(|bits| f64::from_bits(*bits)).collect();
-        Some(Results::new(series, times, values))
+        match (self.values.len(), self.histograms.len()) {
+            (floats, 0) if floats == cells && cells > 0 => {
+                let values = self.values.iter().map(|bits| f64::from_bits(*bits)).collect();
+                Some(Results::new(series, times, values))
+            }
+            (0, histograms) if histograms == cells && cells > 0 => {
+                Some(Results::of_histograms(series, times, self.histograms.clone()))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -275,6 +352,44 @@ impl Results {
         };
         Results { series, rows }
     }
+
+    /// The same with a histogram in each cell.
+    fn of_histograms(
+        series: Vec<Labels>,
+        times: impl Iterator<Item = Timestamp>,
+        histograms: Vec<Histogram>,
+    ) -> Self {
+        let cells = histograms.len();
+        let mut results = Results::new(series, times, vec![0.0; cells]);
+        let rows = results.rows.rows.len();
+        let cell = |(at, histogram)| HistogramCell {
+            position: (at / rows) as u32,
+            row: (at % rows) as u32,
+            histogram: Some(histogram),
+        };
+        results.rows.present = Some(Presence::none(cells));
+        results.rows.histograms = histograms.into_iter().enumerate().map(cell).collect();
+        results
+    }
+
+    /// A value in each cell; none if they are histograms.
+    fn floats(&self) -> &[f64] {
+        match self.rows.present {
+            Some(_) => &[],
+            None => &self.rows.values,
+        }
+    }
+
+    /// A histogram in each cell; none if they are floats.
+    fn histograms(&self) -> impl Iterator<Item = &Histogram> {
+        let cells = self.rows.histograms.iter();
+        cells.filter_map(|cell| cell.histogram.as_ref())
+    }
+
+    /// Bytes that the values take in a record, roughly.
+    fn bytes(&self) -> usize {
+        8 * self.floats().len() + self.histograms().map(Histogram::encoded_len).sum::<usize>()
+    }
 }
 
 #[cfg(test)]
@@ -288,7 +403,27 @@ mod tests {
         OwnSample {
             labels: Labels::new([("__name__", metric), ("B", "x"), ("i", &series.to_string())]).unwrap(),
             time: Timestamp::from_ms(time),
-            value: f64::from_bits(0x7ff0_0000_0000_0000 | u64::from(value)),
+            value: match value {
+                0..100 => f64::from_bits(FLOAT | u64::from(value)).into(),
+                count => OwnValue::Histogram(Box::new(histogram(u64::from(count)))),
+            },
+        }
+    }
+
+    /// What floats have in common, and histograms do not have.
+    const FLOAT: u64 = 0x7ff0_0000_0000_0000;
+
+    fn histogram(count: u64) -> Histogram {
+        Histogram {
+            count,
+            ..Histogram::default()
+        }
+    }
+
+    fn mark(value: &OwnValue) -> u64 {
+        match value {
+            OwnValue::Float(value) => value.to_bits(),
+            OwnValue::Histogram(histogram) => histogram.count,
         }
     }
 
@@ -300,12 +435,20 @@ mod tests {
 
     fn samples_of(lists: &[Results]) -> BTreeMap<(Labels, i64), u64> {
         let mut all = BTreeMap::new();
+        let mut put = |list: &Results, at: usize, row: usize, mark| {
+            let place = (list.series[at].clone(), list.rows.rows[row].time.ms());
+            assert_eq!(all.insert(place, mark), None);
+        };
         for list in lists {
-            for (at, set) in list.series.iter().enumerate() {
-                for (r, row) in list.rows.rows.iter().enumerate() {
-                    let value = list.rows.value(at, r).unwrap();
-                    assert_eq!(all.insert((set.clone(), row.time.ms()), value.to_bits()), None);
+            let cells = (0..list.series.len()).flat_map(|at| (0..list.rows.rows.len()).map(move |r| (at, r)));
+            for (at, row) in cells {
+                if let Some(value) = list.rows.value(at, row) {
+                    put(list, at, row, value.to_bits());
                 }
+            }
+            for cell in &list.rows.histograms {
+                let count = cell.histogram.as_ref().unwrap().count;
+                put(list, cell.position as usize, cell.row as usize, count);
             }
         }
         all
@@ -320,8 +463,8 @@ mod tests {
             let mut replaced = 0;
             for sample in &samples {
                 let place = (sample.labels.clone(), sample.time.ms());
-                let before = expected.insert(place, sample.value.to_bits());
-                replaced += u64::from(before.is_some_and(|before| before != sample.value.to_bits()));
+                let before = expected.insert(place, mark(&sample.value));
+                replaced += u64::from(before.is_some_and(|before| before != mark(&sample.value)));
             }
             let mut kept: Vec<_> = samples.iter().collect();
             prop_assert_eq!(settle(&mut kept), replaced);
@@ -370,7 +513,7 @@ mod tests {
                     ])
                     .unwrap(),
                     time: Timestamp::from_ms(1),
-                    value: 1.0,
+                    value: 1.0.into(),
                 }
             })
             .collect();

@@ -214,7 +214,7 @@ impl World {
         let sample = |((series, time), value): (&(usize, i64), &u64)| OwnSample {
             labels: labels(&[("__name__", "rule"), ("series", &series.to_string())]),
             time: Timestamp::from_ms(*time),
-            value: f64::from_bits(*value),
+            value: f64::from_bits(*value).into(),
         };
         let samples: Vec<OwnSample> = results.iter().map(sample).collect();
         let known = |place: &&(usize, i64)| self.results.contains_key(*place);

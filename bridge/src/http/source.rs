@@ -11,9 +11,9 @@ use store::{Predicate, ReadLimits, SelectError, Selection, SeriesSlice, Store, T
 use wire::Tenant;
 use wire::labels::DEVICE_ID;
 
-use super::histogram;
 use crate::admission::Running;
 use crate::device_series::JOB;
+use crate::histogram;
 
 /// Reads series of a tenant, and notes whose they are.
 pub(crate) struct TenantSource<'a> {

@@ -4,10 +4,11 @@
 //! time between was filled in just now.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use promql::{EvalError, QueryValue, RangeSeries};
-use rules::{GroupState, Sample};
+use promql::{EvalError, QueryValue, RangeSeries, Samples};
+use rules::{GroupState, Sample, SampleValue};
 use store::Recorded;
 use wire::{DeviceId, Tenant, Timestamp};
 
@@ -125,16 +126,31 @@ fn samples(rule: &rules::Rule, value: &QueryValue, step_ms: i64, last_ms: i64) -
 
 fn of_series(rule: &rules::Rule, series: &RangeSeries, step_ms: i64, last_ms: i64) -> Vec<Sample> {
     let labels = rule.recorded(&series.labels);
-    let mut samples = Vec::with_capacity(series.samples.len());
-    let times = series.samples.times_ms();
-    for (n, (time, value)) in times.iter().zip(series.samples.values()).enumerate() {
-        samples.push(Sample::float(labels.clone(), *time, *value));
-        let next = time + step_ms;
-        if next <= last_ms && times.get(n + 1) != Some(&next) {
+    let points = points(&series.samples);
+    let mut samples = Vec::with_capacity(points.len());
+    for (n, (time_ms, value)) in points.iter().enumerate() {
+        samples.push(Sample {
+            labels: labels.clone(),
+            time_ms: *time_ms,
+            value: value.clone(),
+        });
+        let next = time_ms + step_ms;
+        if next <= last_ms && points.get(n + 1).is_none_or(|(time, _)| *time != next) {
             samples.push(Sample::stale(labels.clone(), next));
         }
     }
     samples
+}
+
+/// Floats and histograms in order of time.
+fn points(samples: &Samples) -> Vec<(i64, SampleValue)> {
+    let floats = samples.times_ms().iter().zip(samples.values());
+    let floats = floats.map(|(time, value)| (*time, SampleValue::Float(*value)));
+    let histograms = samples.histogram_times_ms().iter().zip(samples.histograms());
+    let histograms = histograms.map(|(time, value)| (*time, SampleValue::Histogram(Arc::clone(value))));
+    let mut points: Vec<_> = floats.chain(histograms).collect();
+    points.sort_by_key(|(time, _)| *time);
+    points
 }
 
 #[cfg(test)]

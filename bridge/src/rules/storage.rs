@@ -4,6 +4,7 @@
 //! see those of earlier ones from memory.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use promql::{
@@ -11,11 +12,12 @@ use promql::{
     SourceError,
 };
 use rules::{AppendError, Refused, Sample, SampleValue, Storage};
-use store::{CommitError, OwnSample, Recorded, Store};
+use store::{CommitError, OwnSample, OwnValue, Recorded, Store};
 use wire::{Tenant, Timestamp};
 
 use super::Shared;
 use crate::admission::Running;
+use crate::histogram;
 use crate::http::TenantSource;
 
 /// The storage of one evaluation.
@@ -69,26 +71,19 @@ impl<'a> Results<'a> {
 
 /// Makes samples of rules durable.
 pub(super) fn record(store: &Store, tenant: &Tenant, samples: &[Sample]) -> Result<Recorded, CommitError> {
-    let own = samples.iter().filter_map(|sample| match sample.value {
-        SampleValue::Float(value) => Some(OwnSample {
-            labels: wire::Labels::of_sorted(sample.labels.iter()),
-            time: Timestamp::from_ms(sample.time_ms),
-            value,
-        }),
-        SampleValue::Histogram(_) => None,
+    let own = samples.iter().map(|sample| OwnSample {
+        labels: wire::Labels::of_sorted(sample.labels.iter()),
+        time: Timestamp::from_ms(sample.time_ms),
+        value: match &sample.value {
+            SampleValue::Float(value) => OwnValue::Float(*value),
+            SampleValue::Histogram(value) => OwnValue::Histogram(Box::new(histogram::to_wire(value))),
+        },
     });
-    let own: Vec<OwnSample> = own.collect();
-    match own.is_empty() {
-        true => Ok(Recorded::default()),
-        false => store.record(tenant, &own),
-    }
+    store.record(tenant, &own.collect::<Vec<_>>())
 }
 
 /// Adds a sample to the series of its labels, or as one of its own.
 fn add(series: &mut Vec<Series>, places: &mut HashMap<Labels, usize>, sample: &Sample) -> Option<()> {
-    let SampleValue::Float(value) = sample.value else {
-        return Some(());
-    };
     let place = *places.entry(sample.labels.clone()).or_insert_with(|| {
         series.push(Series {
             labels: sample.labels.clone(),
@@ -97,23 +92,32 @@ fn add(series: &mut Vec<Series>, places: &mut HashMap<Labels, usize>, sample: &S
         series.len() - 1
     });
     let old = std::mem::take(&mut series[place].samples);
-    let (mut times, mut values) = (old.times_ms().to_vec(), old.values().to_vec());
-    match times.binary_search(&sample.time_ms) {
-        Ok(at) => values[at] = value,
-        Err(at) => {
-            times.insert(at, sample.time_ms);
-            values.insert(at, value);
-        }
-    }
+    let (float, histogram) = match &sample.value {
+        SampleValue::Float(value) => (Some(*value), None),
+        SampleValue::Histogram(histogram) => (None, Some(Arc::clone(histogram))),
+    };
+    let (times, values) = put((old.times_ms(), old.values()), sample.time_ms, float);
     let floats = Samples::from_floats(times, values)?;
-    let (times, histograms) = (old.histogram_times_ms(), old.histograms());
-    let free = times
-        .iter()
-        .zip(histograms)
-        .filter(|(time, _)| **time != sample.time_ms);
-    let (times, histograms) = free.map(|(time, histogram)| (*time, histogram.clone())).unzip();
+    let old = (old.histogram_times_ms(), old.histograms());
+    let (times, histograms) = put(old, sample.time_ms, histogram);
     series[place].samples = floats.with_histograms(times, histograms)?;
     Some(())
+}
+
+/// Columns with a value at a time, or none there.
+fn put<T: Clone>((times, values): (&[i64], &[T]), at: i64, value: Option<T>) -> (Vec<i64>, Vec<T>) {
+    let (mut times, mut values) = (times.to_vec(), values.to_vec());
+    let place = times.binary_search(&at);
+    if let Ok(place) = place {
+        times.remove(place);
+        values.remove(place);
+    }
+    if let Some(value) = value {
+        let place = place.unwrap_or_else(|place| place);
+        times.insert(place, at);
+        values.insert(place, value);
+    }
+    (times, values)
 }
 
 impl SeriesSource for Results<'_> {
@@ -154,23 +158,14 @@ impl Storage for Results<'_> {
     }
 
     fn append(&mut self, samples: &[Sample]) -> Result<Vec<Refused>, AppendError> {
-        let mut refused = Vec::new();
-        for (index, sample) in samples.iter().enumerate() {
-            if matches!(sample.value, SampleValue::Histogram(_)) {
-                let reason = format!(
-                    "{}: the bridge stores no native histograms of rules",
-                    sample.labels
-                );
-                refused.push(Refused { index, reason });
-                continue;
-            }
+        for sample in samples {
             let of_name = self
                 .fresh
                 .entry(sample.labels.metric_name().to_owned())
                 .or_default();
             of_name.push(sample.clone());
         }
-        Ok(refused)
+        Ok(Vec::new())
     }
 
     fn clock(&self) -> Duration {

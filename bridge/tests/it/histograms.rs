@@ -1,5 +1,11 @@
-//! Native histograms from a device's batch to Prometheus's JSON, and to the functions that read them.
+//! Native histograms from a device's batch to Prometheus's JSON, to the functions that read them, and through rules back
+//! into the store.
 
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use bridge::RuleFiles;
+use tokio::sync::watch;
 use wire::batch::{Group, Presence, Row};
 use wire::dict::{Dictionary, SeriesId};
 use wire::message::{BucketSpan, Histogram, HistogramCell};
@@ -22,7 +28,10 @@ fn histogram(count: u64, sum: f64) -> Histogram {
 
 /// Series `took_seconds`, which had 5 and, a minute later, 11 observations.
 async fn with_histograms() -> Api {
-    let api = Api::start().await;
+    fill(Api::start().await)
+}
+
+fn fill(api: Api) -> Api {
     let mut dictionary = Dictionary::new();
     let labels = Labels::new([("__name__", "took_seconds"), ("job", "node")]).unwrap();
     dictionary.append(labels).unwrap();
@@ -90,4 +99,47 @@ async fn functions_read_histograms() {
             "{query}: {body}"
         );
     }
+}
+
+/// Goes on from `START_MS`.
+fn clock() -> Timestamp {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    Timestamp::from_ms(START_MS).plus(BEGAN.get_or_init(Instant::now).elapsed())
+}
+
+const RULES: &str = "groups:
+- name: g
+  interval: 1s
+  rules:
+  - {record: 'job:took:sum', expr: sum by (job) (took_seconds)}
+  - {record: 'job:took:count', expr: 'histogram_count(job:took:sum)'}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_record_histograms_which_later_rules_and_queries_find() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.yml");
+    std::fs::write(&file, RULES).unwrap();
+    let api = Api::start_with(|config| {
+        let files = RuleFiles {
+            patterns: vec![("default".parse().unwrap(), vec![file])],
+            ..RuleFiles::default()
+        };
+        config.rules = watch::channel(files.read(config).unwrap()).1;
+        config.clock = clock;
+    });
+    let api = fill(api.await);
+    let asked = async |query: &str| api.get(&format!("/api/v1/query?query={query}")).await.1;
+    let until = Instant::now() + Duration::from_secs(30);
+    // The second rule has it from memory at first; from the store once its own results are read.
+    while !asked("job:took:count").await.contains(r#","11"]"#) {
+        assert!(Instant::now() < until, "{}", asked("job:took:count").await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let found = asked("job:took:sum").await;
+    assert!(found.contains(NEWEST), "{found}");
+    assert!(
+        found.contains(r#"{"__name__":"job:took:sum","job":"node"}"#),
+        "{found}"
+    );
 }

@@ -135,7 +135,7 @@ mod tests {
         let sample = |series: u64| OwnSample {
             labels: Labels::new([("__name__", metric), ("i", &format!("{series:03}"))]).unwrap(),
             time: Timestamp::from_ms(time),
-            value: time as f64,
+            value: (time as f64).into(),
         };
         let samples: Vec<OwnSample> = series.map(sample).collect();
         let arrival = Arrival {

@@ -16,8 +16,8 @@ use redb::{
 use super::tables::{TableWrites, Tables};
 use crate::disk::{Access, Boxed, Disk, remove_if_there};
 
-/// Format version of journal files. 2: they may have results of rules.
-pub(crate) const VERSION: u64 = 2;
+/// Format version of journal files. 2: they may have results of rules; 3: native histograms among these.
+pub(crate) const VERSION: u64 = 3;
 
 pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 pub(super) const BLOBS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("blobs");

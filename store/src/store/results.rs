@@ -104,6 +104,10 @@ impl Store {
         };
         let mut last: Option<(&OwnSample, bool)> = None;
         samples.retain(|sample| {
+            if !sample.value.is_within_limits() {
+                recorded.refuse_limit();
+                return false;
+            }
             let known = last.filter(|(of, _)| of.labels == sample.labels);
             let fits = known.map_or_else(
                 || {

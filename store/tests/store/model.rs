@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use store::{Hashrings, Matcher, OwnSample, Predicate, Recorded, SeriesSlice, Store, Test};
+use store::{Hashrings, Matcher, OwnSample, OwnValue, Predicate, Recorded, SeriesSlice, Store, Test};
 use wire::{Labels, Timestamp};
 
 use super::device::{Device, Record, START, assert_equation, labels, open_with, tenant};
@@ -297,7 +297,7 @@ impl World {
             samples.push(OwnSample {
                 labels,
                 time: Timestamp::from_ms(time),
-                value: (self.clock % 3) as f64,
+                value: ((self.clock % 3) as f64).into(),
             });
         }
         let recorded = self.store().record(&tenant(), &samples).unwrap();
@@ -313,7 +313,10 @@ impl World {
             } else if time > now + 24 * HOUR {
                 expected.future += 1;
             } else {
-                let value = sample.value.to_bits();
+                let OwnValue::Float(value) = sample.value else {
+                    continue;
+                };
+                let value = value.to_bits();
                 let before = self.results.insert((sample.labels, time), value);
                 expected.overwritten += u64::from(before.is_some_and(|before| before != value));
             }

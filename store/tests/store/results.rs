@@ -5,9 +5,10 @@ use std::path::Path;
 use redb::{Database, ReadableDatabase, TableDefinition};
 use store::ring::Algorithm;
 use store::{
-    Config, Hashrings, Matcher, OwnSample, ReadLimits, Recorded, SeriesSlice, Store, TenantConfig, Wanted,
-    check, dump,
+    Config, Hashrings, Matcher, OwnSample, OwnValue, ReadLimits, Recorded, SeriesSlice, Store, TenantConfig,
+    Wanted, check, dump,
 };
+use wire::message::Histogram;
 use wire::{Labels, Timestamp};
 
 use super::device::{Device, START, assert_equation, config, labels, open, open_with, tenant};
@@ -20,7 +21,7 @@ fn result(series: usize, time: i64, value: f64) -> OwnSample {
     OwnSample {
         labels: named("job:m:sum", series),
         time: Timestamp::from_ms(time),
-        value,
+        value: value.into(),
     }
 }
 
@@ -129,7 +130,7 @@ fn labels_stand_as_given_and_are_found_by_every_query() {
     let sample = OwnSample {
         labels: labels(&[("__name__", "ALERTS"), ("Zone", "a"), ("alertname", "Hot")]),
         time: Timestamp::from_ms(START),
-        value: 1.0,
+        value: 1.0.into(),
     };
     store.record(&tenant(), std::slice::from_ref(&sample)).unwrap();
     let of_name = [Matcher::equal("alertname", "Hot")];
@@ -182,7 +183,7 @@ fn what_is_refused_is_counted_by_reason() {
     let long = OwnSample {
         labels: long,
         time: Timestamp::from_ms(START),
-        value: 0.0,
+        value: 0.0.into(),
     };
     let samples = [
         result(1, START - HOUR - 1, 1.0),
@@ -241,7 +242,7 @@ fn results_and_a_device_s_rows_of_one_series_do_not_touch_one_another() {
     let sample = |i: usize, time: i64| OwnSample {
         labels: labels(&[("__name__", "m"), ("device_id", "gw-1"), ("i", &i.to_string())]),
         time: Timestamp::from_ms(time),
-        value: -1.0,
+        value: (-1.0).into(),
     };
     let twins: Vec<_> = (0..SERIES)
         .step_by(2)
@@ -336,7 +337,7 @@ fn a_file_of_the_version_before_is_written_on_and_says_so_once_it_has_results() 
     store.record(&tenant(), &[result(1, START, 1.0)]).unwrap();
     store.record(&tenant(), &[result(1, START + 1, 1.0)]).unwrap();
     drop(store);
-    assert_eq!(version(dir.path()), 2);
+    assert_eq!(version(dir.path()), 3);
     assert_eq!(values(&open(dir.path()), 1).len(), 2);
 }
 
@@ -379,4 +380,64 @@ fn results_are_gone_with_their_time_and_what_is_left_adds_up() {
     assert_eq!(values(&store, 1), Vec::new());
     drop(store);
     assert_eq!(sound(dir.path()), 0);
+}
+
+fn histogram(time: i64, count: u64) -> OwnSample {
+    let histogram = Histogram {
+        count,
+        positive_deltas: vec![1; 5],
+        ..Histogram::default()
+    };
+    OwnSample {
+        value: OwnValue::Histogram(Box::new(histogram)),
+        ..result(1, time, 0.0)
+    }
+}
+
+#[test]
+fn histograms_are_found_in_memory_in_blocks_and_after_starts_and_the_newest_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let counts = |store: &Store| -> Vec<(i64, u64)> {
+        let all = found(store);
+        let histograms = all.iter().flat_map(|slice| &slice.histograms);
+        histograms
+            .map(|(time, histogram)| (*time, histogram.count))
+            .collect()
+    };
+    let record = |store: &Store, samples: &[OwnSample]| store.record(&tenant(), samples).unwrap();
+    let first = [
+        histogram(DAWN, 1),
+        result(2, DAWN, 7.0),
+        histogram(DAWN + 1, 2),
+        histogram(DAWN, 3),
+    ];
+    assert_eq!(record(&store, &first), overwritten(1), "within a call");
+    assert_eq!(
+        record(&store, &first[2..3]),
+        overwritten(0),
+        "equal ones collapse"
+    );
+    assert_eq!(record(&store, &[histogram(DAWN, 4)]), overwritten(1));
+    let mut expected = vec![(DAWN, 4), (DAWN + 1, 2)];
+    assert_eq!(counts(&store), expected);
+    drop(store);
+    store = open(dir.path());
+    assert_eq!(counts(&store), expected, "after a start");
+    maintain(&store, DAWN + 3 * HOUR);
+    assert_eq!(counts(&store), expected, "sealed");
+    assert_eq!(record(&store, &[histogram(DAWN + 1, 5)]), overwritten(1));
+    expected[1].1 = 5;
+    assert_eq!(counts(&store), expected, "over a block");
+    drop(store);
+    assert_eq!(sound(dir.path()), 3);
+    store = open(dir.path());
+    assert_eq!((counts(&store), values(&store, 2)), (expected, vec![(DAWN, 7.0)]));
+
+    let mut large = histogram(DAWN, 1);
+    if let OwnValue::Histogram(histogram) = &mut large.value {
+        histogram.positive_deltas = vec![1; 70_000];
+    }
+    let recorded = record(&store, &[large]);
+    assert_eq!((recorded.limit, recorded.refused), (1, 1));
 }

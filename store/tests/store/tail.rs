@@ -239,7 +239,7 @@ fn results_of_rules_are_handed_over_as_they_are_recorded_also_those_that_overwri
     let result = |series: &str, n: i64, value: f64| OwnSample {
         labels: Labels::new([("__name__", "job:x:sum"), ("job", series)]).unwrap(),
         time: Timestamp::from_ms(START + n),
-        value,
+        value: value.into(),
     };
     let tenant = device.name.tenant();
     let first = [result("a", 0, 1.0), result("b", 0, 2.0), result("a", 1, 3.0)];

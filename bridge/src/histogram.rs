@@ -1,10 +1,10 @@
-//! Native histograms of the wire form as the engine's: spans and deltas become indices and absolute counts.
+//! Native histograms of the wire form as the engine's, where spans and deltas are indices and absolute counts, and back.
 
 use promql::{Buckets, CounterReset, Histogram};
 use wire::message::{self, BucketSpan};
 
 /// A device's histogram. Buckets that its spans name and that have no count, or the other way round, are left out.
-pub(super) fn of_wire(histogram: &message::Histogram) -> Histogram {
+pub(crate) fn of_wire(histogram: &message::Histogram) -> Histogram {
     let h = histogram;
     let (count, zero_count) = match h.float {
         true => (h.count_float, h.zero_count_float),
@@ -57,9 +57,88 @@ fn placed(spans: &[BucketSpan], mut counts: impl Iterator<Item = f64>) -> Bucket
     Buckets::new(buckets)
 }
 
+/// A histogram of the engine for storage. What it says of resets is of the series that it was made of, so only a gauge
+/// stays one.
+pub(crate) fn to_wire(histogram: &Histogram) -> message::Histogram {
+    let h = histogram;
+    let (positive_spans, positive_counts) = spans(&h.positive);
+    let (negative_spans, negative_counts) = spans(&h.negative);
+    message::Histogram {
+        float: true,
+        count_float: h.count,
+        sum: h.sum,
+        schema: h.schema,
+        zero_threshold: h.zero_threshold,
+        zero_count_float: h.zero_count,
+        negative_spans,
+        negative_counts,
+        positive_spans,
+        positive_counts,
+        reset_hint: match h.counter_reset {
+            CounterReset::Gauge => 3,
+            _ => 0,
+        },
+        custom_values: h.custom_bounds.to_vec(),
+        ..message::Histogram::default()
+    }
+}
+
+/// Neighbouring buckets as spans, and their counts.
+fn spans(buckets: &Buckets) -> (Vec<BucketSpan>, Vec<f64>) {
+    let (mut spans, mut counts) = (Vec::<BucketSpan>::new(), Vec::new());
+    // The index after the last bucket; indices are far from the ends of what an i32 holds.
+    let mut next = 0;
+    for (index, count) in buckets.iter() {
+        let offset = index.saturating_sub(next);
+        match spans.last_mut() {
+            Some(span) if offset == 0 => span.length += 1,
+            _ => spans.push(BucketSpan { offset, length: 1 }),
+        }
+        counts.push(count);
+        next = index.saturating_add(1);
+    }
+    (spans, counts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let histogram = Histogram {
+            counter_reset: CounterReset::Gauge,
+            schema: 2,
+            zero_threshold: 0.001,
+            zero_count: 0.5,
+            count: 12.25,
+            sum: -3.5,
+            positive: Buckets::new(vec![(-7, 1.5), (-6, 2.0), (0, 0.25), (9, 4.0)]),
+            negative: Buckets::new(vec![(0, 4.0)]),
+            ..Histogram::default()
+        };
+        let wire = to_wire(&histogram);
+        assert_eq!(wire.positive_spans, [span(-7, 2), span(5, 1), span(8, 1)]);
+        let back = of_wire(&wire);
+        assert_eq!(back.counter_reset, CounterReset::Gauge);
+        assert_eq!(
+            (back.positive, back.negative),
+            (histogram.positive, histogram.negative)
+        );
+        assert_eq!(
+            (back.count, back.sum, back.zero_count, back.schema),
+            (12.25, -3.5, 0.5, 2)
+        );
+        let custom = Histogram {
+            counter_reset: CounterReset::NotReset,
+            schema: promql::CUSTOM_SCHEMA,
+            custom_bounds: [1.0, 5.0].into(),
+            ..Histogram::default()
+        };
+        let back = of_wire(&to_wire(&custom));
+        assert_eq!(back.custom_bounds, custom.custom_bounds);
+        assert_eq!(back.counter_reset, CounterReset::Unknown);
+    }
 
     fn span(offset: i32, length: u32) -> BucketSpan {
         BucketSpan { offset, length }

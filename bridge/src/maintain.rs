@@ -1,8 +1,9 @@
-//! The thread that lets the store do what time brings, about each second.
+//! The threads that let the store do what time brings, about each second: one the rounds of maintenance, the other what the
+//! next journal file needs, as a round may take long and a full file does not wait.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,41 +17,92 @@ const EVERY: Duration = Duration::from_secs(1);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The running thread.
+/// The running threads.
 pub(crate) struct Maintenance {
-    /// Closed to end it.
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    /// Closed to end them.
+    stop: [Sender<()>; 2],
+    threads: [JoinHandle<()>; 2],
 }
 
 impl Maintenance {
-    /// Starts the thread; the ingest thread is told the store's pressure after each round.
+    /// Starts the threads; the ingest thread is told the store's pressure after each round.
     pub(crate) fn start(store: Arc<Store>, metrics: Metrics, inputs: Sender<Input>) -> io::Result<Self> {
-        let (stop, stopped) = channel();
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let mut preparer = Preparer {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            complained: Rarely::default(),
+        };
         let mut caretaker = Caretaker {
             store,
             metrics,
             inputs,
-            complained: None,
-            warned: None,
+            complained: Rarely::default(),
+            warned: Rarely::default(),
         };
-        let thread = thread::Builder::new()
-            .name("bridge-maintain".to_owned())
-            .spawn(move || {
-                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(EVERY) {
-                    caretaker.round();
-                }
-            })?;
-        Ok(Maintenance { stop, thread })
+        let (stop_rounds, stopped) = channel();
+        let rounds = named("bridge-maintain").spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(EVERY) {
+                caretaker.round();
+            }
+        })?;
+        let (stop_preparing, stopped) = channel();
+        let preparing = named("bridge-journal").spawn(move || preparer.run(&stopped))?;
+        Ok(Maintenance {
+            stop: [stop_rounds, stop_preparing],
+            threads: [rounds, preparing],
+        })
     }
 
-    /// Ends it, once its round is done.
+    /// Ends them, once what they are at is done.
     pub(crate) async fn end(self) {
-        let Maintenance { stop, thread } = self;
+        let Maintenance { stop, threads } = self;
         drop(stop);
-        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
-        if !matches!(ended, Ok(Ok(()))) {
-            tracing::error!("the maintenance of the store panicked");
+        for thread in threads {
+            let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(ended, Ok(Ok(()))) {
+                tracing::error!("the maintenance of the store panicked");
+            }
+        }
+    }
+}
+
+/// What is said once a minute, however often there is reason to.
+#[derive(Default)]
+struct Rarely(Option<Instant>);
+
+impl Rarely {
+    fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|at| at.elapsed() >= MINUTE);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// Writes ahead for the next journal file.
+struct Preparer {
+    store: Arc<Store>,
+    metrics: Metrics,
+    complained: Rarely,
+}
+
+impl Preparer {
+    fn run(&mut self, stopped: &Receiver<()>) {
+        let mut wait = EVERY;
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
+            wait = match self.store.prepare_journal() {
+                Ok(true) => Duration::ZERO,
+                Ok(false) => EVERY,
+                Err(error) => {
+                    self.metrics.store.failures.inc();
+                    if self.complained.is_due() {
+                        tracing::error!(%error, "the next journal file cannot be prepared, which is tried again");
+                    }
+                    EVERY
+                }
+            };
         }
     }
 }
@@ -59,9 +111,9 @@ struct Caretaker {
     store: Arc<Store>,
     metrics: Metrics,
     inputs: Sender<Input>,
-    complained: Option<Instant>,
-    /// When the disk was last said to be full.
-    warned: Option<Instant>,
+    complained: Rarely,
+    /// That the disk is full.
+    warned: Rarely,
 }
 
 impl Caretaker {
@@ -78,11 +130,9 @@ impl Caretaker {
         let _ = self.inputs.send(Input::Pressure(pressure));
     }
 
-    /// Once a minute, however often it fails.
     fn complain(&mut self, round: &Round) {
         let Some(first) = round.failed.first() else { return };
-        if self.complained.is_none_or(|at| at.elapsed() >= MINUTE) {
-            self.complained = Some(Instant::now());
+        if self.complained.is_due() {
             let failures = round.failed.len();
             tracing::error!(error = %first, failures, "maintenance of the store fails and is tried again");
         }
@@ -94,8 +144,7 @@ impl Caretaker {
         let bytes = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.metrics.store.free_bytes.set(bytes(room.free));
         self.metrics.store.min_free_bytes.set(bytes(room.needed));
-        if room.free < room.needed && self.warned.is_none_or(|at| at.elapsed() >= MINUTE) {
-            self.warned = Some(Instant::now());
+        if room.free < room.needed && self.warned.is_due() {
             tracing::warn!(
                 free = room.free,
                 needed = room.needed,

@@ -1,10 +1,13 @@
 //! Measures the commits that begin a journal file: `cargo bench -p store --bench rollover [-- DEVICES [SERIES [SESSIONS]]]`.
 //!
 //! Each device has two keys of as many series and some ended sessions. Then rounds of one row per device are committed, 256 KB
-//! a commit, until eight files were begun. Printed are the wall times of the commits that began one and of the others.
+//! a commit, until six files were begun, while another thread writes the next file's checkpoint ahead, as the bridge's does.
+//! Printed are the wall times of the commits that began one and of the others.
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use store::{BatchEntry, Config, Entry, Lane, NewDictionary, Store};
@@ -16,10 +19,10 @@ use wire::{BootId, DeviceName, Labels, Seq, SessionId, Timestamp};
 const COMMIT: usize = 256 << 10;
 
 /// Bytes of values at which a file is full.
-const FILE: u64 = 8 << 20;
+const FILE: u64 = 64 << 20;
 
 /// Files to begin.
-const FILES: usize = 8;
+const FILES: usize = 6;
 
 /// The time of the first rows, ms.
 const START_MS: i64 = 1_795_305_600_000;
@@ -132,18 +135,8 @@ fn dictionary(name: &DeviceName, series: usize) -> Dictionary {
     dict
 }
 
-fn main() {
-    let mut args = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
-    let devices: usize = args.next().unwrap_or(10_000);
-    let series = args.next().unwrap_or(60);
-    let sessions = args.next().unwrap_or(4) as u64;
-    let dir = tempfile::tempdir_in(".").expect("a folder");
-    let config = Config {
-        journal_file_bytes: FILE,
-        ..Config::default()
-    };
-    let store = Store::open(dir.path(), config, &mut |_| {}).expect("a store");
-    let mut senders: Vec<(Sender, Arc<Dictionary>)> = (0..devices)
+fn senders(store: &Store, devices: usize, series: usize) -> Vec<(Sender, Arc<Dictionary>)> {
+    let senders: Vec<(Sender, Arc<Dictionary>)> = (0..devices)
         .map(|n| {
             let name: DeviceName = format!("fleet.device-{n:05}").parse().expect("a name");
             let dict = Arc::new(dictionary(&name, series));
@@ -163,6 +156,11 @@ fn main() {
         });
         store.put_dictionaries(new.collect()).expect("dictionaries");
     }
+    senders
+}
+
+/// Commits rounds until enough files were begun; says how many rounds, and how long commits took.
+fn commit(store: &Store, senders: &mut [(Sender, Arc<Dictionary>)], sessions: u64) -> (u64, Spent) {
     let (mut spent, mut group, mut bytes, mut round) = (Spent::default(), Vec::new(), 0, 0u64);
     while spent.began.len() < FILES {
         // The last session goes on: its rows are keyed, but for its second, which defines another key.
@@ -178,18 +176,46 @@ fn main() {
             spent = Spent::default();
         }
         let time = START_MS + round as i64 * 15_000;
-        for (sender, dict) in &mut senders {
+        for (sender, dict) in senders.iter_mut() {
             let entry = sender.entry(dict, (session, seq), time, defines);
             bytes += entry.payload.len();
             group.push(Entry::Batch(entry));
             if bytes >= COMMIT {
-                spent.commit(&store, std::mem::take(&mut group));
+                spent.commit(store, std::mem::take(&mut group));
                 bytes = 0;
             }
         }
         round += 1;
     }
-    println!("{devices} devices, {series} series each, {sessions} sessions each, {round} rounds");
+    (round, spent)
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
+    let devices: usize = args.next().unwrap_or(10_000);
+    let series = args.next().unwrap_or(60);
+    let sessions = args.next().unwrap_or(4) as u64;
+    let dir = tempfile::tempdir_in(".").expect("a folder");
+    let config = Config {
+        journal_file_bytes: FILE,
+        ..Config::default()
+    };
+    let store = Store::open(dir.path(), config, &mut |_| {}).expect("a store");
+    let mut senders = senders(&store, devices, series);
+    let ended = AtomicBool::new(false);
+    let (rounds, spent) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                if !store.prepare_journal().expect("a disk that takes it") {
+                    thread::sleep(Duration::from_secs(1));
+                }
+            }
+        });
+        let done = commit(&store, &mut senders, sessions);
+        ended.store(true, Ordering::Relaxed);
+        done
+    });
+    println!("{devices} devices, {series} series each, {sessions} sessions each, {rounds} rounds");
     print("began a file", spent.began);
     print("others", spent.others);
 }

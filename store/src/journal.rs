@@ -2,12 +2,15 @@
 //!
 //! Values are numbered through all files; a file's name is the number of its first. A file that saw a failed commit is
 //! never written again: the next commit begins a new file, and what the old one may hold from that number on is void.
-//! So a commit that was reported as failed has no effect, whatever of it reached the disk.
+//! So a commit that was reported as failed has no effect, whatever of it reached the disk. Likewise a full file is not
+//! written again once the next was to be begun.
 
 mod blob;
 mod chain;
+mod checkpoint;
 mod copy;
 mod file;
+mod next;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -16,16 +19,34 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use blob::Reader;
+use bytes::Bytes;
 use chain::Chain;
+pub(crate) use checkpoint::{CheckpointRows, RowKey, Stale};
 pub(crate) use copy::copy;
 
 pub(crate) use file::{
     Checkpoint, FileError, JournalFile, Sums, begin, guard, open_checked, open_database, path_of,
 };
+use next::First;
+pub(crate) use next::NextFile;
 pub(crate) use tables::{Rows, TableWrites, Tables};
 
 use crate::disk::Disk;
 use crate::record::Record;
+
+/// A file that is so many times as long as it should be by this part waits no longer for the next to be ready.
+const OVER: u64 = 4;
+
+/// Cache bytes for each byte of a checkpoint that is written at once: it is to be written once.
+const CHECKPOINT_CACHE: usize = 3;
+
+/// The next file, and the rows of its checkpoint that it lacks.
+#[derive(Debug)]
+struct Ahead {
+    /// Not here while rows are written to it.
+    file: Option<NextFile>,
+    stale: Stale,
+}
 
 /// The end of the chain.
 #[derive(Debug)]
@@ -33,6 +54,8 @@ pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     newest: Option<Arc<JournalFile>>,
+    /// What is written ahead of the next file.
+    ahead: Option<Ahead>,
     older: Chain,
     /// Number of the next value.
     next: u64,
@@ -60,6 +83,7 @@ impl Journal {
             disk,
             dir,
             newest,
+            ahead: None,
             older,
             next,
             unsynced: false,
@@ -73,27 +97,32 @@ impl Journal {
         self.next
     }
 
-    /// Writes records and rows of other tables in one transaction. `checkpoint` is asked for if a new file is begun.
-    /// Returns the bytes of values written.
+    /// Writes records and rows of other tables in one transaction. If that begins a file, `checkpoint` is asked for the
+    /// number of the next new device and for rows: those that are stale, or all. Returns the bytes of values written.
     pub(crate) fn append(
         &mut self,
         records: &[Record],
         tables: &TableWrites,
-        checkpoint: impl FnOnce() -> Checkpoint,
+        checkpoint: impl FnOnce(Option<&Stale>) -> (u32, CheckpointRows),
     ) -> Result<u64, FileError> {
-        if self.newest.is_none() || self.written >= self.limits.file_bytes {
-            self.begin_file(&checkpoint())?;
-        }
-        // On an error the file is never written again.
-        let Some(file) = self.newest.take() else {
-            return Err(FileError::Damaged("no file was begun".into()));
-        };
         let values = blob::encode(records);
-        if let Err(error) = file.commit(self.next, &values, tables) {
-            self.older.push(&file);
-            return Err(error);
-        }
+        let begins = self.must_begin();
+        // On an error the file is never written again.
+        let file = match self.newest.take() {
+            Some(file) if !begins => {
+                if let Err(error) = file.commit(self.next, &values, tables) {
+                    self.older.push(&file);
+                    return Err(error);
+                }
+                file
+            }
+            full => {
+                full.iter().for_each(|file| self.older.push(file));
+                Arc::new(self.begin_file(&values, tables, checkpoint)?)
+            }
+        };
         self.newest = Some(file);
+        tables.rows().for_each(|row| self.changed(row));
         let bytes: u64 = values.iter().map(|value| value.len() as u64).sum();
         self.next += values.len() as u64;
         self.written += bytes;
@@ -105,16 +134,101 @@ impl Journal {
         self.next.saturating_sub(1)
     }
 
-    /// Begins the next file. On an error the newest stays as it is, only longer than it should be.
-    fn begin_file(&mut self, checkpoint: &Checkpoint) -> Result<(), FileError> {
-        let file = JournalFile::create(&self.disk, &self.dir, self.next, checkpoint, self.limits.cache)?;
-        if let Some(full) = self.newest.take() {
-            self.older.push(&full);
-        }
+    /// Whether the next commit begins a file.
+    fn must_begin(&self) -> bool {
+        let most = self.limits.file_bytes;
+        let most = match &self.ahead {
+            Some(ahead) if ahead.file.is_some() && ahead.stale.is_ready() => most,
+            _ => most.saturating_add(most / OVER),
+        };
+        self.newest.is_none() || self.written >= most
+    }
+
+    /// Begins the next file with its first values.
+    fn begin_file(
+        &mut self,
+        values: &[Vec<u8>],
+        tables: &TableWrites,
+        checkpoint: impl FnOnce(Option<&Stale>) -> (u32, CheckpointRows),
+    ) -> Result<JournalFile, FileError> {
+        // One that rows are being written to just now comes too late.
+        let ahead = self
+            .ahead
+            .take()
+            .and_then(|ahead| Some((ahead.file?, ahead.stale)));
+        let (next_device, rows) = checkpoint(ahead.as_ref().map(|(_, stale)| stale));
+        let file = match ahead {
+            Some((file, _)) => file,
+            None => {
+                let path = path_of(&self.dir, self.next).with_extension("redb.new");
+                let cache = rows.bytes().saturating_mul(CHECKPOINT_CACHE);
+                NextFile::create(&self.disk, path, cache.max(self.limits.cache))?
+            }
+        };
+        let first = First {
+            number: self.next,
+            values,
+            next_device,
+            rows: &rows,
+            tables,
+        };
+        let file = file.begin(&self.dir, &first)?;
         self.older.replaced(file.first());
-        self.newest = Some(Arc::new(file));
         self.written = 0;
-        Ok(())
+        Ok(file)
+    }
+
+    /// Whether the newest file is full and nothing is written ahead of the next.
+    pub(crate) fn wants_next(&self) -> bool {
+        self.newest.is_some() && self.written >= self.limits.file_bytes && self.ahead.is_none()
+    }
+
+    /// What makes the next file, without the journal's lock.
+    pub(crate) fn next_file(&self) -> impl FnOnce() -> Result<NextFile, FileError> + use<> {
+        let (disk, cache) = (self.disk.clone(), self.limits.cache);
+        let path = self.next_path();
+        move || NextFile::create(&disk, path, cache)
+    }
+
+    fn next_path(&self) -> PathBuf {
+        self.dir.join("next.redb.new")
+    }
+
+    /// Has rows of a checkpoint written ahead to a file that has none of these yet.
+    pub(crate) fn write_ahead(&mut self, file: NextFile, stale: Stale) {
+        let file = Some(file);
+        self.ahead = Some(Ahead { file, stale });
+    }
+
+    /// Notes a row of a checkpoint that changes.
+    pub(crate) fn changed(&mut self, row: RowKey) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.stale.insert(row);
+        }
+    }
+
+    /// Takes out the next file and rows to write to it, unless there is none or it is ready; there are no rows at the end
+    /// of a sweep.
+    pub(crate) fn take_next(
+        &mut self,
+        encode: impl FnMut(RowKey) -> Option<Bytes>,
+    ) -> Option<(NextFile, CheckpointRows)> {
+        let ahead = self.ahead.as_mut().filter(|ahead| !ahead.stale.is_ready())?;
+        let file = ahead.file.take()?;
+        Some((file, ahead.stale.portion(encode)))
+    }
+
+    /// Puts it back; returned if a commit could not wait for it and began another.
+    pub(crate) fn put_next(&mut self, file: NextFile) -> Option<NextFile> {
+        match &mut self.ahead {
+            Some(ahead) => ahead.file.replace(file),
+            None => Some(file),
+        }
+    }
+
+    /// Gives up what is written ahead.
+    pub(crate) fn give_up_next(&mut self) {
+        self.ahead = None;
     }
 
     /// Unlinks files whose values are all below a number, oldest first, but never the newest. Says how many; on an error
@@ -203,7 +317,8 @@ impl Journal {
     /// Bytes that the files take on disk.
     pub(crate) fn bytes(&self) -> u64 {
         let newest = self.newest.as_ref().map_or(0, |file| disk_bytes(file.path()));
-        self.older.bytes() + newest
+        let ahead = self.ahead.as_ref().map_or(0, |_| disk_bytes(&self.next_path()));
+        self.older.bytes() + newest + ahead
     }
 }
 

@@ -10,16 +10,15 @@ mod pressure;
 mod quarantine;
 mod replay;
 mod results;
+mod rollover;
 mod status;
 mod tables;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::thread;
 
 use bytes::Bytes;
 use wire::batch::{Key, KeyId};
@@ -36,9 +35,9 @@ use crate::dicts::{Dicts, NewDictionary};
 use crate::entry::Entry;
 use crate::error::{CommitError, Damage, SelectError};
 use crate::heads::{Arrival, Gate, Heads, Selection};
-use crate::journal::{Checkpoint, FileError, Journal, TableWrites, Tables};
+use crate::journal::{FileError, Journal, TableWrites, Tables};
 use crate::keys::Keys;
-use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons, encode_device};
+use crate::ledger::{Device, DeviceLedger, Fact, Ledger, Reasons};
 use crate::letters::{self, DeadLetter};
 use crate::matcher::Matcher;
 use crate::metadata::{Metadata, MetadataTable};
@@ -49,9 +48,6 @@ use crate::receipt::Receipt;
 use crate::record::Record;
 use crate::rings::Rings;
 pub use status::Room;
-
-/// Rows of a checkpoint that are worth a thread.
-const FEW: usize = 500;
 
 /// How far a start has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,6 +81,8 @@ pub struct Store {
     sealed_beyond: Option<u64>,
     partitions: RwLock<Vec<Shared>>,
     upkeep: Mutex<Upkeep>,
+    /// Held by who writes ahead for the next journal file.
+    preparing: Mutex<()>,
     /// Number of the journal's next value.
     numbers: AtomicU64,
     /// Time of the last round of maintenance, ms; `i64::MIN`: there was none.
@@ -218,6 +216,8 @@ impl Store {
         write(&self.quarantine).apply(&quarantine);
         let number = writer.journal.last();
         writer.routed.insert(ring, number);
+        let rows = plan.effects.iter().flat_map(rollover::rows_of);
+        rows.for_each(|row| writer.journal.changed(row));
         self.take_effect(std::mem::take(&mut plan.effects), dicts, (number, ring));
         gate.applied(number);
         self.dicts.committed(number);
@@ -235,7 +235,7 @@ impl Store {
         let tables = &writer.tables;
         let written = writer
             .journal
-            .append(records, &changes, || self.checkpoint(tables))
+            .append(records, &changes, |stale| self.checkpoint(tables, stale))
             .map_err(disk)?;
         self.numbers.store(writer.journal.next(), Ordering::Release);
         writer.cursors.clear();
@@ -299,19 +299,6 @@ impl Store {
                 &self.heads,
                 &mut write(&self.keys),
             );
-        }
-    }
-
-    fn checkpoint(&self, tables: &Tables) -> Checkpoint {
-        let (ledger, keys) = (read(&self.ledger), read(&self.keys));
-        let devices: Vec<_> = ledger.devices().collect();
-        let mut all_keys: Vec<_> = keys.all().collect();
-        all_keys.sort_unstable_by_key(|(number, _)| *number);
-        Checkpoint {
-            next_device: ledger.next_ref(),
-            devices: encode_all(&devices, |device| encode_device(device)),
-            keys: encode_all(&all_keys, |keys| keys.encode()),
-            tables: tables.clone(),
         }
     }
 
@@ -447,25 +434,6 @@ impl Store {
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Encodes rows of a checkpoint, on all cores, as a commit waits for it.
-fn encode_all<T: Sync>(rows: &[(u32, T)], encode: impl Fn(&T) -> Vec<u8> + Sync) -> Vec<(u32, Vec<u8>)> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let part = |rows: &[(u32, T)]| -> Vec<(u32, Vec<u8>)> {
-        let encoded = rows.iter().map(|(number, row)| (*number, encode(row)));
-        encoded.collect()
-    };
-    thread::scope(|scope| {
-        let chunks = rows.chunks(rows.len().div_ceil(cores).max(FEW));
-        let threads: Vec<_> = chunks.map(|chunk| scope.spawn(|| part(chunk))).collect();
-        let parts = threads.into_iter().map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        parts.flatten().collect()
-    })
 }
 
 /// The ledger's part of an effect.

@@ -108,6 +108,7 @@ impl World {
             11 | 12 => self.record(store),
             13 => self.session(store),
             17 | 18 => self.maintain(store),
+            19 => self.prepare(store),
             14 if self.random.u8(0..3) == 0 => {
                 self.refusing = true;
                 self.disk.fail(Fault {
@@ -140,6 +141,17 @@ impl World {
         let asked = self.disk.is_out() || self.refusing;
         assert!(round.failed.is_empty() || asked, "{:?}", round.failed);
         self.tried = self.tried.max(now);
+    }
+
+    /// Up to all steps that the next journal file needs.
+    fn prepare(&mut self, store: &Store) {
+        for _ in 0..self.random.u8(1..4) {
+            match store.prepare_journal() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => assert!(self.disk.is_out() || self.refusing, "{error}"),
+            }
+        }
     }
 
     fn make(&mut self) {

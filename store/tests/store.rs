@@ -31,5 +31,7 @@ mod query;
 mod results;
 #[path = "store/rings.rs"]
 mod rings;
+#[path = "store/rollover.rs"]
+mod rollover;
 #[path = "store/tail.rs"]
 mod tail;

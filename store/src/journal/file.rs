@@ -1,7 +1,6 @@
 //! One file of the journal: a redb database that begins with the ledger as it was when the file was begun.
 //!
-//! It is made under a name that ends in `.new` and renamed once its checkpoint is committed, so every `<seq>.redb` has
-//! one. redb may panic on a file that was altered under it; that counts as damage here.
+//! redb may panic on a file that was altered under it; that counts as damage here.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +13,7 @@ use redb::{
 };
 
 use super::tables::{TableWrites, Tables};
-use crate::disk::{Access, Boxed, Disk, remove_if_there};
+use crate::disk::{Access, Boxed, Disk};
 
 /// Format version of journal files. 2: they may have results of rules; 3: native histograms among these.
 pub(crate) const VERSION: u64 = 3;
@@ -23,9 +22,6 @@ pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::ne
 pub(super) const BLOBS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("blobs");
 pub(super) const DEVICES: TableDefinition<'static, u32, &[u8]> = TableDefinition::new("devices");
 pub(super) const KEYS: TableDefinition<'static, u32, &[u8]> = TableDefinition::new("keys");
-
-/// Cache bytes for each byte of a checkpoint: the first transaction of a file is to be written once.
-const CHECKPOINT_CACHE: usize = 3;
 
 /// Why a file is not read or written.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +59,7 @@ impl FileError {
     }
 }
 
-/// What the first transaction of a file holds.
+/// What a file begins with.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Checkpoint {
     /// The number that the next new device gets.
@@ -74,13 +70,6 @@ pub(crate) struct Checkpoint {
     pub(crate) keys: Vec<(u32, Vec<u8>)>,
     /// The other tables.
     pub(crate) tables: Tables,
-}
-
-impl Checkpoint {
-    fn bytes(&self) -> usize {
-        let rows = self.devices.iter().chain(&self.keys);
-        rows.map(|(_, row)| row.len() + 64).sum()
-    }
 }
 
 /// Whether a file's sums are checked when it is opened.
@@ -94,14 +83,14 @@ pub(crate) enum Sums {
 
 /// A database of which nothing is heard when it cannot be closed, as its file is damaged.
 #[derive(Debug)]
-struct Closing(Option<Database>);
+pub(super) struct Closing(Option<Database>);
 
 impl Closing {
-    fn of(db: Database) -> Self {
+    pub(super) fn of(db: Database) -> Self {
         Closing(Some(db))
     }
 
-    fn get(&self) -> Result<&Database, FileError> {
+    pub(super) fn get(&self) -> Result<&Database, FileError> {
         let db = self.0.as_ref();
         db.ok_or_else(|| FileError::Damaged("it is closed".into()))
     }
@@ -142,40 +131,13 @@ pub(crate) fn first_of(path: &Path) -> Option<u64> {
 }
 
 impl JournalFile {
-    /// Makes a file with its checkpoint; it replaces one of the same number.
-    pub(crate) fn create(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-        first: u64,
-        checkpoint: &Checkpoint,
-        cache: usize,
-    ) -> Result<Self, FileError> {
-        let path = path_of(dir, first);
-        let new = path.with_extension("redb.new");
-        remove_if_there(&**disk, &new)?;
-        let cache = cache.max(checkpoint.bytes().saturating_mul(CHECKPOINT_CACHE));
-        let made = guard(|| {
-            let db = open_database(disk, &new, cache)?;
-            write_checkpoint(&db, first, checkpoint)?;
-            Ok(db)
-        });
-        let named = made.and_then(|db| {
-            disk.rename(&new, &path)?;
-            disk.sync_dir(dir)?;
-            Ok(db)
-        });
-        match named {
-            Ok(db) => Ok(JournalFile {
-                db: Closing::of(db),
-                path,
-                first,
-                version: AtomicU64::new(VERSION),
-            }),
-            Err(error) => {
-                // The half-made file is deleted at the next start if this fails too.
-                let _ = disk.remove(&new);
-                Err(error)
-            }
+    /// A file that was made just now.
+    pub(super) fn begun(db: Closing, path: PathBuf, first: u64) -> Self {
+        JournalFile {
+            db,
+            path,
+            first,
+            version: AtomicU64::new(VERSION),
         }
     }
 
@@ -355,31 +317,6 @@ pub(crate) fn begin(db: &Database) -> Result<redb::WriteTransaction, FileError> 
     txn.set_durability(Durability::Immediate).map_err(FileError::of)?;
     txn.set_two_phase_commit(true);
     Ok(txn)
-}
-
-fn write_checkpoint(db: &Database, first: u64, checkpoint: &Checkpoint) -> Result<(), FileError> {
-    let txn = begin(db)?;
-    {
-        let mut meta = txn.open_table(META).map_err(FileError::of)?;
-        for (key, number) in [
-            ("version", VERSION),
-            ("first", first),
-            ("next_device", u64::from(checkpoint.next_device)),
-        ] {
-            meta.insert(key, number).map_err(FileError::of)?;
-        }
-        txn.open_table(BLOBS).map_err(FileError::of)?;
-        let mut devices = txn.open_table(DEVICES).map_err(FileError::of)?;
-        for (number, bytes) in &checkpoint.devices {
-            devices.insert(*number, bytes.as_slice()).map_err(FileError::of)?;
-        }
-        let mut keys = txn.open_table(KEYS).map_err(FileError::of)?;
-        for (number, bytes) in &checkpoint.keys {
-            keys.insert(*number, bytes.as_slice()).map_err(FileError::of)?;
-        }
-    }
-    checkpoint.tables.as_writes().write(&txn)?;
-    txn.commit().map_err(FileError::of)
 }
 
 /// Turns a panic of redb into damage.

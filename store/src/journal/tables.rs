@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
+use super::checkpoint::RowKey;
 use super::file::FileError;
 
 /// Rows of a table.
 pub(crate) type Rows<K> = BTreeMap<K, Bytes>;
 
 /// Rows to write; `None` removes.
-type Changes<K> = Vec<(K, Option<Bytes>)>;
+pub(super) type Changes<K> = Vec<(K, Option<Bytes>)>;
 
 /// All rows.
 #[derive(Debug, Clone, Default)]
@@ -47,26 +48,17 @@ pub(super) const RINGS: TableDefinition<'static, u32, &[u8]> = TableDefinition::
 
 impl TableWrites {
     pub(super) fn write(&self, txn: &WriteTransaction) -> Result<(), FileError> {
-        let numbers = [(LETTERS, &self.letters), (QUARANTINE, &self.quarantine)];
-        for (name, changes) in numbers.into_iter().filter(|(_, changes)| !changes.is_empty()) {
-            let mut table = txn.open_table(name).map_err(FileError::of)?;
-            for (key, row) in changes {
-                put(&mut table, *key, row.as_deref())?;
-            }
-        }
-        if !self.cursors.is_empty() {
-            let mut table = txn.open_table(CURSORS).map_err(FileError::of)?;
-            for (key, row) in &self.cursors {
-                put(&mut table, key.as_str(), row.as_deref())?;
-            }
-        }
-        if !self.rings.is_empty() {
-            let mut table = txn.open_table(RINGS).map_err(FileError::of)?;
-            for (key, row) in &self.rings {
-                put(&mut table, *key, row.as_deref())?;
-            }
-        }
-        Ok(())
+        put_all(txn, LETTERS, &self.letters, |number| *number)?;
+        put_all(txn, QUARANTINE, &self.quarantine, |number| *number)?;
+        put_all(txn, CURSORS, &self.cursors, String::as_str)?;
+        put_all(txn, RINGS, &self.rings, |generation| *generation)
+    }
+
+    /// The rows it changes of those that a checkpoint may have ahead.
+    pub(super) fn rows(&self) -> impl Iterator<Item = RowKey> + '_ {
+        let letters = self.letters.iter().map(|(number, _)| RowKey::Letter(*number));
+        let quarantine = self.quarantine.iter();
+        letters.chain(quarantine.map(|(number, _)| RowKey::Quarantine(*number)))
     }
 }
 
@@ -114,16 +106,25 @@ fn change<K: Ord>(rows: &mut Rows<K>, changes: Changes<K>) {
     }
 }
 
-fn put<K: redb::Key + 'static>(
-    table: &mut redb::Table<'_, K, &[u8]>,
-    key: K::SelfType<'_>,
-    row: Option<&[u8]>,
+/// Writes changes to a table, which is made if there are any.
+pub(super) fn put_all<'k, K: redb::Key + 'static, O>(
+    txn: &WriteTransaction,
+    name: TableDefinition<'_, K, &[u8]>,
+    changes: &'k Changes<O>,
+    key: impl Fn(&'k O) -> K::SelfType<'k>,
 ) -> Result<(), FileError> {
-    match row {
-        Some(row) => table.insert(key, row).map(drop),
-        None => table.remove(key).map(drop),
+    if changes.is_empty() {
+        return Ok(());
     }
-    .map_err(FileError::of)
+    let mut table = txn.open_table(name).map_err(FileError::of)?;
+    for (at, row) in changes {
+        match row {
+            Some(row) => table.insert(key(at), &**row).map(drop),
+            None => table.remove(key(at)).map(drop),
+        }
+        .map_err(FileError::of)?;
+    }
+    Ok(())
 }
 
 /// Rows of a table; none if it was never written.

@@ -115,6 +115,7 @@ impl Store {
             damage,
             partitions: RwLock::new(partitions),
             upkeep: Mutex::default(),
+            preparing: Mutex::default(),
             _lock: lock,
         })
     }

@@ -42,6 +42,7 @@ fn filled(dir: &Path) -> (Store, Device, Vec<super::device::Record>) {
         store
             .commit(vec![device.deliver(std::slice::from_ref(record))])
             .unwrap();
+        while store.prepare_journal().unwrap() {}
     }
     assert!(journal(dir).len() > 3, "{}", journal(dir).len());
     (store, device, records)

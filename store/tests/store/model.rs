@@ -36,6 +36,8 @@ enum Step {
     Restart,
     /// A round of maintenance so many minutes later; the clock may go back.
     Maintain { minutes: i64 },
+    /// So many steps for the next journal file.
+    Prepare { steps: u8 },
     /// The ring gets another number of partitions.
     Rings { partitions: u32 },
     /// Device starts again.
@@ -58,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (device(), 1u8..12, -50i16..200, 0u8..3, hours(), any::<bool>())
             .prop_map(|(device, rows, at, apart, hours, histograms)| Step::Make { device, rows, at, apart, hours, histograms }),
         3 => (0i64..6000).prop_map(|minutes| Step::Maintain { minutes }),
+        3 => (1u8..4).prop_map(|steps| Step::Prepare { steps }),
         1 => (1u32..5).prop_map(|partitions| Step::Rings { partitions }),
         8 => (device(), 0u16..1000, 0u16..1000, any::<bool>(), any::<bool>())
             .prop_map(|(device, from, to, keyed, join)| Step::Send { device, from, to, keyed, join }),
@@ -237,6 +240,11 @@ impl World {
                 self.devices
                     .iter_mut()
                     .for_each(|(_, _, reference)| reference.release(now));
+            }
+            Step::Prepare { steps } => {
+                for _ in 0..steps {
+                    self.store().prepare_journal().unwrap();
+                }
             }
             Step::Rings { partitions } => {
                 self.partitions = partitions;

@@ -7,6 +7,7 @@
 mod checkpoint;
 mod device;
 mod fact;
+mod few;
 mod session;
 mod settled;
 mod view;
@@ -26,7 +27,8 @@ pub(crate) type DeviceRef = u32;
 /// Every device's ledger.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Ledger {
-    devices: BTreeMap<DeviceRef, Device>,
+    /// Boxed, as a map leaves room for more.
+    devices: BTreeMap<DeviceRef, Box<Device>>,
     by_name: HashMap<DeviceName, DeviceRef>,
     next: DeviceRef,
     /// Numbers of devices that were forgotten since the ledger was begun.
@@ -39,15 +41,15 @@ impl Ledger {
     }
 
     pub(crate) fn device(&self, name: &DeviceName) -> Option<&Device> {
-        self.devices.get(self.by_name.get(name)?)
+        self.get(*self.by_name.get(name)?)
     }
 
     pub(crate) fn get(&self, device: DeviceRef) -> Option<&Device> {
-        self.devices.get(&device)
+        self.devices.get(&device).map(|device| &**device)
     }
 
     pub(crate) fn devices(&self) -> impl Iterator<Item = (DeviceRef, &Device)> {
-        self.devices.iter().map(|(number, device)| (*number, device))
+        self.devices.iter().map(|(number, device)| (*number, &**device))
     }
 
     /// The number that the next new device gets.
@@ -59,7 +61,7 @@ impl Ledger {
     pub(crate) fn insert(&mut self, number: DeviceRef, device: Device) {
         self.next = self.next.max(number.saturating_add(1));
         self.by_name.insert(device.name().clone(), number);
-        self.devices.insert(number, device);
+        self.devices.insert(number, Box::new(device));
     }
 
     /// Takes in all devices of another ledger, which has none of these.
@@ -100,7 +102,7 @@ impl Ledger {
 
     /// Says that records were lost.
     pub(crate) fn doubt(&mut self) {
-        self.devices.values_mut().for_each(Device::doubt);
+        self.devices.values_mut().for_each(|device| device.doubt());
     }
 
     /// Whether it knows a device, or it was forgotten since the ledger was begun.

@@ -108,7 +108,7 @@ pub(crate) fn encode(device: &Device) -> Vec<u8> {
         sessions: device
             .sessions
             .iter()
-            .map(|(id, s)| session_record(*id, s))
+            .map(|(id, s)| session_record(id, s))
             .collect(),
         tombs: device
             .tombs

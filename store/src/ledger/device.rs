@@ -6,6 +6,7 @@ use wire::message::{Gap as GapMessage, SessionState};
 use wire::{DeviceName, Seq, SeqSet, SessionId, Timestamp};
 
 use super::fact::{Class, Fact, LOST_AT_STORE, RowFact, reason};
+use super::few::Few;
 use super::session::{Drops, Gap, Session, Settling};
 use super::settled::Ends;
 use super::view::{DeviceLedger, GapView, Reasons, SessionLedger};
@@ -21,7 +22,7 @@ pub(crate) const MAX_SESSIONS: usize = 1024;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Device {
     pub(super) name: DeviceName,
-    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub(super) sessions: Few<SessionId, Session>,
     /// Sessions let go, and until when their rows are acked and dropped.
     pub(super) tombs: BTreeMap<SessionId, Timestamp>,
     /// Sums of the sessions let go.
@@ -48,7 +49,7 @@ impl Device {
     pub(crate) fn new(name: DeviceName) -> Self {
         Device {
             name,
-            sessions: BTreeMap::new(),
+            sessions: Few::default(),
             tombs: BTreeMap::new(),
             past_generated: 0,
             stored: 0,
@@ -77,21 +78,21 @@ impl Device {
 
     pub(crate) fn settled(&self, session: SessionId) -> SeqSet {
         self.sessions
-            .get(&session)
+            .get(session)
             .map(|s| s.settled.to_set())
             .unwrap_or_default()
     }
 
     pub(crate) fn is_settled(&self, session: SessionId, seq: Seq) -> bool {
         self.sessions
-            .get(&session)
+            .get(session)
             .is_some_and(|s| s.settled.contains(seq.get()))
     }
 
     /// Whether a session's state says nothing new.
     pub(crate) fn knows_session(&self, session: SessionId, state: &SessionState) -> bool {
         self.sessions
-            .get(&session)
+            .get(session)
             .is_some_and(|s| s.known.0 >= state.last && (s.closed.is_some() || !state.closed))
     }
 
@@ -123,7 +124,7 @@ impl Device {
     /// Sessions of which it is not known whether the device let them go.
     pub(crate) fn doubted(&self) -> impl Iterator<Item = SessionId> + '_ {
         let doubted = self.sessions.iter().filter(|(_, session)| session.doubted);
-        doubted.map(|(id, _)| *id)
+        doubted.map(|(id, _)| id)
     }
 
     pub(super) fn apply(&mut self, received: Timestamp, fact: &Fact) {
@@ -184,7 +185,7 @@ impl Device {
             *records.entry(row.seq).or_default() += row.samples;
         }
         let highest = rows.iter().map(|row| row.seq).max().unwrap_or(0);
-        let session = self.sessions.entry(id).or_default();
+        let session = self.sessions.entry(id);
         session.know(highest, total, &mut drops);
         for (seq, samples) in records {
             let total = (seq == highest).then_some(total);
@@ -241,7 +242,7 @@ impl Device {
 
     fn alert(&mut self, id: SessionId, seq: u64, total: u64) {
         let mut drops = Drops::new();
-        let session = self.sessions.entry(id).or_default();
+        let session = self.sessions.entry(id);
         if session.settled.contains(seq) {
             return;
         }
@@ -279,7 +280,7 @@ impl Device {
 
     fn drop_range(&mut self, id: SessionId, gap: Gap, from: Option<Timestamp>, to: Option<Timestamp>) {
         let mut drops = Drops::new();
-        let session = self.sessions.entry(id).or_default();
+        let session = self.sessions.entry(id);
         let samples = session.drop_range(gap, &mut drops);
         self.count(drops);
         let Some(samples) = samples else { return };
@@ -298,7 +299,7 @@ impl Device {
     fn session_seen(&mut self, state: &SessionState) {
         let id = SessionId::new(state.session);
         let mut drops = Drops::new();
-        let session = self.sessions.entry(id).or_default();
+        let session = self.sessions.entry(id);
         session.know(state.last, state.total, &mut drops);
         if state.closed && session.closed.is_none() {
             session.closed = Some((state.last, state.total));
@@ -325,7 +326,7 @@ impl Device {
     fn refused(&mut self, id: SessionId, seqs: &SeqSet, samples: u64, reason: &'static str) {
         let mut left = samples;
         let mut drops = Drops::new();
-        let session = self.sessions.entry(id).or_default();
+        let session = self.sessions.entry(id);
         let missing: Vec<(u64, u64)> = seqs
             .ranges()
             .flat_map(|r| {
@@ -357,7 +358,7 @@ impl Device {
     }
 
     fn let_go(&mut self, id: SessionId, until: Timestamp, now: Timestamp) {
-        if let Some(session) = self.sessions.remove(&id) {
+        if let Some(session) = self.sessions.remove(id) {
             let lost = session.pending();
             if lost > 0 {
                 let mut drops = Drops::new();
@@ -390,7 +391,7 @@ impl Device {
 
     /// Keeps a session within its intervals by filling its oldest hole.
     fn shrink(&mut self, id: SessionId) {
-        while let Some((first, last)) = self.sessions.get(&id).and_then(Session::excess_hole) {
+        while let Some((first, last)) = self.sessions.get(id).and_then(Session::excess_hole) {
             let gap = Gap {
                 first,
                 last,
@@ -409,7 +410,7 @@ impl Device {
                 .sessions
                 .iter()
                 .find(|(_, s)| s.closed.is_some() && s.pending() == 0);
-            let Some(id) = settled.or(self.sessions.iter().next()).map(|(id, _)| *id) else {
+            let Some(id) = settled.or(self.sessions.iter().next()).map(|(id, _)| id) else {
                 return;
             };
             self.let_go(id, Timestamp::from_ms(i64::MAX), now);
@@ -441,7 +442,7 @@ impl Device {
             .sessions
             .iter()
             .map(|(id, s)| SessionLedger {
-                session: *id,
+                session: id,
                 generated: s.generated(),
                 stored: s.stored,
                 dropped: s.dropped,

@@ -5,9 +5,9 @@
 //! totals are the difference, whatever a device says of the gap, and a guess made earlier is put right when both sides
 //! are known.
 
-use std::collections::BTreeMap;
-
 use wire::{Seq, SeqSet};
+
+use super::few::Few;
 
 /// Seqs `start..=last`; `start` is the map's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +53,12 @@ pub(crate) struct Piece {
 
 /// Settled runs of one session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Settled(BTreeMap<u64, Run>);
+pub(crate) struct Settled(Few<u64, Run>);
 
 impl Settled {
     /// Runs in order, as (first, run).
     pub(crate) fn runs(&self) -> impl DoubleEndedIterator<Item = (u64, Run)> + '_ {
-        self.0.iter().map(|(first, run)| (*first, *run))
+        self.0.iter().map(|(first, run)| (first, *run))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -66,10 +66,7 @@ impl Settled {
     }
 
     pub(crate) fn contains(&self, seq: u64) -> bool {
-        self.0
-            .range(..=seq)
-            .next_back()
-            .is_some_and(|(_, run)| run.last >= seq)
+        self.0.at_most(seq).is_some_and(|(_, run)| run.last >= seq)
     }
 
     /// The same as a plain set.
@@ -90,15 +87,15 @@ impl Settled {
             run.before = Some(0);
         }
         let mut short = run.conclude();
-        if let Some((&below, &lower)) = self.0.range(..first).next_back()
+        if let Some((below, &lower)) = self.0.below(first)
             && lower.last.checked_add(1) == Some(first)
         {
-            self.0.remove(&below);
+            self.0.remove(below);
             short += join(lower, &mut run);
             start = below;
         }
         if let Some(after) = last.checked_add(1)
-            && let Some(mut upper) = self.0.remove(&after)
+            && let Some(mut upper) = self.0.remove(after)
         {
             short += join(run, &mut upper);
             run = upper;
@@ -109,8 +106,8 @@ impl Settled {
 
     /// Takes in the running total after a seq, if a run ends there; says by how many samples a guess was short.
     pub(crate) fn anchor(&mut self, seq: u64, total: u64) -> i128 {
-        match self.0.range_mut(..=seq).next_back() {
-            Some((_, run)) if run.last == seq && run.after.is_none() => {
+        match self.0.at_most_mut(seq) {
+            Some(run) if run.last == seq && run.after.is_none() => {
                 run.after = Some(total);
                 run.conclude()
             }
@@ -123,14 +120,14 @@ impl Settled {
         if seq == 0 {
             return Some(0);
         }
-        let below = self.0.range(..=seq).next_back();
+        let below = self.0.at_most(seq);
         if let Some((_, run)) = below
             && run.last == seq
             && run.after.is_some()
         {
             return run.after;
         }
-        self.0.get(&seq.checked_add(1)?)?.before
+        self.0.get(seq.checked_add(1)?)?.before
     }
 
     /// Samples of the settled seqs in first..=last; runs that reach beyond an end are cut by the totals given for the
@@ -208,16 +205,10 @@ impl Settled {
     }
 
     fn overlapping(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, Run)> + '_ {
-        let from = self
-            .0
-            .range(..=first)
-            .next_back()
-            .filter(|(_, run)| run.last >= first)
-            .map_or(first, |(start, _)| *start);
-        let to = last.max(from);
+        let over = self.0.at_most(first).filter(|(_, run)| run.last >= first);
         self.0
-            .range(from..=to)
-            .map(|(start, run)| (*start, *run))
+            .from(over.map_or(first, |(start, _)| start))
+            .map(|(start, run)| (start, *run))
             .take_while(move |(start, _)| *start <= last)
     }
 }

@@ -14,8 +14,6 @@ use rustls::HandshakeKind;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::name::OWN_TENANT;
@@ -24,7 +22,7 @@ use wire::{DeviceId, Identity, Role, Tenant};
 use crate::connection::{self, Peer};
 use crate::fault::Fault;
 use crate::front::Front;
-use crate::tls::{self, CurrentTls};
+use crate::tls::{self, CurrentTls, TlsStream};
 
 /// Connections on the Unix socket that have not said CONNECT.
 const UNIX_PENDING: usize = 64;
@@ -146,9 +144,9 @@ impl Acceptor {
         }
         let _computing = self.handshakes.acquire().await.map_err(|_| Fault::Shutdown)?;
         let tls = self.tls.load_full();
-        let accepted = TlsAcceptor::from(tls.config()).accept(stream).await;
+        let accepted = TlsStream::accept(tls.config(), stream).await;
         let stream = accepted.map_err(|error| tls::handshake_fault(&error))?;
-        let session = stream.get_ref().1;
+        let session = stream.state();
         let admitted = tls.admit(session.peer_certificates(), tls::now());
         let (certificate, standing) = admitted.map_err(|refusal| tls::refusal(&refusal))?;
         let kind = if session.handshake_kind() == Some(HandshakeKind::Resumed) {

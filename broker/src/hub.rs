@@ -58,7 +58,8 @@ pub(crate) struct Hub {
     /// Who holds each identity.
     holders: HashMap<Identity, ConnId>,
     clients: HashMap<ConnId, Identity>,
-    devices: HashMap<Arc<DeviceName>, Device>,
+    /// Boxed, as a table leaves room for more.
+    devices: HashMap<Arc<DeviceName>, Box<Device>>,
     bridges: BTreeMap<ConnId, Bridge>,
     configs: Configs,
     effects: Vec<Effect>,
@@ -117,7 +118,7 @@ impl Hub {
         let device = self
             .devices
             .entry(Arc::clone(&name))
-            .or_insert_with(|| Device::new(name));
+            .or_insert_with(|| Box::new(Device::new(name)));
         let before = device.queue.bytes();
         // States are few, and the will of a connection that was taken over is one.
         let dropped = device.queue.drop_channels(|c| c != Up::State);
@@ -170,7 +171,7 @@ impl Hub {
                 },
             );
         }
-        if self.devices.get(name).is_some_and(Device::is_idle) {
+        if self.devices.get(name).is_some_and(|device| device.is_idle()) {
             self.devices.remove(name);
         }
     }

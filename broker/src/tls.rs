@@ -1,5 +1,7 @@
 //! TLS of the front: the configuration of now, replaced when its files change, and live sessions cut off by it.
 
+mod stream;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use certs::{PeerCertificate, Refusal, Reload, ServerTls, ServerTlsSource, Standing};
 use rustls::CertificateError;
+pub(crate) use stream::TlsStream;
 use tokio_util::sync::CancellationToken;
 use wire::Timestamp;
 

@@ -90,7 +90,7 @@ impl Outbox {
         }
     }
 
-    /// Takes the oldest message that may be sent, with its packet id if it goes with QoS 1.
+    /// Takes the oldest message that may be sent, with its packet id if it goes with QoS 1; with the last one the memory goes.
     pub(crate) fn take(&mut self) -> Option<(Note, Option<u16>)> {
         let head = self.notes.front()?;
         let qos1 = head.channel != Down::Ack && self.subscribed[head.channel as usize] == Some(true);
@@ -98,6 +98,9 @@ impl Outbox {
             return None;
         }
         let note = self.notes.pop_front()?;
+        if self.notes.is_empty() {
+            self.notes = VecDeque::new();
+        }
         self.bytes -= note.payload.len();
         let pkid = qos1.then(|| self.window.take(note.payload.len()));
         Some((note, pkid))

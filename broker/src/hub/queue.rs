@@ -53,10 +53,13 @@ impl Queue {
         self.messages.front()
     }
 
-    /// Takes the oldest message.
+    /// Takes the oldest message; with the last one the queue's memory goes.
     pub(crate) fn pop(&mut self) -> Option<Message> {
         let message = self.messages.pop_front()?;
         self.forget(&message);
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
+        }
         Some(message)
     }
 

@@ -91,7 +91,8 @@ pub(crate) struct Core {
     limits: Limits,
     metrics: Metrics,
     fleet: Arc<Fleet>,
-    devices: HashMap<DeviceName, Device>,
+    /// Boxed, as a table leaves room for more.
+    devices: HashMap<DeviceName, Box<Device>>,
     pool: Pool,
     dictionaries: wire::dict::Decoder,
     filling: Group,
@@ -288,7 +289,7 @@ impl Core {
                 continue;
             };
             if let Some(device) = self.devices.get_mut(&name) {
-                device.unsure = Some(connection);
+                device.unsure = Some(Box::new(connection));
                 self.fleet.note(&name, device);
             }
         }
@@ -318,7 +319,7 @@ impl Core {
     /// Notes a message on its lane; what it holds of the budget is released by the returned [`Finish`].
     fn receive(&mut self, device: &DeviceName, lane: LaneKind, bytes: usize, now: Now) -> Option<Finish> {
         let known = self.devices.get_mut(device)?;
-        let connection = known.connection.as_mut().or(known.unsure.as_mut())?;
+        let connection = known.connection.as_mut().or(known.unsure.as_deref_mut())?;
         connection.lane(lane).receive(bytes as u64);
         let nonce = connection.nonce;
         if connection.answered && connection.lane(lane).is_dry() && connection.lane(lane).has_untold() {

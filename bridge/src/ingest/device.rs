@@ -58,7 +58,7 @@ impl Connection {
 pub(crate) struct Device {
     pub(crate) connection: Option<Connection>,
     /// The connection at the moment the bridge lost its broker: it may still be there afterwards.
-    pub(crate) unsure: Option<Connection>,
+    pub(crate) unsure: Option<Box<Connection>>,
     pub(crate) pending: Pending,
     /// Where it stands in the queue of acks, monotonic ms.
     pub(crate) owed_ms: Option<u64>,

@@ -48,7 +48,7 @@ impl Core {
                 let connection = device.connection.insert(match resumed {
                     Some(resumed) => Connection {
                         answered: false,
-                        ..resumed
+                        ..*resumed
                     },
                     None => Connection::new(&state),
                 });

@@ -32,6 +32,9 @@ use device_agent::process::LogArgs;
 
 use crate::output::Output;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Brings metrics of device fleets over MQTT and mutual TLS into a store that answers PromQL.
 #[derive(Debug, Parser)]
 #[command(version)]

@@ -21,6 +21,10 @@ use wire::batch::{Batch, Encoder, Encoding, Group, Header, Key, KeyId, Row, peek
 use wire::dict::{Dictionary, SeriesId};
 use wire::{BootId, DeviceName, Seq, SessionId};
 
+/// As the binary has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Bytes of payloads at which a commit is made.
 const COMMIT: usize = 256 << 10;
 

@@ -6,6 +6,7 @@
 //! several threads can apply, each the records of its devices in their order.
 
 mod catalog;
+mod cells;
 mod column;
 mod delivery;
 mod found;
@@ -47,13 +48,13 @@ use crate::block::Blocks;
 use crate::ledger::DeviceRef;
 use crate::rings::{MAX_PARTITIONS, Rings};
 use crate::tally::Tally;
+use cells::Cells;
 pub(crate) use delivery::Arrival;
 use delivery::{Delivery, Job};
 use homes::Homes;
 use layout::{Layouts, Part};
 use piece::Freezer;
 pub(crate) use seal::{Gate, SealGroup, SealInput, SealTarget};
-pub(crate) use segment::Rows;
 pub use selection::Selection;
 use stored::{Stored, TimesCache};
 use tenant::TenantHead;
@@ -172,7 +173,7 @@ impl Heads {
     pub(crate) fn apply(
         &self,
         (number, device): (DeviceRef, &DeviceName),
-        batch: &Batch,
+        batch: Batch,
         take: &[bool],
         dict: Option<&Dictionary>,
         arrival: Arrival,
@@ -180,17 +181,17 @@ impl Heads {
         let mut writer = self.writer(device);
         let mut rest = take;
         let named = (batch.header.dict, arrival.ring, arrival.received_ms);
-        for group in &batch.groups {
+        for mut group in batch.groups {
             let (take, after) = rest.split_at(group.rows.len().min(rest.len()));
             rest = after;
             if !take.contains(&true) {
                 continue;
             }
-            let layout = self.layout(&mut writer, (number, device), named, group, dict);
+            let layout = self.layout(&mut writer, (number, device), named, &group, dict);
             let Some(layout) = layout else { continue };
             let order = writer.order;
             writer.order += group.rows.len() as u64;
-            let delivery = Delivery::new(group, take, (number, arrival, order));
+            let delivery = Delivery::new(&mut group, take, (number, arrival, order));
             for part in layout.parts() {
                 self.append(device.tenant(), part, &delivery, &mut writer);
             }
@@ -231,12 +232,13 @@ impl Heads {
         let mut writer = self.lock(WRITERS);
         let order = writer.order;
         writer.order += 1;
+        let cells = Arc::new(Cells::new(row.iter().map(|(_, value)| *value).collect(), 1));
         for part in self.place_own(tenant, row) {
             let mut partition = self.write(part.partition());
             let Some(head) = partition.tenants.get_mut(tenant) else {
                 continue;
             };
-            let jobs = head.append_own(&part, (time.ms(), order), row, self.limits.own_rows);
+            let jobs = head.append_own(&part, (time.ms(), order), &cells, self.limits.own_rows);
             let freeze = |job: Job| job.freeze_own(&mut writer.freezer);
             let done: Vec<_> = jobs.into_iter().filter_map(freeze).collect();
             head.put(done);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::block::{BlockMeta, MAX_VALUES, TimesId, Writer};
 use crate::chunk::{self, Encoder};
-use crate::heads::{Rows, SealGroup, SealInput};
+use crate::heads::{SealGroup, SealInput};
 use crate::journal::FileError;
 use crate::ledger::DeviceRef;
 
@@ -93,7 +93,10 @@ impl Seal<'_> {
     fn is_whole(&self, cell: &Cell) -> Result<bool, FileError> {
         match &self.plans[cell.group as usize] {
             Some(plan) => Ok(plan.whole),
-            None => Ok(self.groups[cell.group as usize].rows.iter().all(Rows::is_whole)),
+            None => Ok(self.groups[cell.group as usize]
+                .pieces
+                .iter()
+                .all(|piece| piece.is_whole())),
         }
     }
 
@@ -110,22 +113,14 @@ impl Seal<'_> {
         // decoded, so that the memory is waited for once and not for each.
         let mut chunks: [&[u8]; AHEAD] = [&[]; AHEAD];
         let mut mode = 0;
-        for some in group.rows.chunks(AHEAD) {
-            for (chunk, rows) in chunks.iter_mut().zip(some) {
-                *chunk = match rows {
-                    Rows::Frozen(piece) => piece.chunk(position),
-                    Rows::Closed(_) => &[],
-                };
+        for some in group.pieces.chunks(AHEAD) {
+            for (chunk, piece) in chunks.iter_mut().zip(some) {
+                *chunk = piece.chunk(position);
             }
             let modes = chunks[..some.len()].iter().filter_map(|chunk| chunk.first());
             mode = modes.fold(mode, |_, mode| *mode);
-            for (chunk, rows) in chunks.iter().zip(some) {
-                match rows {
-                    Rows::Frozen(piece) => {
-                        chunk::decode(chunk, piece.rows(), &mut self.values).map_err(unreadable)?;
-                    }
-                    Rows::Closed(rows) => rows.column(position, &mut self.values),
-                }
+            for (chunk, piece) in chunks.iter().zip(some) {
+                chunk::decode(chunk, piece.rows(), &mut self.values).map_err(unreadable)?;
             }
         }
         let mut values = self.values.as_slice();
@@ -150,8 +145,8 @@ impl Seal<'_> {
         let mut samples: Vec<(i64, u64, DeviceRef, f64)> = Vec::new();
         for cell in places {
             let group = &self.groups[cell.group as usize];
-            for rows in &group.rows {
-                rows.samples(cell.position as usize, &mut self.values, |time, order, value| {
+            for piece in &group.pieces {
+                piece.samples(cell.position as usize, &mut self.values, |time, order, value| {
                     samples.push((time, order, group.owner, value));
                 });
             }
@@ -181,11 +176,8 @@ impl Seal<'_> {
 
 fn plan(group: &SealGroup, writer: &mut Writer) -> Result<Plan, FileError> {
     let mut stamps: Vec<(i64, u64)> = Vec::new();
-    for rows in &group.rows {
-        match rows {
-            Rows::Frozen(piece) => stamps.extend(piece.stamps().map_err(|_| unreadable(chunk::ChunkError))?),
-            Rows::Closed(rows) => stamps.extend_from_slice(rows.stamps()),
-        }
+    for piece in &group.pieces {
+        stamps.extend(piece.stamps().map_err(|_| unreadable(chunk::ChunkError))?);
     }
     let order = match stamps.is_sorted_by(|a, b| a.0 < b.0) {
         true => None,

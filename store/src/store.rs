@@ -293,7 +293,7 @@ impl Store {
                 dicts.get(&key).map(|dict| &**dict)
             });
             apply_rest(
-                &effect,
+                effect,
                 (number, ring, false),
                 dict,
                 &self.heads,
@@ -446,23 +446,23 @@ fn apply_fact(ledger: &mut Ledger, effect: &Effect) {
 
 /// The rest of an effect.
 fn apply_rest(
-    effect: &Effect,
+    effect: Effect,
     (number, ring, replayed): (u64, u32, bool),
     dict: Option<&Dictionary>,
     heads: &Heads,
     keys: &mut Keys,
 ) {
-    if let Some((batch, take)) = &effect.rows {
+    if let Some((batch, take)) = effect.rows {
         let arrival = Arrival {
             number,
             received_ms: effect.received.ms(),
             ring,
             replayed,
         };
-        heads.apply((effect.device, &effect.name), batch, take, dict, arrival);
+        heads.apply((effect.device, &effect.name), batch, &take, dict, arrival);
     }
-    if let Some(key) = &effect.key {
-        keys.insert(effect.device, key.clone());
+    if let Some(key) = effect.key {
+        keys.insert(effect.device, key);
     }
     match &effect.fact {
         Fact::LetGo { session, .. } => keys.forget(effect.device, *session),

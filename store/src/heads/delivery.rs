@@ -1,11 +1,14 @@
 //! Rows of a batch's group on their way into heads.
 
+use std::sync::Arc;
+
 use wire::batch::Group as Rows;
 use wire::message::HistogramCell;
 
-use super::group::{Closed, Group, Values};
+use super::cells::{Cells, RowCells};
+use super::group::{Closed, Group};
 use super::layout::Part;
-use super::piece::{Freezer, Piece};
+use super::piece::{Freezer, Piece, ROWS};
 use super::segment;
 use crate::ledger::DeviceRef;
 use crate::window::Window;
@@ -25,7 +28,9 @@ pub(crate) struct Arrival {
 
 /// The taken rows of a batch's group.
 pub(crate) struct Delivery<'a> {
+    /// Without their values.
     pub(crate) rows: &'a Rows,
+    cells: Arc<Cells>,
     pub(crate) owner: DeviceRef,
     pub(crate) arrival: Arrival,
     /// Order of the group's first row among the device's.
@@ -37,6 +42,8 @@ pub(crate) struct Delivery<'a> {
     span: Option<(i64, i64)>,
     /// Every cell has a value.
     whole: bool,
+    /// All rows go into one window together, so that the cells go when the rows do.
+    together: bool,
 }
 
 /// Rows to be frozen outside the partition's lock.
@@ -61,11 +68,14 @@ enum What {
 pub(crate) struct Done(Job, Piece);
 
 impl<'a> Delivery<'a> {
+    /// Takes the values out of the group.
     pub(crate) fn new(
-        rows: &'a Rows,
+        rows: &'a mut Rows,
         take: &[bool],
         (owner, arrival, order): (DeviceRef, Arrival, u64),
     ) -> Self {
+        let cells = Arc::new(Cells::new(std::mem::take(&mut rows.values), rows.rows.len()));
+        let rows = &*rows;
         let mut windows: Vec<(Window, Vec<u32>)> = Vec::new();
         let mut span: Option<(i64, i64)> = None;
         for (r, row) in rows
@@ -91,15 +101,21 @@ impl<'a> Delivery<'a> {
         };
         let mut histograms: Vec<(u32, u32)> = rows.histograms.iter().enumerate().filter_map(place).collect();
         histograms.sort_unstable();
+        let complete = cells.is_of(rows.series.len());
+        let of_one = windows
+            .first()
+            .is_some_and(|(_, taken)| taken.len() == rows.rows.len());
         Delivery {
             rows,
+            cells,
             owner,
             arrival,
             order,
             windows,
             histograms,
             span,
-            whole: rows.present.is_none() && rows.values.len() == rows.series.len() * rows.rows.len(),
+            whole: rows.present.is_none() && complete,
+            together: complete && of_one && rows.rows.len() <= ROWS,
         }
     }
 
@@ -134,7 +150,7 @@ impl<'a> Delivery<'a> {
         let cell = position as usize * self.rows.rows.len() + row as usize;
         match &self.rows.present {
             Some(present) if !present.get(cell) => None,
-            _ => self.rows.values.get(cell).copied(),
+            _ => self.cells.get(position as usize, row as usize),
         }
     }
 
@@ -181,18 +197,15 @@ impl<'a> Delivery<'a> {
         part: &Part,
         row: u32,
         group: &mut Group,
-        grown: &mut dyn FnMut(Window, isize),
+        grown: &mut dyn FnMut(Window, usize),
     ) -> [Option<Closed>; 2] {
-        let (values, count) = (&self.rows.values, self.rows.rows.len());
-        let values = match self.whole {
-            true => Values::Whole(
-                part.positions()
-                    .iter()
-                    .map(|position| values[*position as usize * count + row as usize]),
-            ),
-            false => Values::Sparse(self.cells(part, row)),
+        let positions = part.positions();
+        let cells = match self.together {
+            true => RowCells::shared(self.cells.clone(), row, positions.clone()),
+            false => RowCells::alone(self.cells(part, row).map(Option::unwrap_or_default).collect()),
         };
-        group.push(self.stamp(row), values, grown)
+        let has = |at: usize| self.cell(positions[at], row).is_some();
+        group.push(self.stamp(row), cells, (!self.whole).then_some(&has), grown)
     }
 
     /// The rows of a window as a job of their own, if they are many and no two of one time.

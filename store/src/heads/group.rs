@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::cells::RowCells;
 use super::piece::{MAX_ROWS, Piece};
 use super::rows::OpenRows;
 use super::segment::{Rows, Segment};
@@ -53,14 +54,6 @@ pub(crate) struct Closed {
     pub(crate) window: Window,
     pub(crate) rows: Arc<OpenRows>,
     pub(crate) modes: Box<[u8]>,
-}
-
-/// Values of a row.
-pub(crate) enum Values<F, S> {
-    /// All are there.
-    Whole(F),
-    /// Some may be absent.
-    Sparse(S),
 }
 
 impl Default for Open {
@@ -199,20 +192,18 @@ impl Group {
         (least..=most).contains(&rows)
     }
 
-    /// Adds a row of as many values as there are series. Rows that were open and are so no more come back to be frozen,
-    /// and then to [`Group::frozen`]. `grown` gets the bytes of memory that the window takes more, or less.
-    pub(crate) fn push<F, S>(
+    /// Adds a row; `present` says of the series at a position whether it has a value, `None`: all have. Rows that were open
+    /// and are so no more come back to be frozen, and then to [`Group::frozen`]. `grown` gets the bytes of memory that the
+    /// window takes more.
+    pub(crate) fn push(
         &mut self,
-        (time, order): (i64, u64),
-        values: Values<F, S>,
-        grown: &mut dyn FnMut(Window, isize),
-    ) -> [Option<Closed>; 2]
-    where
-        F: ExactSizeIterator<Item = f64>,
-        S: ExactSizeIterator<Item = Option<f64>>,
-    {
-        self.newest = self.newest.max(time);
-        let window = Window::of(time);
+        stamp: (i64, u64),
+        row: RowCells,
+        present: Option<&dyn Fn(usize) -> bool>,
+        grown: &mut dyn FnMut(Window, usize),
+    ) -> [Option<Closed>; 2] {
+        self.newest = self.newest.max(stamp.0);
+        let window = Window::of(stamp.0);
         let late = window < self.fresh.window;
         let turned = match late {
             true => self.late.window != window,
@@ -220,19 +211,10 @@ impl Group {
         };
         let before = turned.then(|| self.close(late)).flatten();
         let open = if late { &mut self.late } else { &mut self.fresh };
-        if turned {
-            // Room that an emptied buffer kept is the new window's.
-            let room = open.rows.bytes() as isize;
-            grown(open.window, -room);
-            grown(window, room);
-        }
         open.window = window;
         let bytes = open.rows.bytes();
-        match values {
-            Values::Whole(row) => open.rows.push(time, order, row),
-            Values::Sparse(row) => open.rows.push_sparse(time, order, row),
-        }
-        grown(window, open.rows.bytes() as isize - bytes as isize);
+        open.rows.push(stamp, row, self.series.len(), present);
+        grown(window, open.rows.bytes() - bytes);
         let after = open.rows.is_full().then(|| self.close(late)).flatten();
         [before, after]
     }
@@ -290,15 +272,6 @@ impl Group {
                 segment.rows = Rows::Frozen(Arc::new(piece));
             }
         }
-        // The fresh buffer fills again at once, a late one perhaps never.
-        if closed.window == self.fresh.window
-            && !self.fresh.rows.has_room()
-            && let Ok(mut rows) = Arc::try_unwrap(closed.rows)
-        {
-            rows.clear();
-            grown += rows.bytes() as isize;
-            self.fresh.rows = rows;
-        }
         grown
     }
 
@@ -312,7 +285,6 @@ impl Group {
                 self.modes = closed.modes;
             }
         }
-        self.release(window);
         let Ok(at) = self.find(window) else {
             return Vec::new();
         };
@@ -331,15 +303,6 @@ impl Group {
         self.windows[at].segments.retain(|segment| !segment.sealing);
         if !self.windows[at].listed && self.windows[at].segments.is_empty() {
             self.windows.remove(at);
-        }
-    }
-
-    /// Frees the room of a window's empty buffers.
-    fn release(&mut self, window: Window) {
-        for open in [&mut self.fresh, &mut self.late] {
-            if open.window == window && open.rows.is_empty() {
-                open.rows = OpenRows::default();
-            }
         }
     }
 

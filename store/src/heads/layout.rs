@@ -14,7 +14,7 @@ pub(crate) struct Part {
     partition: u32,
     group: u32,
     /// Positions in the batch's group, in the order of the partition's group.
-    positions: Box<[u32]>,
+    positions: Arc<[u32]>,
 }
 
 impl Part {
@@ -34,7 +34,7 @@ impl Part {
         self.group
     }
 
-    pub(crate) fn positions(&self) -> &[u32] {
+    pub(crate) fn positions(&self) -> &Arc<[u32]> {
         &self.positions
     }
 }

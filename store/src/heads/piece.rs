@@ -155,6 +155,20 @@ impl Piece {
         }
     }
 
+    /// The samples of a series, as (time, order, value); an unreadable piece gives nothing.
+    pub(crate) fn samples(
+        &self,
+        position: usize,
+        scratch: &mut Vec<f64>,
+        mut see: impl FnMut(i64, u64, f64),
+    ) {
+        if let Ok(stamps) = self.stamps() {
+            self.values(position, scratch, |row, value| {
+                see(stamps[row].0, stamps[row].1, value);
+            });
+        }
+    }
+
     /// Decodes a series that has a value in every row; `None` if it has not. Of an unreadable chunk there may be fewer.
     pub(crate) fn whole_values(&self, position: usize, out: &mut Vec<f64>) -> Option<()> {
         if self.mask(position).is_some() {

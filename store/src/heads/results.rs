@@ -16,15 +16,15 @@ const COUNTED_AT_ONCE: usize = 1024;
 
 impl Heads {
     /// Puts results in, those of a call after those of the call before. Says how many took the place of another value.
-    pub(crate) fn record(&self, tenant: &Tenant, lists: &[Results], arrival: Arrival) -> u64 {
+    pub(crate) fn record(&self, tenant: &Tenant, lists: Vec<Results>, arrival: Arrival) -> u64 {
         let mut writer = self.lock(WRITERS);
         let mut overwritten = 0;
-        for list in lists {
+        for mut list in lists {
             let parts = self.place_results(tenant, &list.series);
             let take = vec![true; list.rows.rows.len()];
             let order = writer.order;
             writer.order += take.len() as u64;
-            let delivery = Delivery::new(&list.rows, &take, (OWNER, arrival, order));
+            let delivery = Delivery::new(&mut list.rows, &take, (OWNER, arrival, order));
             for part in &parts {
                 overwritten += self.append(tenant, part, &delivery, &mut writer);
             }
@@ -144,7 +144,7 @@ mod tests {
             ring: 1,
             replayed: false,
         };
-        heads.record(tenant, &arrange(&samples.iter().collect::<Vec<_>>()), arrival);
+        heads.record(tenant, arrange(&samples.iter().collect::<Vec<_>>()), arrival);
     }
 
     #[test]

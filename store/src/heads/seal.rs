@@ -11,9 +11,11 @@ use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 use wire::Tenant;
 
 use super::Heads;
+use super::piece::{Freezer, Piece};
 use super::segment::Rows;
 use super::tenant::TenantHead;
 use super::window_head::{Histograms, WindowHead};
+use crate::chunk::mode_of;
 use crate::index::SeriesList;
 use crate::ledger::DeviceRef;
 use crate::tally::Tally;
@@ -47,12 +49,41 @@ pub(crate) struct SealInput {
     pub(crate) in_blocks: Vec<(DeviceRef, u64)>,
 }
 
-/// Rows of a group.
+/// Rows of a group, frozen.
 #[derive(Debug)]
 pub(crate) struct SealGroup {
     pub(crate) owner: DeviceRef,
     pub(crate) series: Arc<[u32]>,
-    pub(crate) rows: Vec<Rows>,
+    pub(crate) pieces: Vec<Arc<Piece>>,
+}
+
+/// The same as they were taken.
+struct Taken {
+    owner: DeviceRef,
+    series: Arc<[u32]>,
+    rows: Vec<Rows>,
+}
+
+impl Taken {
+    /// Freezes rows that are not frozen yet: a block has them series by series, and those of a piece lie together.
+    fn freeze(self, freezer: &mut Freezer) -> SealGroup {
+        let frozen = self.rows.iter().rev().find_map(Rows::piece);
+        let mut modes: Vec<u8> = match frozen {
+            Some(piece) => (0..self.series.len())
+                .map(|at| mode_of(piece.chunk(at)))
+                .collect(),
+            None => vec![0; self.series.len()],
+        };
+        let freeze = |rows| match rows {
+            Rows::Frozen(piece) => piece,
+            Rows::Closed(rows) => Arc::new(rows.freeze(&mut modes, freezer)),
+        };
+        SealGroup {
+            owner: self.owner,
+            series: self.series,
+            pieces: self.rows.into_iter().map(freeze).collect(),
+        }
+    }
 }
 
 /// What is in memory.
@@ -138,7 +169,7 @@ impl Heads {
     /// Takes a window for a seal; `None` if it has no rows, or a seal of it is under way. Must be followed by
     /// [`Heads::sealed`] or [`Heads::unsealed`]. Waits for the commit that is under way.
     pub(crate) fn freeze(&self, target: &SealTarget) -> Option<SealInput> {
-        let mut input = {
+        let (mut input, taken) = {
             let _between = self.between();
             let s = self.applied.load(Ordering::Acquire);
             let mut partition = self.write(target.partition);
@@ -149,6 +180,10 @@ impl Heads {
         if let Some(head) = partition.tenants.get(&target.tenant) {
             input.new_series = head.registry().list(&input.new_ids);
         }
+        drop(partition);
+        let mut freezer = Freezer::default();
+        let groups = taken.into_iter().map(|taken| taken.freeze(&mut freezer));
+        input.groups = groups.collect();
         Some(input)
     }
 
@@ -207,7 +242,8 @@ impl Heads {
 }
 
 impl TenantHead {
-    fn freeze(&mut self, target: &SealTarget, s: u64) -> Option<SealInput> {
+    /// What a seal takes, and the groups of it.
+    fn freeze(&mut self, target: &SealTarget, s: u64) -> Option<(SealInput, Vec<Taken>)> {
         if self.sealing.contains_key(&target.window) {
             return None;
         }
@@ -219,7 +255,7 @@ impl TenantHead {
             };
             let rows = group.take(target.window);
             if let (Some(owner), false) = (group.owner(), rows.is_empty()) {
-                groups.push(SealGroup {
+                groups.push(Taken {
                     owner,
                     series: group.series().clone(),
                     rows,
@@ -231,7 +267,7 @@ impl TenantHead {
             s,
             new_ids: self.new_ids(&groups, &head.histograms),
             new_series: SeriesList::default(),
-            groups,
+            groups: Vec::new(),
             histograms: head.histograms.clone(),
             tallies: head
                 .tallies
@@ -245,10 +281,10 @@ impl TenantHead {
                 .collect(),
         };
         self.sealing.insert(target.window, head);
-        Some(input)
+        Some((input, groups))
     }
 
-    fn new_ids(&self, groups: &[SealGroup], histograms: &Histograms) -> Vec<u32> {
+    fn new_ids(&self, groups: &[Taken], histograms: &Histograms) -> Vec<u32> {
         let of_groups = groups.iter().flat_map(|group| group.series.iter().copied());
         let of_histograms = histograms.keys().map(|(series, _)| *series);
         let mut new: Vec<u32> = of_groups

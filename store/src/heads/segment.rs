@@ -53,13 +53,15 @@ impl Rows {
     ) {
         match self {
             Rows::Closed(rows) => rows.samples(position).for_each(|(t, o, v)| see(t, o, v)),
-            Rows::Frozen(piece) => {
-                if let Ok(stamps) = piece.stamps() {
-                    piece.values(position, scratch, |row, value| {
-                        see(stamps[row].0, stamps[row].1, value);
-                    });
-                }
-            }
+            Rows::Frozen(piece) => piece.samples(position, scratch, see),
+        }
+    }
+
+    /// The piece, if they are frozen.
+    pub(crate) fn piece(&self) -> Option<&Piece> {
+        match self {
+            Rows::Frozen(piece) => Some(piece),
+            Rows::Closed(_) => None,
         }
     }
 
@@ -68,14 +70,6 @@ impl Rows {
         match self {
             Rows::Frozen(piece) => piece.rows(),
             Rows::Closed(rows) => rows.len(),
-        }
-    }
-
-    /// Whether every value is there.
-    pub(crate) fn is_whole(&self) -> bool {
-        match self {
-            Rows::Frozen(piece) => piece.is_whole(),
-            Rows::Closed(rows) => rows.is_whole(),
         }
     }
 }

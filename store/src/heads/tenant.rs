@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use prost::Message;
-use wire::Labels;
 
+use super::cells::{Cells, RowCells};
 use super::delivery::{Arrival, Delivery, Done, Job};
-use super::group::{Group, Values};
+use super::group::Group;
 use super::layout::Part;
 use super::registry::{Place, Registered, Registry};
 use super::segment::Rows;
@@ -335,9 +335,9 @@ impl TenantHead {
 
     fn push(&mut self, part: &Part, delivery: &Delivery<'_>, row: u32, jobs: &mut Vec<Job>) {
         let windows = &mut self.windows;
-        let mut grown = |window: Window, bytes: isize| {
+        let mut grown = |window: Window, bytes: usize| {
             if let Some(head) = windows.get_mut(&window) {
-                head.grow(bytes);
+                head.grow(bytes as isize);
             }
         };
         if let Some(Some(group)) = self.groups.get_mut(part.group() as usize) {
@@ -406,16 +406,15 @@ impl TenantHead {
         &mut self,
         part: &Part,
         stamp: (i64, u64),
-        row: &[(Labels, f64)],
+        row: &Arc<Cells>,
         keep: usize,
     ) -> Vec<Job> {
         let Some(Some(group)) = self.groups.get_mut(part.group() as usize) else {
             return Vec::new();
         };
-        let values = part.positions().iter().map(|position| row[*position as usize].1);
-        let values: Values<_, std::iter::Empty<Option<f64>>> = Values::Whole(values);
+        let row = RowCells::shared(row.clone(), 0, part.positions().clone());
         group.list(Window::of(stamp.0));
-        let closed = group.push(stamp, values, &mut |_, _| {});
+        let closed = group.push(stamp, row, None, &mut |_, _| {});
         group.keep(keep);
         let jobs = closed.into_iter().flatten();
         jobs.map(|closed| Job::closed(part.group(), closed)).collect()

@@ -244,8 +244,13 @@ impl World {
         };
         let take = vec![true; batch.groups[0].rows.len()];
         let gate = self.heads.gate();
-        self.heads
-            .apply((device, &name(device)), batch, &take, Some(&self.dict), arrival);
+        self.heads.apply(
+            (device, &name(device)),
+            batch.clone(),
+            &take,
+            Some(&self.dict),
+            arrival,
+        );
         gate.applied(number);
     }
 

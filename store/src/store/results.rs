@@ -66,7 +66,7 @@ impl Store {
             ring,
             replayed: false,
         };
-        recorded.overwritten += self.heads.record(tenant, &lists, arrival);
+        recorded.overwritten += self.heads.record(tenant, lists, arrival);
         gate.applied(number);
         self.dicts.committed(number);
         Ok(recorded)

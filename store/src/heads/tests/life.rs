@@ -22,7 +22,7 @@ fn applied(budgets: HeadLimits, rows: &[(u8, i64)]) -> World {
         };
         world
             .heads
-            .apply((0, &name(0)), &batch, &[true], Some(&world.dict), arrival);
+            .apply((0, &name(0)), batch, &[true], Some(&world.dict), arrival);
     }
     world
 }

@@ -146,7 +146,7 @@ impl<'a> Worker<'a> {
             apply_fact(&mut self.rebuilt.ledger, &effect);
         }
         apply_rest(
-            &effect,
+            effect,
             (number, ring, true),
             dict.as_deref(),
             self.heads,
@@ -163,8 +163,8 @@ impl<'a> Worker<'a> {
             ring: record.ring,
             replayed: true,
         };
-        self.heads.record(&tenant, &lists, arrival);
         self.count(lists.iter().map(|list| list.rows.samples()).sum());
+        self.heads.record(&tenant, lists, arrival);
         Ok(())
     }
 

@@ -12,11 +12,12 @@ use tokio::sync::watch;
 use wire::{DeviceName, Labels, Timestamp};
 
 use crate::alerts::{Alerting, AlertsError};
+use crate::device_rules::DeviceRuleFiles;
 use crate::forward::RemoteWrite;
 use crate::hashrings::HashringFile;
 use crate::ingest::wall_clock;
 use crate::memory::Budgets;
-use crate::rules::TenantRules;
+use crate::rules::{RuleFilesError, TenantRules};
 use crate::web::{WebFile, WebFileError};
 
 /// Settings of a bridge; the default is Prometheus's where Prometheus has the setting.
@@ -57,6 +58,8 @@ pub struct Config {
     pub alerting: watch::Receiver<Alerting>,
     /// The rule groups that are evaluated; a value that follows takes effect while the bridge runs.
     pub rules: watch::Receiver<TenantRules>,
+    /// The rule files that devices are to evaluate; a value that follows takes effect while the bridge runs.
+    pub device_rules: watch::Receiver<DeviceRuleFiles>,
     /// Where people reach this bridge, without a slash at its end (`--web.external-url`).
     pub external_url: String,
     /// Between two tellings of an alert that did not change (`--rules.alert.resend-delay`).
@@ -101,6 +104,7 @@ impl Config {
             ack_after: None,
             alerting: watch::channel(Alerting::default()).1,
             rules: watch::channel(TenantRules::default()).1,
+            device_rules: watch::channel(DeviceRuleFiles::default()).1,
             external_url: String::new(),
             resend_delay: Duration::from_secs(60),
             admin_api: false,
@@ -193,6 +197,9 @@ pub enum BridgeError {
     /// Alerts cannot be kept.
     #[error(transparent)]
     Alerts(#[from] AlertsError),
+    /// The rule files of devices cannot be used.
+    #[error(transparent)]
+    DeviceRules(#[from] RuleFilesError),
     /// `ack_after` names a destination that is not configured.
     #[error("ack_after: there is no destination {0:?} in remote_write; acks would wait for ever")]
     AckAfter(String),

@@ -48,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Admission;
 use crate::alerts::{Alertmanagers, Feed, Shared};
 use crate::config::Config;
+use crate::device_rules;
 use crate::forward::Destinations;
 use crate::ingest::{Fleet, Orders};
 use crate::metrics::Metrics;
@@ -75,6 +76,7 @@ pub(crate) struct App {
     pub(crate) alert_book: Arc<Shared>,
     pub(crate) alertmanagers: Arc<Alertmanagers>,
     pub(crate) web: watch::Receiver<Arc<Web>>,
+    pub(crate) device_rules: device_rules::Current,
 }
 
 /// Answers requests until `shutdown`.

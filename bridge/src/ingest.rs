@@ -7,6 +7,7 @@
 mod ack;
 mod answer;
 mod credit;
+mod delays;
 mod device;
 mod fleet;
 mod frontier;
@@ -14,6 +15,7 @@ mod gate;
 mod grants;
 mod group;
 mod lane;
+mod pushes;
 mod rows;
 mod states;
 #[cfg(test)]
@@ -34,6 +36,7 @@ use self::device::Device;
 use self::gate::Owed;
 use self::group::{Finish, Group};
 use self::lane::LaneKind;
+use crate::device_rules;
 use crate::metrics::Metrics;
 
 pub(crate) use fleet::Fleet;
@@ -54,6 +57,8 @@ pub(crate) struct Now {
 pub(crate) enum Effect {
     /// Publish an ack, QoS 0.
     Ack(DeviceName, Vec<u8>),
+    /// Publish a configuration, QoS 1, retained.
+    Config(DeviceName, Bytes),
     /// Put the dictionaries, then commit the entries; tell [`Core::committed`].
     Commit {
         /// Not yet in the store.
@@ -112,6 +117,8 @@ pub(crate) struct Core {
     pressure: Pressure,
     /// The destination that acks wait for.
     gate: Option<Gate>,
+    /// Configurations of devices; `None`: nobody wants any.
+    wanted: Option<device_rules::Current>,
 }
 
 impl Core {
@@ -136,6 +143,7 @@ impl Core {
             failing: false,
             pressure: Pressure::None,
             gate: None,
+            wanted: None,
         }
     }
 
@@ -181,7 +189,7 @@ impl Core {
             Up::State => self.state(&message, now),
             Up::Batch | Up::Backlog => self.rows(store, message, now),
             Up::Dict => self.dictionary(store, &message, now),
-            Up::Alert => self.alert(&message, now),
+            Up::Alert => self.alert(store, &message, now),
             Up::Reply => self.metrics.ignored.with_label_values(&["reply"]).inc(),
         }
         self.step(now);

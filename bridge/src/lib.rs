@@ -8,6 +8,7 @@ mod admission;
 mod alerts;
 mod blocking;
 mod config;
+mod device_rules;
 mod device_series;
 mod forward;
 mod hashrings;
@@ -44,6 +45,9 @@ use self::mqtt::Link;
 
 pub use alerts::{Alerting, AlertingError, AlertingFile, AlertsError};
 pub use config::{BridgeError, Config, Listeners, MqttEndpoint, Started};
+pub use device_rules::{
+    DeviceRuleEntry, DeviceRuleFiles, DeviceRulesError, DeviceRulesFile, check as check_device_rules,
+};
 pub use forward::{RemoteWrite, RemoteWriteError, RemoteWriteFile, check as check_remote_write};
 pub use hashrings::{HashringFile, HashringFileError};
 #[cfg(fuzzing)]
@@ -79,7 +83,10 @@ pub async fn run(
         .map_err(io("address of the HTTP listener"))?
         .to_string();
     let fleet = Arc::new(Fleet::default());
-    let core = core(&config, epoch, (&store, &fleet), &metrics)?;
+    let (device_files, wanted) = device_rules::Watch::start(config.device_rules.clone())?;
+    let (wanted, device_rules) = watch::channel(Arc::new(wanted));
+    let mut core = core(&config, epoch, (&store, &fleet), &metrics)?;
+    core.push_wanted(device_rules.clone());
     let (acks, outgoing) = mpsc::channel(ACKS);
     let keeper = keeper(&config, (&store, &fleet), &registry)?;
     let ways = (acks, keeper.feed.clone());
@@ -97,6 +104,10 @@ pub async fn run(
         subscribed,
         metrics: metrics.clone(),
     };
+    let inputs = worker.inputs.clone();
+    // The ingest thread is gone only at the end, and then nobody is pushed anything.
+    let changed = move || drop(inputs.send(Input::Wanted));
+    let device_files = device_files.follow(wanted, changed, metrics.device_rules.clone(), shutdown.clone());
     let destinations = Arc::new(Destinations::default());
     let passed = passed(&config, &worker);
     let forward = Forward::new(
@@ -151,6 +162,7 @@ pub async fn run(
         alert_book: Arc::clone(&keeper.shared),
         alertmanagers,
         web: of_listener,
+        device_rules,
     };
     let series = device_series::run(store, fleet, mqtt_connected, instance, shutdown.clone());
     let ingest = take_in(link, outgoing, &shutdown);
@@ -159,7 +171,7 @@ pub async fn run(
             .await
             .map_err(io("HTTP listener"))
     };
-    let beside = async { tokio::join!(series, forward, rings, web, told, ruling) };
+    let beside = async { tokio::join!(series, forward, rings, web, told, ruling, device_files) };
     let guard = shutdown.clone().drop_guard();
     let (ingest, http, _) = tokio::join!(guarded(ingest, &shutdown), guarded(http, &shutdown), beside);
     drop(guard);

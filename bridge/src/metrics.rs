@@ -1,6 +1,7 @@
 //! The bridge's own metrics, `backhaul_bridge_…`. They have no device_id: what concerns one device is a series in that
 //! device's tenant (`device_series`).
 
+mod device_rules;
 mod rings;
 
 use prometheus::{
@@ -8,6 +9,7 @@ use prometheus::{
     exponential_buckets,
 };
 
+pub(crate) use device_rules::DeviceRuleMetrics;
 pub(crate) use rings::RingMetrics;
 
 /// Handles of every metric.
@@ -42,6 +44,8 @@ pub(crate) struct Metrics {
     pub(crate) query_memory_bytes: IntGaugeVec,
     pub(crate) query_seconds: Histogram,
     pub(crate) rings: RingMetrics,
+    pub(crate) device_rules: DeviceRuleMetrics,
+    pub(crate) alert_delay_seconds: Histogram,
 }
 
 /// Those of the store.
@@ -159,6 +163,12 @@ impl Metrics {
             )?,
             query_seconds: make.seconds("query_duration_seconds", "Duration of an evaluation.", 0.001)?,
             rings: RingMetrics::register(&make)?,
+            device_rules: DeviceRuleMetrics::register(&make)?,
+            alert_delay_seconds: make.seconds(
+                "alert_delivery_delay_seconds",
+                "From when a device logged an alert until it came here.",
+                0.125,
+            )?,
         })
     }
 }

@@ -201,12 +201,17 @@ impl Link {
     }
 }
 
-/// Publishes acks until the ingest thread ends, then says goodbye; `read` sees how the connection ends.
+/// Publishes acks and configurations until the ingest thread ends, then says goodbye; `read` sees how the connection ends.
 async fn publish(client: &AsyncClient, acks: &mut mpsc::Receiver<Outgoing>) -> Infallible {
-    while let Some((device, payload)) = acks.recv().await {
-        let topic = Topic::Down(device, Down::Ack).to_string();
+    while let Some(outgoing) = acks.recv().await {
+        // A broker keeps the last configuration for a device that is away.
+        let (qos, retain) = match outgoing.channel {
+            Down::Ack => (QoS::AtMostOnce, false),
+            Down::Config | Down::Cmd => (QoS::AtLeastOnce, true),
+        };
+        let topic = Topic::Down(outgoing.device, outgoing.channel).to_string();
         if client
-            .publish(topic, QoS::AtMostOnce, false, payload)
+            .publish(topic, qos, retain, outgoing.payload)
             .await
             .is_err()
         {
@@ -217,9 +222,12 @@ async fn publish(client: &AsyncClient, acks: &mut mpsc::Receiver<Outgoing>) -> I
     std::future::pending().await
 }
 
-/// Throws acks away while there is no connection to publish them on; ends when the ingest thread does.
+/// Throws away what there is no connection to publish on; ends when the ingest thread does.
 async fn discard(acks: &mut mpsc::Receiver<Outgoing>, metrics: &Metrics) {
-    while acks.recv().await.is_some() {
-        metrics.acks_dropped.inc();
+    while let Some(outgoing) = acks.recv().await {
+        match outgoing.channel {
+            Down::Ack => metrics.acks_dropped.inc(),
+            Down::Config | Down::Cmd => metrics.device_rules.dropped.inc(),
+        }
     }
 }

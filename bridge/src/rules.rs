@@ -27,6 +27,7 @@ use crate::alerts::{Evaluated, Feed};
 use crate::config::Config;
 use crate::ingest::Fleet;
 
+pub(crate) use files::paths;
 pub use files::{RuleFiles, RuleFilesError, TenantRules, check_pattern};
 pub(crate) use group::Evaluator;
 pub(crate) use metrics::Metrics;

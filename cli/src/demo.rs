@@ -148,7 +148,8 @@ impl Demo {
             &folder.agents(),
             args.interval.get(),
             &stop,
-        )?;
+        )
+        .await?;
         let fleet = Fleet::start(&plan, &authority, &stop)?;
         Ok(Demo {
             fleet,

@@ -1,11 +1,11 @@
-//! `remote_write`, `alerting`, `rule_files` and `ack_after` of the configuration file; all but the last are read again at
-//! SIGHUP, rule files with them.
+//! `remote_write`, `alerting`, `rule_files`, `device_rule_files` and `ack_after` of the configuration file; all but the last are
+//! read again at SIGHUP, rule files with them.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::Result;
-use bridge::{Alerting, RemoteWrite, RuleFiles, TenantRules};
+use bridge::{Alerting, DeviceRuleFiles, RemoteWrite, RuleFiles, TenantRules};
 use tokio::sync::watch;
 
 use crate::settings::Settings;
@@ -18,6 +18,7 @@ pub(crate) struct Destinations {
     alerting: watch::Sender<Alerting>,
     rule_files: RuleFiles,
     rules: watch::Sender<TenantRules>,
+    device_rules: watch::Sender<DeviceRuleFiles>,
     /// What files are read for.
     bridge: OnceLock<bridge::Config>,
     ack_after: Option<String>,
@@ -32,6 +33,7 @@ impl Destinations {
             alerting: watch::channel(settings.alerting.clone()).0,
             rule_files: settings.rule_files.clone(),
             rules: watch::channel(TenantRules::default()).0,
+            device_rules: watch::channel(settings.device_rules.clone()).0,
             bridge: OnceLock::new(),
             ack_after: settings.ack_after.clone(),
         }
@@ -50,6 +52,7 @@ impl Destinations {
             remote_write: self.sender.subscribe(),
             alerting: self.alerting.subscribe(),
             rules: self.rules.subscribe(),
+            device_rules: self.device_rules.subscribe(),
             ack_after: self.ack_after.clone(),
             ..config
         })
@@ -71,6 +74,7 @@ impl Destinations {
                 self.sender.send_replace(settings.remote_write);
                 self.alerting.send_replace(settings.alerting);
                 self.reload_rules(&settings.rule_files);
+                self.device_rules.send_replace(settings.device_rules);
             }
             Err(error) => {
                 let error = format!("{error:#}");

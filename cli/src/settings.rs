@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use bridge::{Alerting, AlertingFile, RemoteWrite, RemoteWriteFile, RuleFiles};
+use bridge::{
+    Alerting, AlertingFile, DeviceRuleFiles, DeviceRulesFile, RemoteWrite, RemoteWriteFile, RuleFiles,
+};
 use clap::Args;
 use serde::Deserialize;
 use wire::Tenant;
@@ -93,6 +95,8 @@ pub(crate) struct Settings {
     pub(crate) alerting: Alerting,
     /// Rules that are evaluated across the fleet.
     pub(crate) rule_files: RuleFiles,
+    /// Rules that devices evaluate.
+    pub(crate) device_rules: DeviceRuleFiles,
     /// The destination that acks wait for; `None`: the journal.
     pub(crate) ack_after: Option<String>,
 }
@@ -111,6 +115,7 @@ struct RawSettings {
     alerting: AlertingFile,
     rule_files: Vec<PathBuf>,
     tenant_rule_files: BTreeMap<String, Vec<PathBuf>>,
+    device_rule_files: Vec<DeviceRulesFile>,
     ack_after: Option<String>,
 }
 
@@ -130,6 +135,16 @@ impl Settings {
         let of = |key: &str| format!("{}: {key}", file.display());
         let dir = file.parent().unwrap_or(Path::new(""));
         let rule_files = rule_files(&raw, dir).with_context(|| file.display().to_string())?;
+        let device_rules = bridge::check_device_rules(&raw.device_rule_files, dir);
+        let device_rules = device_rules.map_err(|error| {
+            anyhow!(
+                "{}:{}: {}: {}",
+                file.display(),
+                error.line,
+                error.key,
+                error.reason
+            )
+        })?;
         let remote_write = bridge::check_remote_write(raw.remote_write, dir);
         let remote_write = remote_write.map_err(|error| anyhow!("{}: {error}", file.display()))?;
         let alerting = raw.alerting.check(dir);
@@ -147,6 +162,7 @@ impl Settings {
             remote_write,
             alerting,
             rule_files,
+            device_rules,
             ack_after,
             dir: raw.dir,
             web: WebSettings::new(raw.web, raw.global, dir, without_secrets(&text))
@@ -241,6 +257,15 @@ mod tests {
                 vec!["alerting.alertmanagers[0].static_configs[0].targets", "a/b"],
             ),
             ("alerting:\n  min_firing: soon\n", vec!["line 2", "soon"]),
+            (
+                "device_rule_files:\n- rule_files: [a.yml]\n- devices:\n  - 'gw-['\n  rule_files: []\n",
+                vec!["serve.yml:4", "device_rule_files[1].devices", "gw-["],
+            ),
+            (
+                "device_rule_files:\n- {tenant: 'a b', rule_files: []}\n",
+                vec!["serve.yml:2", "device_rule_files[0].tenant"],
+            ),
+            ("device_rule_files:\n- devices: ['*']\n", vec!["rule_files"]),
         ] {
             let error = format!("{:#}", read(text).unwrap_err());
             assert!(error.contains("serve.yml"), "{error}");

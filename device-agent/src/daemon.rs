@@ -1,37 +1,39 @@
 //! The whole daemon on one config: inputs, agent, HTTP; stopped in that order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use certs::TlsError;
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::DeviceId;
+use wire::message::RulesState;
 
 use crate::agent::{self, AgentConfig, RunError, Status};
 use crate::alerts::{AlertApi, Desk, DeskHandle, DeskMetrics};
 use crate::config::Config;
 use crate::delivery::DeliveryConfig;
-use crate::evaluation::{self, Engine, EngineConfig, RuleMetrics};
-use crate::input::{self, Inlets, InputMetrics, Moment};
+use crate::evaluation::{self, Change, Engine, RuleMetrics, Surroundings};
+use crate::input::{self, Inlets, InputMetrics, Inputs, Moment, Pushes, RowReceiver};
 use crate::metrics::Metrics;
+use crate::process::Signals;
 use crate::scrape::http::FetchError;
+use crate::setup::{Setup, SetupMetrics, StoredConfig};
 use crate::tls::{self, ServerNameError};
 use crate::uplink::Backoff;
 use crate::wal::Storage;
-use crate::{http, process};
+use crate::{http, process, setup};
 
 /// Rows between the inputs and the log.
 const ROWS: usize = 256;
 
 /// How long a stop waits for acks; what is not acked is in the log.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// Longest wait for the first evaluation of rules.
-const MAX_WARM_UP: Duration = Duration::from_secs(600);
 
 /// Why a daemon did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -56,67 +58,61 @@ pub enum DaemonError {
     Died(#[from] tokio::task::JoinError),
 }
 
-/// Runs until `shutdown`: then the inputs stop, the agent logs what they left and waits a little for acks, and HTTP goes
-/// last. Returns the agent's last status.
+/// Rows into the evaluation of rules, and what comes out beside rows for the log.
+struct Ruling {
+    evaluation: evaluation::Task,
+    changes: mpsc::Sender<Change>,
+    logged: RowReceiver,
+    told: watch::Receiver<Option<RulesState>>,
+}
+
+/// What runs beside the agent, and what it takes in from there.
+struct Beside {
+    desk: Desk,
+    evaluation: evaluation::Task,
+    setup: Setup,
+    api: AlertApi,
+    inlets: Inlets,
+}
+
+/// Runs on the config of a file until the shutdown: then the inputs stop, the agent logs what they left and waits a little
+/// for acks, and HTTP goes last. Returns the agent's last status. When a reload is asked for, the file is read again.
 ///
 /// # Errors
 /// At the start only; see [`DaemonError`].
 pub async fn run(
-    config: &Config,
+    file: &Path,
+    config: Config,
     web: TcpListener,
-    shutdown: CancellationToken,
+    signals: Signals,
 ) -> Result<Status, DaemonError> {
-    let agent = agent_config(config)?;
+    let agent = agent_config(&config)?;
     let registry = Registry::new();
     process::register(&registry, "backhaul-agent")?;
     let metrics = Metrics::new(&registry)?;
-    let input_metrics = InputMetrics::register(&registry)?;
-    let device = agent.name.device().clone();
     let (status, watched) = watch::channel(Status::default());
-    let (rows, inlet) = input::channel(ROWS);
-    let (alert_log, alerts) = input::alert_channel();
-    let folder = match &agent.wal.storage {
-        Storage::Folder(folder) => Some(folder.clone()),
-        Storage::Memory => None,
-    };
-    let (desk, handle) = Desk::new(folder.clone(), alert_log, DeskMetrics::register(&registry)?);
-    let stop_inputs = CancellationToken::new();
-    let inputs = TaskTracker::new();
-    input::start(
-        &config.inputs,
-        &device,
-        &registry,
-        &input_metrics,
-        &rows,
-        &stop_inputs,
-        &inputs,
-    )?;
-    drop(rows);
-    let mut inlets = Inlets {
-        rows: inlet,
-        alerts: Some(alerts),
-        rules: None,
-    };
-    let rules = rule_task(config, &device, &registry, &handle, folder, &mut inlets)?;
+    let (stop_inputs, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let of = (agent.name.device(), &registry);
+    let beside = beside(file, config, of, (&stop_inputs, &tasks)).await?;
 
     let stop_web = CancellationToken::new();
-    let api = AlertApi::new(handle, config.inputs.external_labels.clone());
     let stop_agent = CancellationToken::new();
     tracing::info!(name = %agent.name, version = env!("CARGO_PKG_VERSION"), "backhaul-agent runs");
-    let mut running = tokio::spawn(agent::run(agent, inlets, metrics, status, stop_agent.clone()));
-    let desk = desk.run(stop_inputs.clone());
-    tokio::spawn(inputs.track_future(once_open(watched.clone(), desk)));
-    if let Some(rules) = rules {
-        tokio::spawn(inputs.track_future(once_open(watched.clone(), rules.run())));
-    }
-    let server = tokio::spawn(http::serve(web, registry, watched, api, stop_web.clone()));
+    let running = agent::run(agent, beside.inlets, metrics, status, stop_agent.clone());
+    let mut running = tokio::spawn(running);
+    let desk = beside.desk.run(stop_inputs.clone());
+    tasks.spawn(once_open(watched.clone(), desk));
+    tasks.spawn(once_open(watched.clone(), beside.evaluation.run()));
+    tasks.spawn(beside.setup.run(signals.reload, stop_inputs.clone()));
+    let server = http::serve(web, registry, watched, beside.api, stop_web.clone());
+    let server = tokio::spawn(server);
     let ended = tokio::select! {
         ended = &mut running => Some(ended),
-        () = shutdown.cancelled() => None,
+        () = signals.shutdown.cancelled() => None,
     };
     stop_inputs.cancel();
-    inputs.close();
-    inputs.wait().await;
+    tasks.close();
+    tasks.wait().await;
     stop_agent.cancel();
     let ended = match ended {
         Some(ended) => ended,
@@ -128,56 +124,91 @@ pub async fn run(
     Ok(ended??)
 }
 
+/// Starts the inputs, and makes what else runs beside the agent.
+async fn beside(
+    file: &Path,
+    config: Config,
+    (device, registry): (&DeviceId, &Registry),
+    (stop, tasks): (&CancellationToken, &TaskTracker),
+) -> Result<Beside, DaemonError> {
+    let folder = match &config.wal.storage {
+        Storage::Folder(folder) => Some(folder.clone()),
+        Storage::Memory => None,
+    };
+    let (alert_log, alerts) = input::alert_channel();
+    let (desk, handle) = Desk::new(folder.clone(), alert_log, DeskMetrics::register(registry)?);
+    let (labels, external_labels) = watch::channel(Arc::new(config.inputs.external_labels.clone()));
+    let api = AlertApi::new(handle.clone(), external_labels);
+    let (rows, scraped) = input::channel(ROWS);
+    let input_metrics = InputMetrics::register(registry)?;
+    let mut inputs = Inputs::new(device, (registry, &input_metrics), rows, (stop, tasks));
+    inputs.set(&config.inputs).await?;
+
+    let stored = folder.as_deref().map(StoredConfig::in_folder);
+    let (rules, pushed, state) = setup::initial(&config, stored.as_ref());
+    tracing::info!(rules = rules.count(), "rules that are evaluated");
+    let engine = Engine::new(rules, setup::engine_config(&config, device), Moment::now());
+    let ruling = ruling(engine, scraped, handle, folder, RuleMetrics::register(registry)?);
+    let (received, pushes) = watch::channel(Bytes::new());
+    let (told, state) = watch::channel(state);
+    Ok(Beside {
+        desk,
+        evaluation: ruling.evaluation,
+        setup: Setup {
+            file: file.to_owned(),
+            device: device.clone(),
+            changes: ruling.changes,
+            external_labels: labels,
+            received: pushes,
+            metrics: SetupMetrics::register(registry)?,
+            config,
+            pushed,
+            stored,
+            inputs,
+            told,
+        },
+        api,
+        inlets: Inlets {
+            rows: ruling.logged,
+            alerts: Some(alerts),
+            rules: Some(ruling.told),
+            pushes: Some(Pushes { received, state }),
+        },
+    })
+}
+
+/// Puts an engine between the inputs and the log.
+fn ruling(
+    engine: Engine,
+    rows: RowReceiver,
+    desk: DeskHandle,
+    folder: Option<PathBuf>,
+    metrics: RuleMetrics,
+) -> Ruling {
+    let (tell, told) = watch::channel(engine.summary());
+    let (changes, changed) = mpsc::channel(1);
+    let (log, logged) = input::channel(ROWS);
+    let surroundings = Surroundings {
+        rows,
+        log,
+        desk,
+        folder,
+        metrics,
+        told: tell,
+        changes: changed,
+    };
+    Ruling {
+        evaluation: evaluation::Task { engine, surroundings },
+        changes,
+        logged,
+        told,
+    }
+}
+
 /// Does something once the log is open, as the first status says: then its folder is ours.
 async fn once_open(mut status: watch::Receiver<Status>, work: impl Future<Output = ()>) {
     if status.changed().await.is_ok() {
         work.await;
-    }
-}
-
-/// The task that evaluates rules, put between the inputs and the log; `None` without rules.
-fn rule_task(
-    config: &Config,
-    device: &DeviceId,
-    registry: &Registry,
-    desk: &DeskHandle,
-    folder: Option<PathBuf>,
-    inlets: &mut Inlets,
-) -> Result<Option<evaluation::Task>, prometheus::Error> {
-    if config.rules.is_empty() {
-        return Ok(None);
-    }
-    let metrics = RuleMetrics::register(registry)?;
-    let engine_config = engine_config(config, device);
-    let engine = Engine::new(config.rules.clone(), engine_config, Moment::now());
-    let (log, logged) = input::channel(ROWS);
-    let (told, watched) = watch::channel(engine.summary());
-    inlets.rules = Some(watched);
-    tracing::info!(rules = config.rules.count(), "rules are evaluated");
-    Ok(Some(evaluation::Task {
-        engine,
-        rows: std::mem::replace(&mut inlets.rows, logged),
-        log,
-        desk: desk.clone(),
-        folder,
-        metrics,
-        told,
-    }))
-}
-
-fn engine_config(config: &Config, device: &DeviceId) -> EngineConfig {
-    let intervals = config.inputs.targets.iter().map(|target| target.interval);
-    let slowest = intervals
-        .chain([config.inputs.interval])
-        .max()
-        .unwrap_or_default();
-    EngineConfig {
-        device: device.clone(),
-        external_labels: config.inputs.external_labels.clone(),
-        // Host and agent are two more.
-        first_target: u32::try_from(config.inputs.targets.len() + 2).unwrap_or(u32::MAX),
-        // Every target has been scraped twice by then, so that nothing seems absent, and rates have their two samples.
-        warm_up: (slowest * 2).min(MAX_WARM_UP),
     }
 }
 

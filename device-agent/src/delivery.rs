@@ -26,7 +26,7 @@ mod window;
 use bytes::Bytes;
 use wire::batch::Encoder;
 use wire::dict::Dictionary;
-use wire::message::RulesState;
+use wire::message::{ConfigState, RulesState};
 use wire::topic::Up;
 use wire::{Nonce, SeqSet, SessionId};
 
@@ -129,6 +129,9 @@ pub(crate) struct Delivery {
     /// What the device's rules do, and what the last state said of them.
     rules: Option<RulesState>,
     rules_told: Option<RulesState>,
+    /// What was pushed to it, and what the last state said of that; `None`: nothing takes what is pushed.
+    config_state: Option<ConfigState>,
+    config_told: Option<ConfigState>,
     /// Pending alerts by the last state.
     alerts_told: u64,
     state_every: u64,
@@ -165,6 +168,8 @@ impl Delivery {
             gaps_to_tell: false,
             rules: None,
             rules_told: None,
+            config_state: None,
+            config_told: None,
             alerts_told: 0,
             state_every: states::STATE_EVERY,
             random: fastrand::Rng::with_seed(seed),
@@ -222,6 +227,13 @@ impl Delivery {
     /// What the device's rules do now.
     pub(crate) fn rules_are(&mut self, rules: Option<RulesState>) {
         self.rules = rules;
+    }
+
+    /// What became of pushed configurations.
+    pub(crate) fn config_is(&mut self, state: &ConfigState) {
+        if self.config_state.as_ref() != Some(state) {
+            self.config_state = Some(state.clone());
+        }
     }
 
     /// A broker has received a message.

@@ -8,6 +8,7 @@
 //! A reader keeps `slots: Vec<Labels>` per target and, per row, first applies `new_series`, then reads `values`.
 
 mod alert;
+mod inlets;
 mod metrics;
 mod moment;
 mod set;
@@ -17,12 +18,13 @@ use wire::{Labels, Timestamp};
 
 use crate::exposition::MetricType;
 pub(crate) use alert::AlertGroup;
-pub use alert::{AlertReceiver, AlertSender, Inlets, alert_channel};
+pub use alert::{AlertReceiver, AlertSender, alert_channel};
+pub use inlets::{Inlets, Pushes};
 pub use metrics::InputMetrics;
 pub use moment::Moment;
-pub use set::{InputConfig, TargetConfig, start};
+pub use set::{InputConfig, Inputs, TargetConfig};
 
-/// An input of this agent; numbered from 0 in the order of the config, for the life of the process.
+/// An input of this agent, or a group of its rules; a number is given again only after its target has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetId(u32);
 
@@ -70,6 +72,8 @@ pub struct ScrapeRow {
     pub values: Vec<(Slot, f64)>,
     /// Metadata that is new or changed.
     pub metadata: Vec<MetricMetadata>,
+    /// The target ends with this row: its slots stand for nothing any more, and its number may be another's.
+    pub ended: bool,
 }
 
 /// Type, help and unit of a metric family.

@@ -14,6 +14,7 @@ pub mod input;
 pub mod metrics;
 pub mod process;
 pub mod scrape;
+mod setup;
 pub mod tls;
 pub mod uplink;
 pub mod wal;

@@ -1,4 +1,4 @@
-//! `backhaul-agent`: flags, log, config, then the daemon until SIGTERM.
+//! `backhaul-agent`: flags, log, config, then the daemon until SIGTERM; SIGHUP has it read its config again.
 
 mod args;
 
@@ -7,10 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use device_agent::process::Signals;
 use device_agent::{config, daemon};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     match run(&args::Args::parse()) {
@@ -45,24 +44,9 @@ fn run(args: &args::Args) -> Result<()> {
         let web = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}; set --web.listen-address"))?;
-        let shutdown = CancellationToken::new();
-        tokio::spawn(stop_when_signalled(shutdown.clone()));
-        let last = daemon::run(&config, web, shutdown).await?;
+        let signals = Signals::listen().context("cannot listen for signals")?;
+        let last = daemon::run(&args.config_file, config, web, signals).await?;
         tracing::info!(pending = last.pending, "backhaul-agent stops");
         Ok(())
     })
-}
-
-/// SIGTERM or SIGINT.
-async fn stop_when_signalled(shutdown: CancellationToken) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("cannot listen for signals; their defaults stay");
-        return;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    shutdown.cancel();
 }

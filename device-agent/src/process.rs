@@ -1,8 +1,14 @@
-//! What every process of backhaul sets up: logs to stderr under Prometheus's flag names, process_* and build info.
+//! What every process of backhaul sets up: logs to stderr under Prometheus's flag names, process_* and build info; and what
+//! signals tell the agent.
+
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, Opts, Registry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -76,4 +82,37 @@ pub fn register(registry: &Registry, program: &str) -> Result<(), prometheus::Er
     let info = Gauge::with_opts(options)?;
     info.set(1.0);
     registry.register(Box::new(info))
+}
+
+/// What signals tell an agent.
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// SIGHUP: read the config again.
+    pub reload: Arc<Notify>,
+    /// SIGTERM or SIGINT: stop.
+    pub shutdown: CancellationToken,
+}
+
+impl Signals {
+    /// Listens from now on. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The system lets nobody listen.
+    pub fn listen() -> std::io::Result<Signals> {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
+        let mut hup = signal(SignalKind::hangup())?;
+        let signals = Signals::default();
+        let told = signals.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = term.recv() => told.shutdown.cancel(),
+                    _ = int.recv() => told.shutdown.cancel(),
+                    _ = hup.recv() => told.reload.notify_one(),
+                }
+            }
+        });
+        Ok(signals)
+    }
 }

@@ -146,18 +146,19 @@ impl ScrapeTarget {
         }
     }
 
-    /// Ends the target: stale markers for all its series, report series included.
-    pub fn removed(&mut self, at: Moment) -> ScrapeRow {
+    /// Ends the target: stale markers for all its series, report series included. `None`: it was never scraped.
+    pub fn removed(&mut self, at: Moment) -> Option<ScrapeRow> {
+        if !self.started {
+            return None;
+        }
         let mut row = ScrapeRow {
-            new_series: Vec::new(),
+            ended: true,
             ..self.row(at)
         };
         self.cache.abandon(|slot| row.values.push((slot, stale())));
-        if self.started {
-            row.values
-                .extend((0u32..).zip(REPORTS).map(|(slot, _)| (Slot::new(slot), stale())));
-        }
-        row
+        row.values
+            .extend((0u32..).zip(REPORTS).map(|(slot, _)| (Slot::new(slot), stale())));
+        Some(row)
     }
 
     /// An empty row; the first of a target binds the report series.
@@ -179,6 +180,7 @@ impl ScrapeTarget {
             new_series,
             values: Vec::new(),
             metadata: Vec::new(),
+            ended: false,
         }
     }
 
@@ -264,6 +266,7 @@ impl ScrapeTarget {
                 new_series: Vec::new(),
                 values: of_one_time.iter().map(|t| (t.slot, t.value)).collect(),
                 metadata: Vec::new(),
+                ended: false,
             });
         }
         rows

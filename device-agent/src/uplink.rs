@@ -55,6 +55,8 @@ pub(crate) enum Event {
     PubAck(MessageId),
     /// The bridge says something.
     Ack(Bytes),
+    /// The bridge wants a configuration in force.
+    Config(Bytes),
 }
 
 /// The agent's ends of a running uplink.

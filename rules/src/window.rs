@@ -37,6 +37,16 @@ impl Window {
     pub fn has_fixed_times(&self) -> bool {
         self.readings.iter().any(|reading| reading.is_fixed)
     }
+
+    /// Why a device, which keeps a window of samples and no store, cannot evaluate the group, whatever its memory; `None`: it
+    /// can.
+    pub fn needs_store(&self) -> Option<&'static str> {
+        if self.has_fixed_times() {
+            return Some("@ looks further back with every evaluation, which no window on a device can hold");
+        }
+        let reason = "a template asks queries, whose series the device does not keep; use labels and $value";
+        self.has_template_queries.then_some(reason)
+    }
 }
 
 /// How far from the evaluation's time a part of an expression is evaluated.

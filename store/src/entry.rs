@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wire::batch::{Batch, Key, KeyId};
-use wire::message::{Alert, Gap, ReasonCount, RulesState, SessionState};
+use wire::message::{Alert, ConfigState, Gap, ReasonCount, RulesState, SessionState};
 use wire::{DeviceName, SeqSet, SessionId, Timestamp};
 
 /// The lane a batch came by.
@@ -169,4 +169,6 @@ pub struct Seen {
     pub alerts_pending: u64,
     /// Its own rules; `None`: it evaluates none.
     pub rules: Option<RulesState>,
+    /// What became of the configurations pushed to it; `None`: it knows none.
+    pub config: Option<ConfigState>,
 }

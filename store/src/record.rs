@@ -4,7 +4,7 @@
 //! so that folding the journal again decides nothing anew. The batch stays as the device sent it.
 
 use bytes::Bytes;
-use wire::message::{Alert, Gap, Histogram, Range, ReasonCount, RulesState, SessionState};
+use wire::message::{Alert, ConfigState, Gap, Histogram, Range, ReasonCount, RulesState, SessionState};
 
 use crate::entry::Seen;
 
@@ -99,6 +99,8 @@ pub(crate) struct SeenRecord {
     pub(crate) alerts_pending: u64,
     #[prost(message, optional, tag = "10")]
     pub(crate) rules: Option<RulesState>,
+    #[prost(message, optional, tag = "11")]
+    pub(crate) config: Option<ConfigState>,
 }
 
 /// Records refused for good; their payload is in the dead-letter table.
@@ -244,6 +246,7 @@ impl From<&Seen> for SeenRecord {
             wal_bytes: seen.wal_bytes,
             alerts_pending: seen.alerts_pending,
             rules: seen.rules,
+            config: seen.config.clone(),
         }
     }
 }
@@ -261,6 +264,7 @@ impl From<SeenRecord> for Seen {
             wal_bytes: record.wal_bytes,
             alerts_pending: record.alerts_pending,
             rules: record.rules,
+            config: record.config,
         }
     }
 }

@@ -133,4 +133,7 @@ pub struct BridgePlan {
     /// Rule files of the tenant `default`; groups that name no interval are evaluated every second.
     #[serde(default)]
     pub rule_files: Vec<PathBuf>,
+    /// Rule files of the devices of the tenant `default` whose ids match a pattern.
+    #[serde(default)]
+    pub device_rules: Vec<(String, PathBuf)>,
 }

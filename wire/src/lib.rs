@@ -7,6 +7,7 @@
 pub mod ack;
 pub mod alert;
 pub mod batch;
+pub mod config;
 pub mod dict;
 pub mod identity;
 pub mod labels;

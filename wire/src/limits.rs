@@ -59,3 +59,9 @@ pub const MAX_REASONS: usize = 64;
 
 /// Bytes of a reason, a version or another short text.
 pub const MAX_WORD: usize = 128;
+
+/// Bytes of the reason why a device refused a configuration.
+pub const MAX_REASON: usize = 1024;
+
+/// Rule files of a device's configuration.
+pub const MAX_RULE_FILES: usize = 100;

@@ -3,6 +3,10 @@
 //! These are the raw shapes: fields may hold anything that prost accepts. `batch`, `dict`, `state` and `ack` turn them
 //! into checked types. Every message names its format version in field 1; a reader refuses a newer one by name.
 
+mod config;
+
+pub use config::{ConfigState, DeviceConfig, RuleFile};
+
 /// The format version that this crate writes.
 pub const VERSION: u32 = 1;
 
@@ -443,6 +447,9 @@ pub struct State {
     /// Its rules; none: it evaluates none.
     #[prost(message, optional, tag = "21")]
     pub rules: Option<RulesState>,
+    /// What it has of the channel `config`; none: it does not know the channel.
+    #[prost(message, optional, tag = "22")]
+    pub config: Option<ConfigState>,
 }
 
 /// What a device's own rules do.
@@ -463,6 +470,9 @@ pub struct RulesState {
     /// Firing alerts.
     #[prost(uint32, tag = "5")]
     pub firing: u32,
+    /// Groups, pushed ones included; 0 from an agent that does not tell.
+    #[prost(uint32, tag = "6")]
+    pub groups: u32,
 }
 
 /// Records refused for good.

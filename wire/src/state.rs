@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::limits::{MAX_BODY, MAX_GAPS, MAX_NUMBER, MAX_REASONS, MAX_SESSIONS, MAX_WORD};
+use crate::limits::{MAX_BODY, MAX_GAPS, MAX_NUMBER, MAX_REASON, MAX_REASONS, MAX_SESSIONS, MAX_WORD};
 use crate::message::{Gap, ReasonCount, SessionState, State};
 use crate::payload::{self, PayloadError};
 use crate::shape::{self, Shape, ShapeError};
@@ -53,6 +53,9 @@ pub fn decode(payload: &[u8]) -> Result<State, StateError> {
         .chain([&state.agent_version]);
     if words.into_iter().any(|word| word.len() > MAX_WORD) {
         return Err(StateError::Limit("bytes of a word"));
+    }
+    if state.config.as_ref().is_some_and(|c| c.reason.len() > MAX_REASON) {
+        return Err(StateError::Limit("bytes of a reason"));
     }
     let gap_is_sane = |gap: &Gap| {
         (1..=gap.last).contains(&gap.first) && gap.last <= MAX_NUMBER && gap.samples <= MAX_NUMBER
@@ -116,7 +119,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::VERSION;
+    use crate::message::{ConfigState, VERSION};
 
     fn state() -> State {
         State {
@@ -139,6 +142,10 @@ mod tests {
                 reason: "wal_bytes".to_owned(),
                 ..Gap::default()
             }],
+            config: Some(ConfigState {
+                hash: 7,
+                ..ConfigState::default()
+            }),
             ..State::default()
         }
     }
@@ -178,6 +185,13 @@ mod tests {
         assert_eq!(
             refused(|s| s.agent_version = "x".repeat(129)),
             StateError::Limit("bytes of a word")
+        );
+        assert_eq!(
+            refused(|s| s.config = Some(ConfigState {
+                reason: "x".repeat(1025),
+                ..ConfigState::default()
+            })),
+            StateError::Limit("bytes of a reason")
         );
     }
 

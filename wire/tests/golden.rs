@@ -1,7 +1,9 @@
 //! Bytes of version 1, pinned: every later version must read them, and a change of what is written shows here.
 
 use wire::batch::{Batch, Encoding, Group, Header, Key, KeyId, Presence, Row, encode, peek};
+use wire::config;
 use wire::dict::{self, Dictionary, SeriesId};
+use wire::message::RuleFile;
 use wire::{BootId, Labels, Seq, SessionId, Timestamp};
 
 fn dictionary() -> Dictionary {
@@ -69,6 +71,9 @@ const DICT: &str = "0008011a10b267d6789ac34059f18fd4e0653255f522560a100a08696e73
 const DEFINING: &str = "0008011108070605040302011a10b267d6789ac34059f18fd4e0653255f52801300539181716151413121140034a350a02000218012212070380a0abfef962b1ea01c0f6a3fef962002a04000200013201023a040108000c420602d29c01be074a02eb17";
 const KEYED: &str = "0008011108070605040302012001300540034a2c100118012206070300b1ea012a04000200013201073a02027c4a060203f12eeb175209080e2db29defa72640";
 
+const CONFIG_HASH: u64 = 0xe8014d2422fa0b7c;
+const CONFIG: &str = "000801117c0bfa22244d01e81a140a05612e796d6c120b67726f7570733a205b5d0a";
+
 #[test]
 fn a_dictionary_of_version_1_is_read_and_written() {
     let list = dictionary();
@@ -100,4 +105,15 @@ fn batches_of_version_1_are_read_and_written() {
     assert_eq!((read.batch, read.key.as_ref()), (defining, Some(&key)));
     let read = peek(&unhex(KEYED)).unwrap().decode(3, Some(&key)).unwrap();
     assert_eq!(format!("{:?}", read.batch), format!("{keyed:?}"));
+}
+
+#[test]
+fn a_configuration_of_version_1_is_read_and_written() {
+    let file = RuleFile {
+        name: "a.yml".to_owned(),
+        text: "groups: []\n".to_owned(),
+    };
+    let (hash, payload) = config::encode(vec![file.clone()]).unwrap();
+    assert_eq!((hash, hex(&payload).as_str()), (CONFIG_HASH, CONFIG));
+    assert_eq!(config::decode(&unhex(CONFIG)).unwrap().rule_files, [file]);
 }

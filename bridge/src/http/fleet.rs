@@ -174,10 +174,29 @@ fn device(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App, alerts: &HashMap<
     reasons(out, &ledger.dropped);
     let _ = write!(out, ",\"pending\":{}}},\"gaps\":", ledger.pending);
     json::list(out, &ledger.gaps, gap);
-    let (firing, pending) = alerts
-        .get(&ledger.device.to_string())
-        .copied()
-        .unwrap_or_default();
+    let counts = alerts.get(&ledger.device.to_string()).copied();
+    alert_counts(out, ledger, counts.unwrap_or_default());
+    out.extend_from_slice(b",\"alert_delay_seconds\":");
+    match live.alert_delays.last_ms {
+        Some(last_ms) => {
+            out.extend_from_slice(b"{\"last\":");
+            seconds(out, last_ms);
+            out.extend_from_slice(b",\"longest\":");
+            seconds(out, live.alert_delays.longest_ms);
+            out.push(b'}');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+    config(out, ledger, app);
+    out.push(b'}');
+}
+
+fn seconds(out: &mut Vec<u8>, ms: u64) {
+    json::time(out, i64::try_from(ms).unwrap_or(i64::MAX));
+}
+
+/// Alerts that came, those that are on the device, and what its rules do.
+fn alert_counts(out: &mut Vec<u8>, ledger: &DeviceLedger, (firing, pending): (usize, usize)) {
     let _ = write!(
         out,
         ",\"alerts\":{},\"alerts_firing\":{firing},\"alerts_pending\":{pending},\"alerts_undelivered\":{},\"rules\":",
@@ -187,11 +206,37 @@ fn device(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App, alerts: &HashMap<
         Some(rules) => {
             let _ = write!(
                 out,
-                "{{\"hash\":\"{:016x}\",\"rules\":{},\"failing\":{},\"pending\":{},\"firing\":{}}}",
-                rules.hash, rules.rules, rules.failing, rules.pending, rules.firing
+                "{{\"hash\":\"{:016x}\",\"groups\":{},\"rules\":{},\"failing\":{},\"pending\":{},\"firing\":{}}}",
+                rules.hash, rules.groups, rules.rules, rules.failing, rules.pending, rules.firing
             );
         }
         None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// The configuration that is wanted of a device, the one that it has, and the last that it refused.
+fn config(out: &mut Vec<u8>, ledger: &DeviceLedger, app: &App) {
+    out.extend_from_slice(b",\"config\":");
+    let Some(told) = &ledger.seen.config else {
+        return out.extend_from_slice(b"null");
+    };
+    let hash = |out: &mut Vec<u8>, hash: u64| match hash {
+        0 => out.extend_from_slice(b"null"),
+        hash => drop(write!(out, "\"{hash:016x}\"")),
+    };
+    out.extend_from_slice(b"{\"wanted\":");
+    hash(out, app.device_rules.borrow().of(&ledger.device).hash);
+    out.extend_from_slice(b",\"in_force\":");
+    hash(out, told.hash);
+    out.extend_from_slice(b",\"refused\":");
+    if told.reason.is_empty() {
+        out.extend_from_slice(b"null");
+    } else {
+        out.extend_from_slice(b"{\"hash\":");
+        hash(out, told.refused);
+        out.extend_from_slice(b",\"reason\":");
+        json::text(out, &told.reason);
+        out.push(b'}');
     }
     out.push(b'}');
 }
@@ -203,8 +248,8 @@ fn gap(out: &mut Vec<u8>, gap: &GapView) {
     time(out, gap.to);
     let _ = write!(
         out,
-        ",\"samples\":{},\"reason\":\"{}\"}}",
-        gap.samples, gap.reason
+        ",\"samples\":{},\"alerts\":{},\"reason\":\"{}\"}}",
+        gap.samples, gap.alerts, gap.reason
     );
 }
 

@@ -7,6 +7,7 @@ use wire::message::{SessionState, State};
 use wire::{Nonce, SessionId, Timestamp};
 
 use super::ack::Pending;
+use super::delays::Delays;
 use super::frontier::Frontier;
 use super::lane::{Lane, LaneKind};
 
@@ -20,6 +21,8 @@ pub(crate) struct Connection {
     pub(crate) backlog_waits: u64,
     /// The device got its first full ack; before that it is told nothing else.
     pub(crate) answered: bool,
+    /// The configuration that was pushed on it last, and when, monotonic ms.
+    pub(crate) pushed: Option<(u64, u64)>,
 }
 
 impl Connection {
@@ -31,6 +34,7 @@ impl Connection {
             backlog: Lane::resumed_at(state.backlog_bytes),
             backlog_waits: state.backlog_waits,
             answered: false,
+            pushed: None,
         }
     }
 
@@ -65,6 +69,7 @@ pub(crate) struct Device {
     /// Its last state's summary, so that a will, which has none, leaves the rest as it was.
     pub(crate) seen: Seen,
     pub(crate) session: Option<SessionId>,
+    pub(crate) delays: Delays,
     frontiers: HashMap<SessionId, Frontier>,
 }
 

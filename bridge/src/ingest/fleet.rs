@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use wire::{DeviceId, DeviceName, SessionId, Tenant, Timestamp};
 
+use super::delays::Delays;
 use super::device::Device;
 
 /// The present of one device.
@@ -16,6 +17,8 @@ pub(crate) struct Live {
     pub(crate) session: Option<SessionId>,
     /// Nothing before this time is missing; `None`: not known since the bridge's start.
     pub(crate) complete_until: Option<Timestamp>,
+    /// How long its alerts were on their way.
+    pub(crate) alert_delays: Delays,
 }
 
 /// The present of all devices; written by the ingest thread, read by queries.
@@ -30,6 +33,7 @@ impl Fleet {
             connected: device.connection.is_some(),
             session: device.session,
             complete_until: device.complete_until(),
+            alert_delays: device.delays,
         };
         // A panic elsewhere cannot leave a map of plain values half written.
         self.devices

@@ -6,8 +6,9 @@ use store::{BatchEntry, Entry, Lane, NewDictionary, RefusedReason, Store};
 use wire::alert::AlertError;
 use wire::batch::{BatchError, Decoded, Key, KeyId, Newer, Raw};
 use wire::dict::{DictError, DictHash, Dictionary};
+use wire::message::Alert;
 use wire::topic::Up;
-use wire::{DeviceName, SeqSet, SessionId};
+use wire::{DeviceName, Seq, SeqSet, SessionId};
 
 use super::group::Finish;
 use super::lane::LaneKind;
@@ -269,9 +270,10 @@ impl Core {
     }
 
     /// A message of `alert`: outside credit, committed at once.
-    pub(super) fn alert(&mut self, message: &Message, now: Now) {
+    pub(super) fn alert(&mut self, store: &Store, message: &Message, now: Now) {
         let error = match wire::alert::decode(&message.payload) {
             Ok(alert) => {
+                self.time_alert(store, &message.device, &alert, now);
                 let entry = Entry::Alert {
                     device: message.device.clone(),
                     received: now.wall,
@@ -297,6 +299,19 @@ impl Core {
                 };
                 self.hold(message, &newer, now);
             }
+        }
+    }
+
+    /// Notes how long an alert was on its way, if it is here for the first time.
+    fn time_alert(&mut self, store: &Store, name: &DeviceName, alert: &Alert, now: Now) {
+        let settled = store.settled(name, SessionId::new(alert.session));
+        if settled.contains(Seq::new(alert.seq)) {
+            return;
+        }
+        let device = self.devices.entry(name.clone()).or_default();
+        if let Some(delay_ms) = device.delays.alert(alert, now) {
+            self.metrics.alert_delay_seconds.observe(delay_ms as f64 / 1000.0);
+            self.fleet.note(name, device);
         }
     }
 }

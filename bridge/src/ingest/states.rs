@@ -68,6 +68,7 @@ impl Core {
         self.ask_for_credit(name, LaneKind::Fresh);
         self.ask_for_credit(name, LaneKind::Backlog);
         self.note(message, &state, now);
+        self.push(name, now);
         self.journal(name, &state, now);
         // A kept state may be older than what is journaled of the device.
         if !message.retained {
@@ -149,7 +150,11 @@ impl Core {
             wal_bytes: state.wal_bytes,
             alerts_pending: state.alerts_pending,
             rules: state.rules,
+            config: state.config.clone(),
         };
+        if !message.retained {
+            device.delays.state(state, now);
+        }
         device.note_sessions(&state.sessions);
         self.fleet.note(&message.device, device);
     }

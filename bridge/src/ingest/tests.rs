@@ -1,6 +1,7 @@
 //! The core against a real store: what it answers to each kind of message.
 
 mod bench;
+mod pushes;
 
 use proptest::prelude::*;
 use store::Unpassed;

@@ -10,8 +10,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use store::{CommitError, Entry, NewDictionary, Pressure, Receipt, Store};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use wire::topic::Down;
 use wire::{DeviceName, Timestamp};
 
 use super::{Core, Effect, Message, Now};
@@ -23,8 +25,13 @@ const IDLE: Duration = Duration::from_secs(1);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// An ack on its way to the broker.
-pub(crate) type Outgoing = (DeviceName, Vec<u8>);
+/// A message on its way to the broker.
+pub(crate) struct Outgoing {
+    pub(crate) device: DeviceName,
+    /// An ack or a configuration.
+    pub(crate) channel: Down,
+    pub(crate) payload: Bytes,
+}
 
 /// What the ingest thread is told.
 pub(crate) enum Input {
@@ -43,6 +50,8 @@ pub(crate) enum Input {
     Pressure(Pressure),
     /// The destination that acks wait for has passed everything below a number of the journal.
     Passed(u64),
+    /// What is wanted of devices has changed.
+    Wanted,
     /// Commit what is here, ack it, and end.
     Stop,
 }
@@ -198,6 +207,7 @@ impl Desk {
                     self.core.committed(&self.store, outcome, self.now());
                 }
                 Ok(Input::Passed(below)) => self.core.passed(below, self.now()),
+                Ok(Input::Wanted) => self.core.wanted_changed(self.now()),
                 Ok(Input::Stop) => stopping = true,
                 Err(RecvTimeoutError::Timeout) => self.core.tick(self.now()),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -251,9 +261,13 @@ impl Desk {
     fn act(&mut self) {
         for effect in self.core.effects() {
             match effect {
-                Effect::Ack(device, payload) => match self.acks.try_send((device, payload)) {
-                    Ok(()) => self.metrics.acks.inc(),
-                    Err(_) => self.metrics.acks_dropped.inc(),
+                Effect::Ack(device, payload) => match self.publish(device, Down::Ack, payload.into()) {
+                    true => self.metrics.acks.inc(),
+                    false => self.metrics.acks_dropped.inc(),
+                },
+                Effect::Config(device, payload) => match self.publish(device, Down::Config, payload) {
+                    true => self.metrics.device_rules.published.inc(),
+                    false => self.metrics.device_rules.dropped.inc(),
                 },
                 Effect::Commit {
                     dictionaries,
@@ -267,5 +281,15 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// False: there is no room for it.
+    fn publish(&self, device: DeviceName, channel: Down, payload: Bytes) -> bool {
+        let outgoing = Outgoing {
+            device,
+            channel,
+            payload,
+        };
+        self.acks.try_send(outgoing).is_ok()
     }
 }

@@ -49,6 +49,14 @@ pub enum RuleFilesError {
     /// Files are read, and wrong: one line per fault.
     #[error("{}", join(.0))]
     Rules(Vec<RuleError>),
+    /// Files are rule files, but not for devices.
+    #[error("{at}: {reason}")]
+    Device {
+        /// The group, or the entry of `device_rule_files`.
+        at: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 fn join(errors: &[RuleError]) -> String {
@@ -105,7 +113,7 @@ impl RuleFiles {
 }
 
 /// The files of some patterns, each once, in order.
-fn paths(patterns: &[PathBuf]) -> Result<Vec<PathBuf>, RuleFilesError> {
+pub(crate) fn paths(patterns: &[PathBuf]) -> Result<Vec<PathBuf>, RuleFilesError> {
     let mut paths = Vec::new();
     for pattern in patterns {
         let text = pattern.to_string_lossy();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use certs::Authority;
-use device_agent::input::{self, InputConfig, InputMetrics};
+use device_agent::input::{self, InputConfig, InputMetrics, Inputs};
 use device_agent::{Metrics, RunError, Status, Storage};
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -46,7 +46,7 @@ fn device_id() -> Result<DeviceId> {
 
 impl HostAgent {
     /// Starts it with host metrics and its own, a WAL in `agents`.
-    pub(super) fn start(
+    pub(super) async fn start(
         tenant: &Tenant,
         authority: &Authority,
         broker: SocketAddr,
@@ -75,21 +75,14 @@ impl HostAgent {
             targets: Vec::new(),
         };
         let tasks = TaskTracker::new();
-        input::start(
-            &input_config,
-            &id,
-            &registry,
-            &input_metrics,
-            &rows,
-            &inputs,
-            &tasks,
-        )?;
+        let mut running = Inputs::new(&id, (&registry, &input_metrics), rows, (&inputs, &tasks));
+        running.set(&input_config).await?;
         let (tell, status) = watch::channel(Status::default());
         // Held open until the agent ends: a closed channel would be its end.
         let keep = stop.clone();
         tokio::spawn(async move {
             keep.cancelled().await;
-            drop(rows);
+            drop(running);
         });
         let agent = tokio::spawn(device_agent::run(config, inlet, metrics, tell, stop.clone()));
         Ok(HostAgent {

@@ -287,6 +287,7 @@ impl Feeder {
                 .collect(),
             values,
             metadata: Vec::new(),
+            ended: false,
         };
         self.rows.send(row).await.ok()
     }

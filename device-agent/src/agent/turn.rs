@@ -11,7 +11,7 @@ use wire::message::RulesState;
 use crate::agent::books::Books;
 use crate::agent::{RunError, Status, blocks};
 use crate::delivery::{Delivery, Effect, Words};
-use crate::input::{AlertGroup, AlertReceiver, Inlets, Moment, RowReceiver, ScrapeRow};
+use crate::input::{AlertGroup, AlertReceiver, Inlets, Moment, Pushes, RowReceiver, ScrapeRow};
 use crate::uplink::{Event, Uplink};
 use crate::wal::{AlertEntry, ReadLimit, Wal};
 
@@ -34,7 +34,8 @@ pub(super) struct Agent {
     rows: RowReceiver,
     rows_open: bool,
     alerts: Option<AlertReceiver>,
-    rules: Option<watch::Receiver<RulesState>>,
+    rules: Option<watch::Receiver<Option<RulesState>>>,
+    pushes: Option<Pushes>,
     nonce: Nonce,
     books: Books,
     keep_at: Instant,
@@ -72,6 +73,7 @@ impl Agent {
             rows_open: true,
             alerts: inlets.alerts,
             rules: inlets.rules,
+            pushes: inlets.pushes,
             nonce: Nonce::new(0),
             books,
             keep_at: Instant::now() + KEEP,
@@ -148,7 +150,7 @@ impl Agent {
                 match event {
                     Event::PubAck(acked) if acked == id => return,
                     Event::Disconnected => return,
-                    Event::PubAck(_) | Event::Ack(_) | Event::Connected(_) => {}
+                    Event::PubAck(_) | Event::Ack(_) | Event::Config(_) | Event::Connected(_) => {}
                 }
             }
         };
@@ -163,8 +165,7 @@ impl Agent {
 
     /// Follows the delivery's effects until there is none, or the uplink is busy.
     async fn act(&mut self, mut wal: Wal) -> Result<Wal, RunError> {
-        let rules = self.rules.as_ref().map(|rules| *rules.borrow());
-        self.delivery.rules_are(rules);
+        self.hear_locals();
         while let Ok(permit) = self.uplink.publishes.try_reserve() {
             let (ledger, dictionary, lineage) = wal.books();
             let words = Words { dictionary, lineage };
@@ -194,6 +195,15 @@ impl Agent {
         Ok(wal)
     }
 
+    /// Takes over what rules and configuration have to tell.
+    fn hear_locals(&mut self) {
+        let rules = self.rules.as_ref().and_then(|rules| *rules.borrow());
+        self.delivery.rules_are(rules);
+        if let Some(pushes) = &self.pushes {
+            self.delivery.config_is(&pushes.state.borrow());
+        }
+    }
+
     async fn take(&mut self, mut wal: Wal, event: Event) -> Result<Wal, RunError> {
         match event {
             Event::Connected(nonce) => {
@@ -203,6 +213,11 @@ impl Agent {
             }
             Event::Disconnected => self.delivery.disconnected(),
             Event::PubAck(id) => self.delivery.puback(id, Moment::now()),
+            Event::Config(payload) => {
+                if let Some(pushes) = &self.pushes {
+                    pushes.received.send_replace(payload);
+                }
+            }
             Event::Ack(payload) => match self.delivery.ack(&payload, Moment::now(), &mut wal.ledger) {
                 Ok(Some(anchor)) => wal = off_loop(wal, move |wal| wal.anchor(anchor)).await?.0,
                 Ok(None) => {}

@@ -14,7 +14,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use wire::time::{parse_rfc3339, rfc3339_of};
 
 use super::desk::{DeskHandle, Refusal};
@@ -37,7 +37,7 @@ const NAMED: usize = 10;
 #[derive(Debug, Clone)]
 pub(crate) struct AlertApi {
     desk: DeskHandle,
-    external_labels: Arc<BTreeMap<String, String>>,
+    external_labels: watch::Receiver<Arc<BTreeMap<String, String>>>,
     started: Moment,
     /// Requests that may be in memory at once.
     turns: Arc<Semaphore>,
@@ -47,10 +47,13 @@ pub(crate) struct AlertApi {
 type Answer = Result<(), (StatusCode, Json<String>)>;
 
 impl AlertApi {
-    pub(crate) fn new(desk: DeskHandle, external_labels: BTreeMap<String, String>) -> AlertApi {
+    pub(crate) fn new(
+        desk: DeskHandle,
+        external_labels: watch::Receiver<Arc<BTreeMap<String, String>>>,
+    ) -> AlertApi {
         AlertApi {
             desk,
-            external_labels: Arc::new(external_labels),
+            external_labels,
             started: Moment::now(),
             turns: Arc::new(Semaphore::new(TURNS)),
         }
@@ -179,7 +182,7 @@ impl AlertApi {
             annotations: alert.annotations,
             generator_url: alert.generator_url,
         };
-        Ok(draft.with_external(&self.external_labels))
+        Ok(draft.with_external(&self.external_labels.borrow()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The `state` message: what the device has.
 
-use wire::message::{self, ReasonCount, RulesState, SessionState, State, VERSION};
+use wire::message::{self, ConfigState, ReasonCount, RulesState, SessionState, State, VERSION};
 use wire::{Nonce, SeqSet, SessionId, limits};
 
 use crate::input::Moment;
@@ -20,6 +20,7 @@ pub(crate) struct Report<'a> {
     pub(crate) agent_version: &'a str,
     pub(crate) certificate_expiry: i64,
     pub(crate) rules: Option<RulesState>,
+    pub(crate) config: Option<&'a ConfigState>,
 }
 
 /// The will, and the goodbye.
@@ -75,6 +76,7 @@ pub(crate) fn state(report: &Report<'_>, ledger: &Ledger) -> State {
         wal_bytes: ledger.bytes(),
         alerts_pending: ledger.pending_alerts(),
         rules: report.rules,
+        config: report.config.cloned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! When a state is due, and sending it: at once on a connection, when gaps changed, while something waits, and within a
+//! When a state is due, and sending it: at once on a connection, when gaps or the configuration changed, while something waits, and within a
 //! minute or so when alerts or rules have something to tell.
 
 use wire::Nonce;
@@ -23,6 +23,7 @@ impl Delivery {
         };
         let gaps = ledger.gaps();
         let news = self.gaps_to_tell
+            || self.config_state != self.config_told
             || gaps
                 .iter()
                 .any(|gap| !gap.confirmed && gap.id >= connection.gaps_told());
@@ -57,6 +58,7 @@ impl Delivery {
             agent_version: &self.config.agent_version,
             certificate_expiry: self.certificate_expiry,
             rules: self.rules,
+            config: self.config_state.as_ref(),
         };
         let payload = wire::state::encode(&report::state(&report, ledger));
         connection.state_sent(SentState {
@@ -66,6 +68,7 @@ impl Delivery {
         });
         self.gaps_to_tell = false;
         self.rules_told = self.rules;
+        self.config_told.clone_from(&self.config_state);
         self.alerts_told = ledger.pending_alerts();
         ledger.gaps_mut().tell();
         self.state_every = STATE_EVERY * self.random.u64(75..=125) / 100;

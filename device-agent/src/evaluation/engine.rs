@@ -1,9 +1,11 @@
 //! Groups over the window: evaluated when they are due, their results as rows, their alerts as assertions.
 
-use std::collections::BTreeMap;
+mod change;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ::rules::{AppendError, DueAlert, GroupState, Health, Options, Refused, Sample, SampleValue, Storage};
+use ::rules::{AppendError, DueAlert, GroupState, Health, Refused, Sample, SampleValue, Storage};
 use promql::{Answer, EvalError, Hints, Matcher, Plan, Series, SeriesSource, SourceError, eval_instant};
 use wire::message::RulesState;
 use wire::{DeviceId, Timestamp};
@@ -12,7 +14,7 @@ use super::outlet::{Defaults, Outlet};
 use super::rule_files::Rules;
 use super::window::Window;
 use crate::alerts::Draft;
-use crate::input::{Moment, ScrapeRow, TargetId};
+use crate::input::{Moment, ScrapeRow};
 
 /// The wall clock may differ by this from the rules' before these are set, ms.
 const DRIFT: i64 = 2000;
@@ -20,14 +22,15 @@ const DRIFT: i64 = 2000;
 /// Samples that one expression may hold at once.
 const MAX_SAMPLES: u64 = 5_000_000;
 
+/// Numbers of targets from here on are of groups' results, those below of inputs.
+const GROUPS: u32 = 1 << 31;
+
 /// What an engine needs to know beside its rules.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct EngineConfig {
     pub(crate) device: DeviceId,
     pub(crate) external_labels: BTreeMap<String, String>,
-    /// Of the results of the first group; those of the others follow.
-    pub(crate) first_target: u32,
-    /// How long after the start groups wait, so that every target has been scraped.
+    /// How long groups wait before their first evaluation, so that every target has been scraped.
     pub(crate) warm_up: Duration,
 }
 
@@ -80,42 +83,22 @@ struct Shelf<'w> {
 
 impl Engine {
     pub(crate) fn new(rules: Rules, config: EngineConfig, now: Moment) -> Engine {
-        let options = Options {
-            external_labels: config
-                .external_labels
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .collect(),
-            interval_ms: rules.interval_ms,
-            // What was pending and firing comes out of a file, not out of series.
-            restore: false,
-            ..Options::default()
-        };
-        let window = Window::new(rules.readings(), rules.memory);
-        let warm_ms = now.wall.plus(config.warm_up).ms();
-        let targets = (config.first_target..).map(TargetId::new);
-        let running = rules.groups.into_iter().zip(targets).map(|(group, target)| {
-            let state = GroupState::new(group, options.clone());
-            Running {
-                due_ms: state.next_at(warm_ms),
-                state,
-                outlet: Outlet::new(target),
-            }
-        });
-        Engine {
-            groups: running.collect(),
-            hash: rules.hash,
-            window,
+        let mut engine = Engine {
+            groups: Vec::new(),
+            hash: 0,
+            window: Window::new([], 0),
             defaults: Defaults::new(config.device.as_str(), &config.external_labels),
-            external_labels: config.external_labels,
+            external_labels: config.external_labels.clone(),
             promql: promql::Options {
                 lookback_ms: super::rule_files::LOOKBACK_MS,
                 max_samples: MAX_SAMPLES,
-                subquery_step_ms: rules.interval_ms,
                 ..promql::Options::default()
             },
             offset_ms: now.wall.ms().saturating_sub(now.mono_ms.cast_signed()),
-        }
+        };
+        // Nothing was there that could end.
+        engine.change(rules, config, now, None);
+        engine
     }
 
     /// The rules' time at a moment of this boot, ms.
@@ -208,6 +191,14 @@ impl Engine {
         }
     }
 
+    /// File and name of each group.
+    pub(crate) fn group_keys(&self) -> BTreeSet<String> {
+        self.groups
+            .iter()
+            .map(|group| group.state.group().key())
+            .collect()
+    }
+
     /// What is pending and firing, a group each.
     pub(crate) fn state(&self) -> Vec<Vec<u8>> {
         self.groups.iter().map(|group| group.state.to_bytes()).collect()
@@ -240,19 +231,20 @@ impl Engine {
         })
     }
 
-    /// What the fleet is told.
-    pub(crate) fn summary(&self) -> RulesState {
+    /// What the fleet is told; `None`: there are no rules.
+    pub(crate) fn summary(&self) -> Option<RulesState> {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let rules = || self.groups.iter().flat_map(|group| group.state.rules());
         let failing = rules().filter(|rule| rule.health() == Health::Bad).count();
         let (pending, firing) = self.active();
-        RulesState {
+        (!self.groups.is_empty()).then(|| RulesState {
             hash: self.hash,
             rules: count(rules().count()),
             failing: count(failing),
             pending: count(pending),
             firing: count(firing),
-        }
+            groups: count(self.groups.len()),
+        })
     }
 
     /// Memory of the window, bytes, and samples that found no room in it.

@@ -85,6 +85,15 @@ impl RuleMetrics {
             .set(round.duration.as_secs_f64());
     }
 
+    /// A group is gone.
+    pub(super) fn forget(&self, group: &str) {
+        for counter in [&self.evaluations, &self.failures, &self.missed] {
+            // One that was never evaluated has none.
+            counter.remove_label_values(&[group]).ok();
+        }
+        self.duration.remove_label_values(&[group]).ok();
+    }
+
     pub(super) fn tell(&self, engine: &Engine) {
         let (pending, firing) = engine.active();
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ::rules::{Sample, SampleValue};
-use promql::is_stale;
+use promql::{is_stale, stale_nan};
 use wire::Labels;
 
 use crate::input::{Moment, ScrapeRow, Slot, TargetId};
@@ -59,14 +59,8 @@ impl Outlet {
     pub(super) fn row(&mut self, samples: Vec<Sample>, at: Moment, defaults: &Defaults) -> Option<ScrapeRow> {
         let ended = std::mem::take(&mut self.ended);
         self.free.extend(ended);
-        let mut row = ScrapeRow {
-            target: self.target,
-            time: at.wall,
-            mono_ms: at.mono_ms,
-            new_series: Vec::new(),
-            values: Vec::with_capacity(samples.len()),
-            metadata: Vec::new(),
-        };
+        let mut row = self.empty(at);
+        row.values.reserve(samples.len());
         for sample in samples {
             let (SampleValue::Float(value), Some(labels)) = (sample.value, defaults.apply(&sample.labels))
             else {
@@ -80,6 +74,33 @@ impl Outlet {
             }
         }
         (!row.values.is_empty()).then_some(row)
+    }
+
+    /// Whose number its rows have.
+    pub(super) fn target(&self) -> TargetId {
+        self.target
+    }
+
+    /// A row that ends all series, and the target itself if it is gone `for_good`; `None` if there is none.
+    pub(super) fn end(&mut self, at: Moment, for_good: bool) -> Option<ScrapeRow> {
+        let mut row = self.empty(at);
+        row.ended = for_good;
+        row.values = self.slots.drain().map(|(_, slot)| (slot, stale_nan())).collect();
+        row.values.sort_unstable_by_key(|(slot, _)| slot.index());
+        self.ended.extend(row.values.iter().map(|(slot, _)| *slot));
+        (!row.values.is_empty() || (for_good && self.next > 0)).then_some(row)
+    }
+
+    fn empty(&self, at: Moment) -> ScrapeRow {
+        ScrapeRow {
+            target: self.target,
+            time: at.wall,
+            mono_ms: at.mono_ms,
+            new_series: Vec::new(),
+            values: Vec::new(),
+            metadata: Vec::new(),
+            ended: false,
+        }
     }
 
     fn slot(&mut self, labels: &Labels, row: &mut ScrapeRow) -> Slot {

@@ -14,8 +14,8 @@ use crate::input::Moment;
 use crate::wal::{Logged, replay};
 
 impl Engine {
-    /// Takes in what the log in a folder has of the time that rules look back. Scrapes of an earlier boot count by the wall
-    /// clock, where it was trusted.
+    /// Takes in what the log in a folder has of the time that rules look back, of series of which nothing is kept. Scrapes of
+    /// an earlier boot count by the wall clock, where it was trusted.
     pub(super) fn refill(&mut self, folder: &Path, boot: BootId, now: Moment) {
         let back_ms = self.window.back_ms().saturating_add(MARGIN);
         let age = |logged: Logged| {
@@ -28,6 +28,7 @@ impl Engine {
             age.filter(|age| (0..=back_ms).contains(age))
         };
         let now_ms = self.time_of(now.mono_ms);
+        let filled = self.window.filled();
         let mut places: HashMap<(u64, SeriesId), Option<Place>> = HashMap::new();
         let read = replay(
             folder,
@@ -38,9 +39,10 @@ impl Engine {
                     let (Some(value), Some(labels)) = (group.value(s, 0), dictionary.get(*id)) else {
                         continue;
                     };
-                    let place = places
-                        .entry((segment, *id))
-                        .or_insert_with(|| self.window.place(&Labels::of_sorted(labels.iter()), at_ms));
+                    let place = places.entry((segment, *id)).or_insert_with(|| {
+                        let place = self.window.place(&Labels::of_sorted(labels.iter()), at_ms);
+                        place.filter(|place| !filled.contains(place))
+                    });
                     if let Some(place) = place {
                         self.window.push(*place, at_ms, value);
                     }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use ::rules::{FileOptions, Group, Reading, RuleError, parse};
 use promql::format_duration;
+use wire::message::RuleFile;
 use wire::units::ByteSize;
 use xxhash_rust::xxh64::Xxh64;
 
 use super::columns::SAMPLE;
+use super::patterns::files;
 
 /// How old, in ms, a sample may be and still count: Prometheus's default.
 pub(super) const LOOKBACK_MS: i64 = 5 * 60_000;
@@ -17,18 +19,17 @@ pub(super) const LOOKBACK_MS: i64 = 5 * 60_000;
 /// Largest rule file of a device, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Most files.
-const MAX_FILES: usize = 100;
-
 /// Rules that a device can evaluate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     pub(super) groups: Vec<Group>,
     /// Interval of groups that name none (`global.evaluation_interval`), ms.
     pub(super) interval_ms: i64,
+    /// Interval of the fastest target, ms.
+    pub(super) scrape_ms: i64,
     /// Most memory of the samples that rules read (`rules_memory`), bytes.
     pub(super) memory: usize,
-    /// XXH64 of the files' bytes, in order.
+    /// XXH64 of the bytes of the device's own files, in order.
     pub(super) hash: u64,
 }
 
@@ -64,7 +65,18 @@ pub enum RuleFilesError {
         /// Why.
         reason: String,
     },
+    /// Each group can be evaluated, but not all of them.
+    #[error("all rules together need {needed}, more than rules_memory of {memory}")]
+    Memory {
+        /// For one series of each selection.
+        needed: ByteSize,
+        /// The budget.
+        memory: ByteSize,
+    },
 }
+
+/// What the files of a pushed configuration are called before their names, so that none is taken for one of the device.
+const PUSHED: &str = "bridge:";
 
 /// Reads and checks rule files. `patterns` are paths in which `*` and `?` may stand in the last part; `interval_ms` is that of
 /// groups that name none, `scrape_ms` that of the fastest target, `memory` the budget in bytes.
@@ -80,6 +92,7 @@ pub(crate) fn load(
     let mut rules = Rules {
         groups: Vec::new(),
         interval_ms,
+        scrape_ms,
         memory,
         hash: 0,
     };
@@ -90,18 +103,10 @@ pub(crate) fn load(
             cause,
         })?;
         hash.update(text.as_bytes());
-        let name = file.display().to_string();
-        let groups = parse(&text, &name, &FileOptions::default()).map_err(RuleFilesError::Rules)?;
-        for group in groups {
-            check(&group, scrape_ms, memory).map_err(|reason| RuleFilesError::Group {
-                file: name.clone(),
-                group: group.name.clone(),
-                reason,
-            })?;
-            rules.groups.push(group);
-        }
+        rules.add(&file.display().to_string(), &text)?;
     }
     rules.hash = hash.digest();
+    rules.check_memory()?;
     Ok(rules)
 }
 
@@ -114,6 +119,50 @@ impl Rules {
     /// How many rules there are.
     pub fn count(&self) -> usize {
         self.groups.iter().map(|group| group.rules.len()).sum()
+    }
+
+    /// These rules and those of files that were pushed.
+    ///
+    /// # Errors
+    /// As of [`load`], with `bridge:` before the names of files.
+    pub(crate) fn with_pushed(&self, files: &[RuleFile]) -> Result<Rules, RuleFilesError> {
+        let mut rules = self.clone();
+        for file in files {
+            rules.add(&format!("{PUSHED}{}", file.name), &file.text)?;
+        }
+        rules.check_memory()?;
+        Ok(rules)
+    }
+
+    fn add(&mut self, file: &str, text: &str) -> Result<(), RuleFilesError> {
+        let groups = parse(text, file, &FileOptions::default()).map_err(RuleFilesError::Rules)?;
+        for group in groups {
+            check(&group, self.scrape_ms, self.memory).map_err(|reason| RuleFilesError::Group {
+                file: file.to_owned(),
+                group: group.name.clone(),
+                reason,
+            })?;
+            self.groups.push(group);
+        }
+        Ok(())
+    }
+
+    /// Whether one series of each selection has room, those of several rules counted once.
+    fn check_memory(&self) -> Result<(), RuleFilesError> {
+        let mut selections: Vec<Reading> = Vec::new();
+        for reading in self.readings() {
+            match selections.iter_mut().find(|one| one.matchers == reading.matchers) {
+                Some(one) => one.back_ms = one.back_ms.max(reading.back_ms),
+                None => selections.push(reading),
+            }
+        }
+        match least(&selections, self.scrape_ms) {
+            needed if needed > self.memory => Err(RuleFilesError::Memory {
+                needed: ByteSize::new(needed as u64 / 1024 * 1024),
+                memory: ByteSize::new(self.memory as u64),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// What all of them read.
@@ -136,22 +185,10 @@ fn read(file: &Path) -> io::Result<String> {
 /// series of each takes is the least that it needs.
 fn check(group: &Group, scrape_ms: i64, memory: usize) -> Result<(), String> {
     let window = group.window(LOOKBACK_MS, 0);
-    if window.has_fixed_times() {
-        return Err(
-            "@ looks further back with every evaluation, which no window on a device can hold".to_owned(),
-        );
-    }
-    if window.has_template_queries {
-        let reason = "a template asks queries, whose series the device does not keep; use labels and $value";
+    if let Some(reason) = window.needs_store() {
         return Err(reason.to_owned());
     }
-    let least = |reading: &Reading| {
-        let samples = reading.back_ms / scrape_ms.max(1) + 1;
-        usize::try_from(samples)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(SAMPLE)
-    };
-    let needed = window.readings.iter().map(least).fold(0, usize::saturating_add);
+    let needed = least(&window.readings, scrape_ms);
     if needed > memory {
         return Err(format!(
             "it looks back {} and needs {} for one series of each selection alone, more than rules_memory of {}; \
@@ -164,85 +201,15 @@ fn check(group: &Group, scrape_ms: i64, memory: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The files of all patterns, each once, in order. A pattern without wildcards must be there.
-fn files(patterns: &[PathBuf]) -> Result<Vec<PathBuf>, RuleFilesError> {
-    let mut found: Vec<PathBuf> = Vec::new();
-    for pattern in patterns {
-        let mut files = match matching(pattern)? {
-            Some(files) => files,
-            None => vec![pattern.clone()],
-        };
-        files.sort();
-        files.retain(|file| !found.contains(file));
-        found.append(&mut files);
-        if found.len() > MAX_FILES {
-            let reason = format!("more than {MAX_FILES} rule files");
-            return Err(RuleFilesError::Read {
-                file: pattern.clone(),
-                cause: io::Error::new(io::ErrorKind::FileTooLarge, reason),
-            });
-        }
-    }
-    Ok(found)
-}
-
-/// The files that a pattern stands for; `None` if it has no wildcard.
-fn matching(pattern: &Path) -> Result<Option<Vec<PathBuf>>, RuleFilesError> {
-    let refused = |reason| RuleFilesError::Pattern {
-        pattern: pattern.display().to_string(),
-        reason,
+/// Memory of one series of each selection, bytes.
+fn least(selections: &[Reading], scrape_ms: i64) -> usize {
+    let one = |reading: &Reading| {
+        let samples = reading.back_ms / scrape_ms.max(1) + 1;
+        usize::try_from(samples)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(SAMPLE)
     };
-    let name = pattern.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| refused("names no file"))?;
-    let folder = pattern.parent().unwrap_or(Path::new(""));
-    if folder.to_str().is_some_and(|folder| folder.contains(['*', '?'])) {
-        return Err(refused("* and ? may stand in the last part of the path only"));
-    }
-    if !name.contains(['*', '?']) {
-        return Ok(None);
-    }
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
-    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let entries = entries.map_err(|cause| RuleFilesError::Read {
-        file: folder.to_owned(),
-        cause,
-    })?;
-    let fits = |entry: &fs::DirEntry| {
-        let file = entry.file_name();
-        file.to_str()
-            .is_some_and(|file| !file.starts_with('.') && is_like(file.as_bytes(), name.as_bytes()))
-    };
-    let files = entries.iter().filter(|entry| fits(entry)).map(fs::DirEntry::path);
-    Ok(Some(files.filter(|file| file.is_file()).collect()))
-}
-
-/// Whether a name is as a pattern says: `*` is any text, `?` any byte.
-fn is_like(name: &[u8], pattern: &[u8]) -> bool {
-    let (mut n, mut p) = (0, 0);
-    // Where the last `*` stands, and how much it has taken so far.
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(&byte) if byte == b'?' || byte == name[n] => {
-                n += 1;
-                p += 1;
-            }
-            _ => {
-                let Some((at, taken)) = star else { return false };
-                star = Some((at, taken + 1));
-                (n, p) = (taken + 1, at + 1);
-            }
-        }
-    }
-    pattern[p..].iter().all(|&byte| byte == b'*')
+    selections.iter().map(one).fold(0, usize::saturating_add)
 }
 
 #[cfg(test)]
@@ -265,41 +232,5 @@ mod tests {
             "{reason}"
         );
         assert!(check("a @ 0 > 1").unwrap_err().starts_with("@ looks"));
-    }
-
-    #[test]
-    fn patterns_name_files_in_order_and_each_once() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["b.yml", "a.yml", ".c.yml", "a.yaml"] {
-            fs::write(dir.path().join(name), "").unwrap();
-        }
-        let names = |patterns: &[&str]| {
-            let patterns: Vec<PathBuf> = patterns.iter().map(|p| dir.path().join(p)).collect();
-            let found = files(&patterns).map_err(|e| e.to_string())?;
-            Ok::<_, String>(
-                found
-                    .iter()
-                    .map(|f| f.file_name().unwrap().to_str().unwrap().to_owned())
-                    .collect::<Vec<_>>(),
-            )
-        };
-        assert_eq!(names(&["b.yml", "*.yml"]).unwrap(), ["b.yml", "a.yml"]);
-        assert_eq!(names(&["?.y*ml"]).unwrap(), ["a.yaml", "a.yml", "b.yml"]);
-        assert!(names(&["x*"]).unwrap().is_empty());
-        assert!(names(&["*/a.yml"]).unwrap_err().contains("last part"));
-        for (name, pattern, fits) in [
-            ("abc", "a*c", true),
-            ("abc", "*", true),
-            ("aXbXc", "a*X?", true),
-            ("abc", "a?", false),
-            ("abc", "*b", false),
-            ("", "*", true),
-        ] {
-            assert_eq!(
-                is_like(name.as_bytes(), pattern.as_bytes()),
-                fits,
-                "{name} {pattern}"
-            );
-        }
     }
 }

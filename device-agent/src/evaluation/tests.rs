@@ -32,19 +32,22 @@ fn rules(text: &str, memory: usize) -> Rules {
     Rules {
         groups: ::rules::parse(&text, "rules.yml", &::rules::FileOptions::default()).unwrap(),
         interval_ms: 60_000,
+        scrape_ms: 1000,
         memory,
         hash: 7,
     }
 }
 
-fn engine(rules: &Rules, now: Moment) -> Engine {
-    let config = EngineConfig {
+fn settings() -> EngineConfig {
+    EngineConfig {
         device: wire::DeviceId::new("gw-1").unwrap(),
         external_labels: [("plant".to_owned(), "north".to_owned())].into(),
-        first_target: 9,
         warm_up: std::time::Duration::ZERO,
-    };
-    Engine::new(rules.clone(), config, now)
+    }
+}
+
+fn engine(rules: &Rules, now: Moment) -> Engine {
+    Engine::new(rules.clone(), settings(), now)
 }
 
 fn scrape(at: Moment, values: &[f64], bind: bool) -> ScrapeRow {
@@ -60,6 +63,7 @@ fn scrape(at: Moment, values: &[f64], bind: bool) -> ScrapeRow {
             .collect(),
         values: slots().map(|(n, slot)| (slot, values[n])).collect(),
         metadata: Vec::new(),
+        ended: false,
     }
 }
 
@@ -131,7 +135,7 @@ fn an_alert_is_pending_then_fires_then_ends_and_results_are_series_of_the_device
     let starts = alerts[0].starts_ms.unwrap();
     assert!((WALL + 18_000..=WALL + 20_000).contains(&starts), "{starts}");
     let over = device.seconds(2, &[1.0, 2.0]);
-    let told = device.engine.summary();
+    let told = device.engine.summary().unwrap();
     assert_eq!((told.hash, told.rules, told.failing, told.firing), (7, 2, 0, 0));
     let ended = over.iter().flat_map(|round| &round.alerts).next().unwrap();
     assert_eq!(ended.starts_ms, Some(starts));
@@ -263,6 +267,146 @@ fn a_state_under_a_clock_that_was_ahead_is_not_of_the_future() {
     assert_eq!(device.engine.active(), (1, 0));
     device.seconds(4, &[9.0]);
     assert_eq!(device.engine.active(), (0, 1));
+}
+
+/// Rules with a second group, as a pushed file has it.
+fn with_pushed(rules: &Rules, text: &str) -> Rules {
+    let file = wire::message::RuleFile {
+        name: "rules.yml".to_owned(),
+        text: format!("groups:\n- name: g\n  interval: 1s\n  rules:\n{text}"),
+    };
+    rules.with_pushed(&[file]).unwrap()
+}
+
+#[test]
+fn other_rules_leave_those_that_stay_as_they_were_and_find_series_that_nobody_read() {
+    let own = rules(HOT, 1 << 20);
+    let mut device = Device::new(HOT, 1 << 20);
+    device.seconds(7, &[9.0]);
+    assert_eq!(device.engine.active(), (1, 0));
+    let more = with_pushed(
+        &own,
+        "  - record: y:sum\n    expr: sum(y)\n  - alert: Up\n    expr: x > 1\n    for: 5s\n",
+    );
+    let both = |n: usize| Labels::new([("__name__", if n == 0 { "x" } else { "y" })]).unwrap();
+    // A series that no rule reads so far.
+    let other = ScrapeRow {
+        target: TargetId::new(1),
+        new_series: (0..2).map(|n| (Slot::new(n as u32), both(n))).collect(),
+        values: vec![(Slot::new(1), 4.0)],
+        ..scrape(device.now, &[], false)
+    };
+    device.engine.take(&other);
+    assert!(
+        device
+            .engine
+            .change(more.clone(), settings(), device.now, None)
+            .is_empty()
+    );
+    let rounds: Vec<Round> = (0..5)
+        .flat_map(|_| {
+            let value = ScrapeRow {
+                time: device.now.wall,
+                mono_ms: device.now.mono_ms + 900,
+                new_series: Vec::new(),
+                ..other.clone()
+            };
+            device.engine.take(&value);
+            device.second(&[9.0])
+        })
+        .collect();
+    // The alert that was pending for 6 s fires after 10; the new one waits for its own 5.
+    assert_eq!(device.engine.active(), (1, 1));
+    assert!(
+        series(&rounds)
+            .iter()
+            .any(|labels| labels.starts_with("__name__=y:sum,"))
+    );
+    assert_eq!(device.engine.summary().unwrap().groups, 2);
+    device.seconds(3, &[9.0]);
+    assert_eq!(device.engine.active(), (0, 2));
+
+    // The pushed group goes: its series end, the other one fires on.
+    let ends = device.engine.change(own, settings(), device.now, None);
+    assert_eq!(ends.len(), 1);
+    assert!(ends[0].ended && ends[0].values.iter().all(|(_, value)| promql::is_stale(*value)));
+    // y:sum, and ALERTS and ALERTS_FOR_STATE of the alert.
+    assert_eq!(ends[0].values.len(), 3);
+    assert_eq!(device.engine.active(), (0, 1));
+    let rounds = device.seconds(70, &[9.0]);
+    assert_eq!(rounds.iter().flat_map(|round| &round.failures).count(), 0);
+    let starts: Vec<_> = rounds
+        .iter()
+        .flat_map(|round| &round.alerts)
+        .map(|alert| alert.starts_ms)
+        .collect();
+    assert_eq!(starts.len(), 1, "asserted again after a minute, and no other");
+
+    // Other labels of results end the series under the old ones.
+    let renamed = EngineConfig {
+        external_labels: [("plant".to_owned(), "south".to_owned())].into(),
+        ..settings()
+    };
+    let ends = device
+        .engine
+        .change(rules(HOT, 1 << 20), renamed, device.now, None);
+    assert_eq!((ends.len(), ends[0].ended, ends[0].values.len()), (1, false, 2));
+    let after = device.seconds(2, &[9.0]);
+    assert!(series(&after).iter().all(|labels| labels.contains("plant=south")));
+    assert_eq!((series(&after).len(), device.engine.active()), (2, (0, 1)));
+}
+
+#[test]
+fn new_rules_find_their_past_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = WalConfig {
+        storage: Storage::Folder(dir.path().to_path_buf()),
+        max_bytes: 1 << 20,
+        max_age: std::time::Duration::from_secs(86_400),
+        sync: SyncPolicy::Never,
+    };
+    let boot = BootId::new(7);
+    let mut wal = Wal::open(config, SessionId::new(1), boot, moment(0)).unwrap();
+    let mut device = Device::new(HOT, 1 << 20);
+    for n in 0..200u32 {
+        let bind = !device.bound;
+        device.second(&[f64::from(n)]);
+        wal.append(vec![scrape(device.now, &[f64::from(n)], bind)], true);
+    }
+    let text = format!("{HOT}  - alert: Many\n    expr: increase(x[3m]) > 170\n");
+    let log = Some((dir.path(), boot));
+    device
+        .engine
+        .change(rules(&text, 1 << 20), settings(), device.now, log);
+    device.second(&[200.0]);
+    assert_eq!(device.engine.active(), (0, 2));
+    wal.close();
+}
+
+#[test]
+fn pushed_files_are_kept_apart_from_the_device_s_own_and_held_against_its_memory() {
+    let own = rules(HOT, 19_000);
+    let both = with_pushed(&own, HOT);
+    assert_eq!((both.count(), both.hash), (2, own.hash));
+    let keys = engine(&both, moment(0)).group_keys();
+    assert_eq!(
+        keys.into_iter().collect::<Vec<_>>(),
+        ["bridge:rules.yml;g", "rules.yml;g"]
+    );
+    let file = |text: &str| wire::message::RuleFile {
+        name: "r.yml".to_owned(),
+        text: format!("groups:\n- name: g\n  rules:\n{text}"),
+    };
+    let refused = |text: &str| own.with_pushed(&[file(text)]).unwrap_err().to_string();
+    let wrong = refused("  - {alert: A, expr: 'sum('}\n");
+    assert!(
+        wrong.starts_with("bridge:r.yml:4: group \"g\", rule 1"),
+        "{wrong}"
+    );
+    assert!(refused("  - {record: r, expr: 'rate(a[1d])'}\n").contains("more than rules_memory of"));
+    // Each would fit, but not both.
+    let large = refused("  - {record: r, expr: 'rate(a[15m])'}\n");
+    assert!(large.starts_with("all rules together need "), "{large}");
 }
 
 proptest! {

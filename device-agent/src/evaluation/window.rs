@@ -5,6 +5,8 @@
 //! no rule takes a part for the whole. A series that finds no room leaves one with each of its samples, for as long as its
 //! target has it.
 
+mod change;
+
 use std::collections::HashMap;
 
 use promql::{Hints, Labels, Matcher, Series, SeriesSource, SourceError};
@@ -18,7 +20,7 @@ use crate::input::{ScrapeRow, TargetId};
 const SERIES: usize = 400;
 
 /// A series' place in the window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Place(usize);
 
 /// What a slot of a target stands for.
@@ -39,7 +41,8 @@ pub(super) struct Window {
     series: Vec<Option<Held>>,
     free: Vec<usize>,
     places: HashMap<Labels, usize>,
-    targets: HashMap<TargetId, Vec<Bound>>,
+    /// What the slots of targets stand for; labels too, for when other rules are to read them.
+    targets: HashMap<TargetId, Vec<(Labels, Bound)>>,
     bytes: usize,
     budget: usize,
     /// Samples that found no room.
@@ -104,27 +107,29 @@ impl Window {
 
     /// Takes a scrape that was made at a time of the rules' clock.
     pub(super) fn take(&mut self, row: &ScrapeRow, at_ms: i64) {
+        let mut slots = self.targets.remove(&row.target).unwrap_or_default();
         for (slot, labels) in &row.new_series {
-            let bound = self.bound(&Labels::of_sorted(labels.iter()));
-            self.count_bound(&bound, 1);
-            let slots = self.targets.entry(row.target).or_default();
             if slots.len() <= slot.index() {
-                slots.resize(slot.index() + 1, Bound::Unread);
+                slots.resize(slot.index() + 1, (Labels::default(), Bound::Unread));
             }
-            let before = std::mem::replace(&mut slots[slot.index()], bound);
-            self.count_bound(&before, -1);
+            let labels = Labels::of_sorted(labels.iter());
+            let bound = self.bound(&labels);
+            self.count_bound(&bound, 1);
+            let before = std::mem::replace(&mut slots[slot.index()], (labels, bound));
+            self.count_bound(&before.1, -1);
         }
-        let Some(slots) = self.targets.remove(&row.target) else {
-            return;
-        };
         for (slot, value) in &row.values {
-            match slots.get(slot.index()) {
+            match slots.get(slot.index()).map(|(_, bound)| bound) {
                 Some(Bound::Kept(place)) => self.push(*place, at_ms, *value),
                 Some(Bound::Refused(readings)) => self.miss(readings, at_ms),
                 Some(Bound::Unread) | None => {}
             }
         }
-        self.targets.insert(row.target, slots);
+        if row.ended {
+            slots.iter().for_each(|(_, bound)| self.count_bound(bound, -1));
+        } else {
+            self.targets.insert(row.target, slots);
+        }
     }
 
     /// Where a series is, a new place if there is none; `None` if no rule reads it, or there is no room, which leaves a hole

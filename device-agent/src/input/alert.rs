@@ -1,9 +1,9 @@
 //! What hands alerts to the log: bounded groups, each answered once it is durable.
 
-use tokio::sync::{mpsc, oneshot, watch};
-use wire::message::{Alert, RulesState};
+use tokio::sync::{mpsc, oneshot};
+use wire::message::Alert;
 
-use super::{Moment, RowReceiver};
+use super::Moment;
 
 /// Groups that wait for the log.
 const GROUPS: usize = 8;
@@ -27,17 +27,6 @@ pub struct AlertSender(mpsc::Sender<AlertGroup>);
 #[derive(Debug)]
 pub struct AlertReceiver(pub(crate) mpsc::Receiver<AlertGroup>);
 
-/// What an agent takes in.
-#[derive(Debug)]
-pub struct Inlets {
-    /// Scrapes.
-    pub rows: RowReceiver,
-    /// Alerts, where there is a source of them.
-    pub alerts: Option<AlertReceiver>,
-    /// What rules do, where there are some.
-    pub rules: Option<watch::Receiver<RulesState>>,
-}
-
 /// A channel of alerts.
 pub fn alert_channel() -> (AlertSender, AlertReceiver) {
     let (sender, receiver) = mpsc::channel(GROUPS);
@@ -53,15 +42,5 @@ impl AlertSender {
         let (logged, told) = oneshot::channel();
         let group = AlertGroup { at, alerts, logged };
         self.0.send(group).await.is_ok() && told.await.unwrap_or(false)
-    }
-}
-
-impl From<RowReceiver> for Inlets {
-    fn from(rows: RowReceiver) -> Inlets {
-        Inlets {
-            rows,
-            alerts: None,
-            rules: None,
-        }
     }
 }

@@ -1,9 +1,11 @@
-//! All inputs of an agent: what they are, and starting them.
+//! All inputs of an agent: what they are, starting them, and changing them while they run.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use prometheus::Registry;
+use reqwest::Client;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::DeviceId;
@@ -50,78 +52,154 @@ pub struct InputConfig {
     pub targets: Vec<TargetConfig>,
 }
 
-/// Starts a task per input on `tasks`; each ends when `stop` is cancelled or the receiver of `out` is gone. `registry`
-/// holds the agent's own metrics. Must be called within a tokio runtime.
-///
-/// # Errors
-/// A target is HTTPS and this system has no root certificates.
-pub fn start(
-    config: &InputConfig,
-    device: &DeviceId,
-    registry: &Registry,
-    metrics: &InputMetrics,
-    out: &RowSender,
-    stop: &CancellationToken,
-    tasks: &TaskTracker,
-) -> Result<(), FetchError> {
-    let mut number = 0..;
-    let mut spawn =
-        |name: String, source: Source, labels: TargetLabels, rules: ScrapeRules, interval: Duration| {
-            let Some(id) = number.next().map(TargetId::new) else {
-                return;
-            };
-            let labels = labels.with_external(&config.external_labels);
-            let task = InputTask {
-                schedule: Schedule::new(interval, (device.as_str(), &name)),
-                target: ScrapeTarget::new(id, labels, rules),
-                metrics: metrics.clone(),
-                out: out.clone(),
-                name,
-                source,
-            };
-            tasks.spawn(task.run(stop.clone()));
-        };
-    let own = |job: &str| TargetLabels::new(job, device.as_str(), &BTreeMap::new());
-    if config.host_metrics {
-        let host = Source::Host(Some(Box::new(Host::default())));
-        spawn(
-            "host".into(),
-            host,
-            own("node"),
-            ScrapeRules::default(),
-            config.interval,
-        );
-    }
-    if config.own_metrics {
-        let source = Source::Own(registry.clone());
-        spawn(
-            "agent".into(),
-            source,
-            own("backhaul-agent"),
-            ScrapeRules::default(),
-            config.interval,
-        );
-    }
-    if config.targets.is_empty() {
-        return Ok(());
-    }
-    let client = client(
-        config
-            .targets
-            .iter()
-            .any(|target| target.fetch.url.scheme() == "https"),
-    )?;
-    let mut seen = HashSet::new();
-    for target in &config.targets {
-        let instance = instance_of(&target.address, device);
-        let labels = TargetLabels::new(&target.job_name, &instance, &target.labels)
-            .honoring_labels(target.honor_labels);
-        // As in Prometheus: the same labels and URL twice are one target.
-        let name = target.fetch.url.to_string();
-        if seen.insert((name.clone(), labels.clone())) {
-            let source = Source::Http(client.clone(), target.fetch.clone());
-            spawn(name, source, labels, target.rules.clone(), target.interval);
+/// The inputs that run.
+#[derive(Debug)]
+pub struct Inputs {
+    device: DeviceId,
+    /// The agent's own metrics.
+    registry: Registry,
+    metrics: InputMetrics,
+    out: RowSender,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    running: Vec<Running>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Running {
+    input: Input,
+    id: TargetId,
+    /// Ends it, and with it its series.
+    remove: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// All that makes an input what it is: equal ones go on through a change.
+#[derive(Debug, Clone, PartialEq)]
+struct Input {
+    /// For logs and the schedule: the target's URL, or which input it is.
+    name: String,
+    labels: TargetLabels,
+    rules: ScrapeRules,
+    interval: Duration,
+    source: InputSource,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum InputSource {
+    Host,
+    Own,
+    Http(FetchRules),
+}
+
+impl Inputs {
+    /// No inputs yet. Those that follow send to `out`, run on `tasks`, and end when `stop` is cancelled or the receiver of
+    /// `out` is gone. `registry` holds the agent's own metrics.
+    pub fn new(
+        device: &DeviceId,
+        (registry, metrics): (&Registry, &InputMetrics),
+        out: RowSender,
+        (stop, tasks): (&CancellationToken, &TaskTracker),
+    ) -> Inputs {
+        Inputs {
+            device: device.clone(),
+            registry: registry.clone(),
+            metrics: metrics.clone(),
+            out,
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            running: Vec::new(),
         }
     }
-    Ok(())
+
+    /// Ends the inputs that a config does not have, their series with them, and starts those that are new. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// A target is HTTPS and this system has no root certificates; nothing is changed then.
+    pub async fn set(&mut self, config: &InputConfig) -> Result<(), FetchError> {
+        let is_https = |target: &TargetConfig| target.fetch.url.scheme() == "https";
+        let client = match config.targets.is_empty() {
+            true => None,
+            false => Some(client(config.targets.iter().any(is_https))?),
+        };
+        let mut wanted = self.inputs(config);
+        let (kept, removed): (Vec<Running>, Vec<Running>) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|running| wanted.contains(&running.input));
+        wanted.retain(|input| !kept.iter().any(|running| running.input == *input));
+        self.running = kept;
+        removed.iter().for_each(|running| running.remove.cancel());
+        // Their numbers are free once their last rows are on their way.
+        for running in removed {
+            running.task.await.ok();
+        }
+        for input in wanted {
+            self.start(input, client.as_ref());
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, input: Input, client: Option<&Client>) {
+        let source = match (&input.source, client) {
+            (InputSource::Host, _) => Source::Host(Some(Box::new(Host::default()))),
+            (InputSource::Own, _) => Source::Own(self.registry.clone()),
+            (InputSource::Http(rules), Some(client)) => Source::Http(client.clone(), rules.clone()),
+            (InputSource::Http(_), None) => return,
+        };
+        let is_free = |id: &TargetId| self.running.iter().all(|running| running.id != *id);
+        let Some(id) = (0..).map(TargetId::new).find(is_free) else {
+            return;
+        };
+        let task = InputTask {
+            schedule: Schedule::new(input.interval, (self.device.as_str(), &input.name)),
+            target: ScrapeTarget::new(id, input.labels.clone(), input.rules.clone()),
+            metrics: self.metrics.clone(),
+            out: self.out.clone(),
+            name: input.name.clone(),
+            source,
+        };
+        let remove = CancellationToken::new();
+        self.running.push(Running {
+            task: self.tasks.spawn(task.run(self.stop.clone(), remove.clone())),
+            input,
+            id,
+            remove,
+        });
+    }
+
+    /// The inputs of a config. As in Prometheus, the same labels and URL twice are one target.
+    fn inputs(&self, config: &InputConfig) -> Vec<Input> {
+        let own = |job: &str, name: &str, source: InputSource| Input {
+            name: name.to_owned(),
+            labels: TargetLabels::new(job, self.device.as_str(), &BTreeMap::new())
+                .with_external(&config.external_labels),
+            rules: ScrapeRules::default(),
+            interval: config.interval,
+            source,
+        };
+        let host = config
+            .host_metrics
+            .then(|| own("node", "host", InputSource::Host));
+        let agent = config
+            .own_metrics
+            .then(|| own("backhaul-agent", "agent", InputSource::Own));
+        let target = |target: &TargetConfig| {
+            let instance = instance_of(&target.address, &self.device);
+            Input {
+                name: target.fetch.url.to_string(),
+                labels: TargetLabels::new(&target.job_name, &instance, &target.labels)
+                    .honoring_labels(target.honor_labels)
+                    .with_external(&config.external_labels),
+                rules: target.rules.clone(),
+                interval: target.interval,
+                source: InputSource::Http(target.fetch.clone()),
+            }
+        };
+        let mut seen = HashSet::new();
+        let targets = config.targets.iter().map(target);
+        let targets = targets.filter(|input| seen.insert((input.name.clone(), input.labels.clone())));
+        host.into_iter().chain(agent).chain(targets).collect()
+    }
 }

@@ -11,7 +11,7 @@ use super::http::{FetchError, FetchRules, fetch};
 use super::schedule::Schedule;
 use super::{ScrapeError, ScrapeTarget, Scraped};
 use crate::host::Host;
-use crate::input::{InputMetrics, Moment, RowSender};
+use crate::input::{InputMetrics, Moment, RowSender, ScrapeRow};
 
 /// Where an input's pages come from.
 #[derive(Debug)]
@@ -72,8 +72,9 @@ pub(crate) struct InputTask {
 }
 
 impl InputTask {
-    /// Scrapes until `stop` is cancelled or nobody takes the rows any more.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    /// Scrapes until `stop` is cancelled or nobody takes the rows any more; or until `remove` is, which ends the target's
+    /// series.
+    pub(crate) async fn run(mut self, stop: CancellationToken, remove: CancellationToken) {
         let mut page = Vec::new();
         let mut last = None;
         let mut failing = false;
@@ -81,21 +82,30 @@ impl InputTask {
             let tick = self.next_tick(last);
             let scraped = tokio::select! {
                 () = stop.cancelled() => return,
+                () = remove.cancelled() => break,
                 scraped = self.scrape(tick, &mut page, &mut failing) => scraped,
             };
             last = scraped.rows.first().map(|row| (tick, row.mono_ms));
             for row in scraped.rows {
-                let samples = row.values.len() as u64;
-                let sent = tokio::select! {
-                    () = stop.cancelled() => return,
-                    sent = self.out.send(row) => sent,
-                };
-                if sent.is_err() {
+                if !self.hand_on(row, &stop).await {
                     return;
                 }
-                self.metrics.samples.inc_by(samples);
             }
         }
+        if let Some(row) = self.target.removed(Moment::now()) {
+            self.hand_on(row, &stop).await;
+        }
+    }
+
+    /// Sends a row; false: everything stops.
+    async fn hand_on(&mut self, row: ScrapeRow, stop: &CancellationToken) -> bool {
+        let samples = row.values.len() as u64;
+        let sent = tokio::select! {
+            () = stop.cancelled() => return false,
+            sent = self.out.send(row) => sent.is_ok(),
+        };
+        self.metrics.samples.inc_by(if sent { samples } else { 0 });
+        sent
     }
 
     /// `last`: the tick of the scrape before, and the boot clock when it began.

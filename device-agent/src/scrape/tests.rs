@@ -251,8 +251,10 @@ fn timestamps_that_are_not_honoured_are_ignored() {
 #[test]
 fn a_removed_target_ends_all_its_series() {
     let (mut target, mut reader) = (target(ScrapeRules::default()), Reader::default());
+    assert_eq!(target.removed(at(0)), None);
     scrape(&mut target, &mut reader, 0, Some("a 1\n"));
-    let row = target.removed(at(1));
+    let row = target.removed(at(1)).unwrap();
+    assert!(row.ended && row.new_series.is_empty());
     assert_eq!(row.values.len(), 1 + REPORTS.len());
     assert!(row.values.iter().all(|(_, value)| value.to_bits() == STALE_NAN));
 }

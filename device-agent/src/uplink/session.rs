@@ -163,6 +163,9 @@ impl Session {
             }
             rumqttc::Event::Incoming(Packet::Publish(publish)) => match Topic::parse(&publish.topic) {
                 Some(Topic::Down(name, Down::Ack)) if name == self.name => Some(Event::Ack(publish.payload)),
+                Some(Topic::Down(name, Down::Config)) if name == self.name => {
+                    Some(Event::Config(publish.payload))
+                }
                 _ => None,
             },
             _ => None,

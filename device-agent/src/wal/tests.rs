@@ -36,6 +36,7 @@ fn scrape(n: u64, series: u32, first: bool) -> ScrapeRow {
             .collect(),
         values: (0..series).map(|s| (Slot::new(s), value(n, s))).collect(),
         metadata: Vec::new(),
+        ended: false,
     }
 }
 

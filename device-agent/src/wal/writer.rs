@@ -120,6 +120,7 @@ impl Writer {
             }
             slots[slot.index()] = id;
         }
+        let ended = row.ended;
         let target = self.targets.entry(row.target).or_default();
         target.metadata.extend(row.metadata);
         let mut cells: Vec<(SeriesId, f64)> = Vec::with_capacity(row.values.len());
@@ -142,6 +143,9 @@ impl Writer {
             .collect();
         if let Some(first) = parts.first_mut() {
             first.group.metadata = take_metadata(&mut target.metadata);
+        }
+        if ended {
+            self.targets.remove(&row.target);
         }
         parts
     }

@@ -99,6 +99,8 @@ struct GapRecord {
     samples: u64,
     #[prost(string, tag = "7")]
     reason: String,
+    #[prost(uint64, tag = "8")]
+    alerts: u64,
 }
 
 /// Writes a device.
@@ -252,6 +254,7 @@ fn gap_record(gap: &GapView) -> GapRecord {
         to_ms: gap.to.map(Timestamp::ms),
         samples: gap.samples,
         reason: gap.reason.to_owned(),
+        alerts: gap.alerts,
     }
 }
 
@@ -264,5 +267,6 @@ fn gap_of(record: &GapRecord) -> GapView {
         to: record.to_ms.map(Timestamp::from_ms),
         samples: record.samples,
         reason: reason(&record.reason),
+        alerts: record.alerts,
     }
 }

@@ -45,6 +45,14 @@ pub(crate) struct Device {
     pub(super) seen: Seen,
 }
 
+/// What a device says of a range that it dropped.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    alerts: u64,
+}
+
 impl Device {
     pub(crate) fn new(name: DeviceName) -> Self {
         Device {
@@ -228,6 +236,7 @@ impl Device {
                 to: times().max(),
                 samples: run.iter().map(|(row, _)| row.samples).sum(),
                 reason: run[0].1,
+                alerts: 0,
             });
         }
     }
@@ -270,15 +279,15 @@ impl Device {
             reason: reason(&gap.reason),
             ends: Ends::default(),
         };
-        self.drop_range(
-            SessionId::new(gap.session),
-            range,
-            time(gap.from_ms),
-            time(gap.to_ms),
-        );
+        let told = Told {
+            from: time(gap.from_ms),
+            to: time(gap.to_ms),
+            alerts: gap.alerts,
+        };
+        self.drop_range(SessionId::new(gap.session), range, told);
     }
 
-    fn drop_range(&mut self, id: SessionId, gap: Gap, from: Option<Timestamp>, to: Option<Timestamp>) {
+    fn drop_range(&mut self, id: SessionId, gap: Gap, told: Told) {
         let mut drops = Drops::new();
         let session = self.sessions.entry(id);
         let samples = session.drop_range(gap, &mut drops);
@@ -288,10 +297,11 @@ impl Device {
             session: id,
             first: gap.first,
             last: gap.last,
-            from,
-            to,
+            from: told.from,
+            to: told.to,
             samples,
             reason: gap.reason,
+            alerts: told.alerts,
         });
         self.shrink(id);
     }
@@ -319,7 +329,7 @@ impl Device {
                 reason: LOST_AT_STORE,
                 ends,
             };
-            self.drop_range(id, gap, None, None);
+            self.drop_range(id, gap, Told::default());
         }
     }
 
@@ -373,6 +383,7 @@ impl Device {
                     to: None,
                     samples: lost,
                     reason: LOST_AT_STORE,
+                    alerts: 0,
                 });
             }
             self.past_generated = self.past_generated.saturating_add(session.generated());
@@ -400,7 +411,7 @@ impl Device {
                 reason: "limit",
                 ends: Ends::default(),
             };
-            self.drop_range(id, gap, None, None);
+            self.drop_range(id, gap, Told::default());
         }
     }
 

@@ -85,4 +85,6 @@ pub struct GapView {
     pub samples: u64,
     /// Why, as the equation's terms are called.
     pub reason: &'static str,
+    /// Alerts among the records, as far as the device knew.
+    pub alerts: u64,
 }

@@ -209,6 +209,7 @@ impl Feeder {
             },
             values: slots.map(|s| (Slot::new(s), oracle::value(s, at.wall))).collect(),
             metadata: Vec::new(),
+            ended: false,
         };
         self.fed
             .samples

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bridge::{AlertingFile, HashringFile, MqttEndpoint, RuleFiles};
+use bridge::{AlertingFile, DeviceRuleEntry, DeviceRuleFiles, HashringFile, MqttEndpoint, RuleFiles};
 use certs::{ClientFiles, client_config};
 use fault_disk::{Fault, FaultDisk, Operation};
 use prometheus::Registry;
@@ -83,12 +83,23 @@ async fn main() -> Result<()> {
         interval: Some(Duration::from_secs(1)),
         ..RuleFiles::default()
     };
+    let entry = |(devices, file): (String, PathBuf)| {
+        let tenant = wire::Tenant::new("default")?;
+        DeviceRuleEntry::new(tenant, &[devices], vec![file]).map_err(anyhow::Error::msg)
+    };
+    let entries = plan.device_rules.into_iter().map(entry);
+    let device_rules = DeviceRuleFiles {
+        entries: entries.collect::<Result<_>>()?,
+        folder: dir.clone(),
+    };
+    let (_device_rules_sender, device_rules) = watch::channel(device_rules);
     let name: wire::DeviceName = "_backhaul.bridge".parse()?;
     let rules = rule_files.read(&bridge::Config::new(name.clone()))?;
     let (_rules_sender, rules) = watch::channel(rules);
     let config = bridge::Config {
         alerting,
         rules,
+        device_rules,
         resend_delay: Duration::from_secs(2),
         hashrings,
         admin_api: true,

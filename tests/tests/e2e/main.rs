@@ -17,6 +17,7 @@ mod kill;
 mod mosquitto;
 mod page;
 mod promtool;
+mod pushed_rules;
 mod slow_link;
 mod snapshot;
 mod snapshot_alerts;

@@ -41,6 +41,8 @@ pub(super) struct Bench {
     now: Now,
     job: Option<Job>,
     acks: Vec<(DeviceName, Ack)>,
+    /// Configurations that were pushed, by their hashes.
+    pub(super) pushed: Vec<(DeviceName, u64)>,
     credit: HashMap<DeviceName, u64>,
     sent: HashMap<DeviceName, u64>,
     _folder: TempDir,
@@ -73,6 +75,7 @@ impl Bench {
             now,
             job: None,
             acks: Vec::new(),
+            pushed: Vec::new(),
             credit: HashMap::new(),
             sent: HashMap::new(),
             _folder: folder,
@@ -104,6 +107,10 @@ impl Bench {
                     );
                     self.credit.insert(device.clone(), ack.fresh_credit);
                     self.acks.push((device, ack));
+                }
+                Effect::Config(device, payload) => {
+                    let config = wire::config::decode(&payload).unwrap();
+                    self.pushed.push((device, config.hash));
                 }
                 Effect::Commit {
                     dictionaries,
@@ -156,6 +163,12 @@ impl Bench {
             self.commit();
             self.pass_ms(1000);
         }
+    }
+
+    /// What is wanted of devices has changed.
+    pub(super) fn wanted_changed(&mut self) {
+        self.core.wanted_changed(self.now);
+        self.collect();
     }
 
     /// Acks to a device since the last look.
@@ -246,6 +259,11 @@ impl Rig {
     }
 
     pub(super) fn alert(&self, seq: u64) -> Vec<u8> {
+        self.alert_of(seq, 0, 0)
+    }
+
+    /// One that was logged in a boot at a time of it.
+    pub(super) fn alert_of(&self, seq: u64, boot: u64, mono_ms: u64) -> Vec<u8> {
         let pair = |name: &str, value: &str| Pair {
             name: name.into(),
             value: value.into(),
@@ -256,6 +274,8 @@ impl Rig {
             seq,
             labels: vec![pair("alertname", "Hot")],
             starts_ms: START_MS,
+            boot,
+            mono_ms,
             ..Alert::default()
         })
     }

@@ -181,6 +181,7 @@ impl World {
                 new_series: new.map(|s| (Slot::new(s as u32), labels(s))).collect(),
                 values: (0..SAMPLES).map(|s| (Slot::new(s as u32), value(seq))).collect(),
                 metadata: Vec::new(),
+                ended: false,
             };
             let rows = self.wal().append(vec![row], true);
             self.logged += rows.len() as u64;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::input::{InputConfig, InputMetrics, RowReceiver, TargetConfig, channel, start};
+use crate::input::{InputConfig, InputMetrics, Inputs, RowReceiver, TargetConfig, channel};
 use crate::scrape::http::FetchRules;
 
 /// Answers every connection with the same bytes and closes it; keeps the last request.
@@ -56,28 +56,35 @@ fn target(address: &str, body_size_limit: u64) -> TargetConfig {
 }
 
 struct Running {
+    inputs: Inputs,
     rows: RowReceiver,
     registry: Registry,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-fn run(targets: Vec<TargetConfig>, host_metrics: bool, own_metrics: bool) -> Running {
-    let (out, rows) = channel(4);
-    let registry = Registry::new();
-    let metrics = InputMetrics::register(&registry).unwrap();
-    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let config = InputConfig {
+fn config(targets: Vec<TargetConfig>, host_metrics: bool, own_metrics: bool) -> InputConfig {
+    InputConfig {
         external_labels: BTreeMap::from([("site".to_owned(), "s1".to_owned())]),
         interval: Duration::from_millis(200),
         host_metrics,
         own_metrics,
         targets,
-    };
+    }
+}
+
+async fn run(targets: Vec<TargetConfig>, host_metrics: bool, own_metrics: bool) -> Running {
+    let (out, rows) = channel(4);
+    let registry = Registry::new();
+    let metrics = InputMetrics::register(&registry).unwrap();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let device = wire::DeviceId::new("gw-1").unwrap();
-    start(&config, &device, &registry, &metrics, &out, &stop, &tasks).unwrap();
+    let mut inputs = Inputs::new(&device, (&registry, &metrics), out, (&stop, &tasks));
+    let config = config(targets, host_metrics, own_metrics);
+    inputs.set(&config).await.unwrap();
     tasks.close();
     Running {
+        inputs,
         rows,
         registry,
         stop,
@@ -94,7 +101,7 @@ impl Running {
 
     async fn end(self) {
         self.stop.cancel();
-        drop(self.rows);
+        drop((self.rows, self.inputs));
         self.tasks.wait().await;
     }
 
@@ -112,7 +119,7 @@ impl Running {
 #[tokio::test]
 async fn a_target_is_scraped_at_its_ticks() {
     let (address, request) = serve(answer("200 OK", "m{a=\"b\"} 1\n")).await;
-    let mut running = run(vec![target(&address, 1000)], false, false);
+    let mut running = run(vec![target(&address, 1000)], false, false).await;
     let first = running.rows.recv().await.unwrap();
     let port = address.rsplit(':').next().unwrap();
     let m = first.new_series.last().unwrap().1.to_string();
@@ -165,7 +172,7 @@ async fn every_way_to_fail_is_up_0() {
     ] {
         let mut target = target(address, 1000);
         target.fetch.timeout = Duration::from_millis(500);
-        let mut running = run(vec![target], false, false);
+        let mut running = run(vec![target], false, false).await;
         assert_eq!(running.up().await, 0.0, "{address}");
         assert_eq!(running.counter("backhaul_agent_scrapes_failed_total"), 1.0);
         running.end().await;
@@ -174,7 +181,7 @@ async fn every_way_to_fail_is_up_0() {
 
 #[tokio::test]
 async fn the_host_and_the_agent_are_inputs_too() {
-    let mut running = run(vec![], true, true);
+    let mut running = run(vec![], true, true).await;
     let mut jobs = BTreeMap::new();
     while jobs.len() < 2 {
         let row = running.rows.recv().await.unwrap();
@@ -200,7 +207,7 @@ async fn the_host_and_the_agent_are_inputs_too() {
 #[tokio::test]
 async fn nothing_piles_up_behind_a_busy_log() {
     let (address, _) = serve(answer("200 OK", "m 1\n")).await;
-    let mut running = run(vec![target(&address, 1000)], false, false);
+    let mut running = run(vec![target(&address, 1000)], false, false).await;
     // The channel holds four rows: the fifth waits, and ticks go by meanwhile.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let scrapes = running.counter("backhaul_agent_scrapes_total");
@@ -215,12 +222,54 @@ async fn nothing_piles_up_behind_a_busy_log() {
 #[tokio::test]
 async fn a_target_named_twice_is_scraped_once() {
     let (address, _) = serve(answer("200 OK", "m 1\n")).await;
-    let mut running = run(vec![target(&address, 1000), target(&address, 1000)], false, false);
+    let mut running = run(vec![target(&address, 1000), target(&address, 1000)], false, false).await;
     let targets = AtomicUsize::new(0);
     for _ in 0..4 {
         let row = running.rows.recv().await.unwrap();
         targets.fetch_max(row.target.get() as usize, Ordering::Relaxed);
     }
     assert_eq!(targets.into_inner(), 0);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_change_ends_what_is_gone_and_leaves_the_rest_as_it_was() {
+    let (stays, _) = serve(answer("200 OK", "m 1\n")).await;
+    let (goes, _) = serve(answer("200 OK", "m 2\n")).await;
+    let (comes, _) = serve(answer("200 OK", "m 3\n")).await;
+    let mut running = run(vec![target(&stays, 1000), target(&goes, 1000)], false, false).await;
+    let mut bound = [0, 0];
+    while bound.contains(&0) {
+        let row = running.rows.recv().await.unwrap();
+        bound[row.target.get() as usize] += row.new_series.len();
+    }
+    let changed = config(vec![target(&stays, 1000), target(&comes, 1000)], false, false);
+    let mut inputs = running.inputs;
+    let change = tokio::spawn(async move {
+        inputs.set(&changed).await.unwrap();
+        inputs
+    });
+    let mut last = running.rows.recv().await.unwrap();
+    while !last.ended {
+        assert!(last.new_series.is_empty());
+        last = running.rows.recv().await.unwrap();
+    }
+    // All of it, and its number is another's then.
+    assert_eq!((last.target.get(), last.values.len()), (1, bound[1]));
+    assert!(last.values.iter().all(|(_, value)| value.to_bits() == STALE_NAN));
+    running.inputs = change.await.unwrap();
+    let mut others = Vec::new();
+    while others.len() < 6 {
+        let row = running.rows.recv().await.unwrap();
+        assert!(row.target.get() == 1 || row.new_series.is_empty());
+        others.extend(row.new_series.iter().map(|(_, labels)| labels.clone()));
+    }
+    let port = comes.rsplit(':').next().unwrap();
+    let instance = format!("gw-1:{port}");
+    assert!(
+        others
+            .iter()
+            .all(|labels| labels.get("instance") == Some(&instance[..]))
+    );
     running.end().await;
 }

@@ -199,6 +199,7 @@ impl World {
                 .collect(),
             values: (0..count).map(|s| (Slot::new(s), value(self.clock, s))).collect(),
             metadata: Vec::new(),
+            ended: false,
         }
     }
 

@@ -119,6 +119,7 @@ pub(crate) struct Core {
     gate: Option<Gate>,
     /// Configurations of devices; `None`: nobody wants any.
     wanted: Option<device_rules::Current>,
+    swept_ms: u64,
 }
 
 impl Core {
@@ -144,6 +145,7 @@ impl Core {
             pressure: Pressure::None,
             gate: None,
             wanted: None,
+            swept_ms: 0,
         }
     }
 
@@ -311,6 +313,7 @@ impl Core {
             self.filling.hurry();
         }
         self.acks_due(now);
+        self.sweep_pushes(now);
         if self.committing.is_none() && self.filling.due_ms().is_some_and(|due| due <= now.mono_ms) {
             let mut group = std::mem::take(&mut self.filling);
             let dictionaries = group.dictionaries.values().cloned().collect();

@@ -9,6 +9,7 @@ pub(crate) mod api;
 mod book;
 mod desk;
 mod file;
+pub(crate) mod listing;
 mod posted;
 
 pub(crate) use api::AlertApi;

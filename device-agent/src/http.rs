@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Status;
-use crate::alerts::{AlertApi, api};
+use crate::alerts::{AlertApi, api, listing};
 
 /// How long open connections may hold up the end.
 const LINGER: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub(crate) async fn serve(
         .route("/-/ready", get(ready))
         .with_state(App { registry, status });
     let alerts = Router::new()
-        .route("/api/v2/alerts", post(api::post_alerts))
+        .route("/api/v2/alerts", post(api::post_alerts).get(listing::alerts))
         .route("/api/v2/status", get(api::status))
         .with_state(alerts);
     let service = router

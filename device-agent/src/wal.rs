@@ -31,7 +31,7 @@ pub(crate) use known::Known;
 pub(crate) use ledger::Ledger;
 pub(crate) use log::Wal;
 pub(crate) use reader::{LoggedRow, ReadLimit, ReadRows};
-pub(crate) use replay::{Logged, replay};
+pub(crate) use replay::{Logged, has_logged, replay};
 pub(crate) use session::{Anchor, Session};
 
 /// Where the log is and how much it may hold.

@@ -1,12 +1,15 @@
 //! Pushing configurations: to a device whose state shows another one than is wanted of it.
 //!
-//! A device that refused what is wanted is not asked again until something changes. A push that is lost is made again after
-//! the next state.
+//! A device that refused what is wanted is not asked again until something changes. A push that is lost is made again within
+//! two minutes or so.
 
 use wire::DeviceName;
 
 use super::{Core, Effect, Now};
 use crate::device_rules;
+
+/// How often connected devices are looked through for pushes that were lost, ms.
+const SWEEP_MS: u64 = 60_000;
 
 /// Shortest time between two pushes of one configuration to one connection, ms: a device takes a moment to check it.
 const AGAIN_MS: u64 = 30_000;
@@ -20,6 +23,22 @@ impl Core {
     /// What is wanted has changed.
     pub(crate) fn wanted_changed(&mut self, now: Now) {
         let names: Vec<DeviceName> = self.devices.keys().cloned().collect();
+        for name in names {
+            self.push(&name, now);
+        }
+    }
+
+    /// Makes pushes again that were lost on their way to connected devices.
+    pub(super) fn sweep_pushes(&mut self, now: Now) {
+        if now.mono_ms < self.swept_ms.saturating_add(SWEEP_MS) {
+            return;
+        }
+        self.swept_ms = now.mono_ms;
+        let connected = self
+            .devices
+            .iter()
+            .filter(|(_, device)| device.connection.is_some());
+        let names: Vec<DeviceName> = connected.map(|(name, _)| name.clone()).collect();
         for name in names {
             self.push(&name, now);
         }

@@ -34,7 +34,7 @@ impl DeviceRuleMetrics {
             )?,
             dropped: make.counter(
                 "device_configs_dropped_total",
-                "Configurations not pushed for want of a broker; the device's next state has them pushed.",
+                "Configurations not pushed for want of a broker; they are pushed later.",
             )?,
         })
     }

@@ -1,7 +1,7 @@
-//! The agent as an Alertmanager for programs on the device: POST `/api/v2/alerts`, as Prometheus sends it, and GET
-//! `/api/v2/status`.
+//! The agent as an Alertmanager for programs on the device: POST `/api/v2/alerts`, as Prometheus sends it; GET of the same
+//! (`listing`) and of `/api/v2/status`, as amtool asks for them.
 //!
-//! Only peers on loopback may post: an alert names this device, and nothing here knows another.
+//! Only peers on loopback may post and list: an alert names this device, and nothing here knows another.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +36,7 @@ const NAMED: usize = 10;
 /// What the routes need.
 #[derive(Debug, Clone)]
 pub(crate) struct AlertApi {
-    desk: DeskHandle,
+    pub(super) desk: DeskHandle,
     external_labels: watch::Receiver<Arc<BTreeMap<String, String>>>,
     started: Moment,
     /// Requests that may be in memory at once.
@@ -44,7 +44,7 @@ pub(crate) struct AlertApi {
 }
 
 /// As Alertmanager's API: errors are JSON texts.
-type Answer = Result<(), (StatusCode, Json<String>)>;
+pub(super) type Answer<T = ()> = Result<T, (StatusCode, Json<String>)>;
 
 impl AlertApi {
     pub(crate) fn new(
@@ -110,10 +110,7 @@ pub(crate) async fn post_alerts(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Answer {
-    if !peer.ip().to_canonical().is_loopback() {
-        let reason = "alerts are taken from this device only: send them to the agent's loopback address";
-        return Err(refusal(StatusCode::FORBIDDEN, reason));
-    }
+    only_from_here(peer)?;
     let kind = request.headers().get(header::CONTENT_TYPE);
     // A web page can post other types to loopback without being asked.
     if !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json")) {
@@ -141,7 +138,16 @@ pub(crate) async fn post_alerts(
     }
 }
 
-fn refusal(status: StatusCode, reason: impl ToString) -> (StatusCode, Json<String>) {
+/// Refuses other machines.
+pub(super) fn only_from_here(peer: SocketAddr) -> Answer {
+    if peer.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let reason = "alerts are of this device only: ask at the agent's loopback address";
+    Err(refusal(StatusCode::FORBIDDEN, reason))
+}
+
+pub(super) fn refusal(status: StatusCode, reason: impl ToString) -> (StatusCode, Json<String>) {
     (status, Json(reason.to_string()))
 }
 

@@ -77,6 +77,12 @@ impl Book {
         self.entries().filter(|entry| !entry.ended).count()
     }
 
+    /// The same with the times, ms since boot, at which they were last asserted.
+    pub(crate) fn asserted(&self) -> impl Iterator<Item = (&Posted, u64)> {
+        let firing = self.entries().filter(|entry| !entry.ended);
+        firing.map(|entry| (&entry.posted, entry.until_ms.saturating_sub(entry.patience_ms)))
+    }
+
     /// Takes an assertion; the record that it makes, if it says something new.
     ///
     /// # Errors
@@ -127,6 +133,14 @@ impl Book {
         unlogged
             .map(|entry| entry.posted.record(entry.ended.then_some(entry.posted.ends_ms)))
             .collect()
+    }
+
+    /// The log has these of what is not known to be in it, in the order of [`Book::unlogged`].
+    pub(crate) fn found(&mut self, logged: &[bool]) {
+        let unlogged = self.entries.values_mut().filter(|entry| !entry.logged);
+        unlogged
+            .zip(logged)
+            .for_each(|(entry, found)| entry.logged = *found);
     }
 
     /// The log has everything.

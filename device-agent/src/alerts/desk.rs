@@ -6,12 +6,14 @@ use std::time::Duration;
 use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use wire::Timestamp;
 use wire::message::Alert;
 
 use super::book::{Book, Full};
 use super::file::BookFile;
 use super::posted::Posted;
 use crate::input::{AlertSender, Moment};
+use crate::wal::has_logged;
 
 /// Requests that wait.
 const REQUESTS: usize = 8;
@@ -50,9 +52,21 @@ pub(crate) struct DeskMetrics {
 pub(crate) struct DeskHandle(mpsc::Sender<Request>);
 
 #[derive(Debug)]
-struct Request {
-    posted: Vec<Posted>,
-    answer: oneshot::Sender<Result<(), Refusal>>,
+enum Request {
+    Assert {
+        posted: Vec<Posted>,
+        answer: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// The alerts that fire.
+    List(oneshot::Sender<Vec<Listed>>),
+}
+
+/// An alert that fires, for those who ask.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Listed {
+    pub(crate) posted: Posted,
+    /// When it was last asserted, by the wall clock of now.
+    pub(crate) updated: Timestamp,
 }
 
 /// The task's state.
@@ -61,6 +75,7 @@ pub(crate) struct Desk {
     book: Book,
     /// `None`: nothing outlives the process.
     file: Option<BookFile>,
+    folder: Option<PathBuf>,
     log: AlertSender,
     metrics: DeskMetrics,
     requests: mpsc::Receiver<Request>,
@@ -100,9 +115,19 @@ impl DeskHandle {
     /// Takes assertions; when this returns, the log has what is new in them.
     pub(crate) async fn assert(&self, posted: Vec<Posted>) -> Result<(), Refusal> {
         let (answer, told) = oneshot::channel();
-        let request = Request { posted, answer };
+        let request = Request::Assert { posted, answer };
         self.0.send(request).await.map_err(|_| Refusal::Stopping)?;
         told.await.map_err(|_| Refusal::Stopping)?
+    }
+
+    /// The alerts that fire.
+    pub(crate) async fn list(&self) -> Result<Vec<Listed>, Refusal> {
+        let (answer, told) = oneshot::channel();
+        self.0
+            .send(Request::List(answer))
+            .await
+            .map_err(|_| Refusal::Stopping)?;
+        told.await.map_err(|_| Refusal::Stopping)
     }
 }
 
@@ -112,7 +137,8 @@ impl Desk {
         let (sender, requests) = mpsc::channel(REQUESTS);
         let desk = Desk {
             book: Book::default(),
-            file: folder.map(|folder| BookFile::in_folder(&folder)),
+            file: folder.as_deref().map(BookFile::in_folder),
+            folder,
             log,
             metrics,
             requests,
@@ -128,6 +154,7 @@ impl Desk {
         let stored = self.file.as_ref().map_or_else(Vec::new, BookFile::read);
         self.book = Book::restored(stored, now);
         self.saved_ms = now.mono_ms;
+        self.look_into_log().await;
         let unlogged = self.book.unlogged();
         self.record(self.book.clone(), unlogged).await;
         let mut tick = tokio::time::interval(TICK);
@@ -136,7 +163,9 @@ impl Desk {
             tokio::select! {
                 () = stop.cancelled() => break,
                 request = self.requests.recv() => match request {
-                    Some(request) => self.take(request).await,
+                    Some(Request::Assert { posted, answer }) => self.take(posted, answer).await,
+                    // Whoever asked may be gone.
+                    Some(Request::List(answer)) => drop(answer.send(self.list())),
                     None => break,
                 },
                 _ = tick.tick() => self.keep().await,
@@ -149,7 +178,34 @@ impl Desk {
         }
     }
 
-    async fn take(&mut self, Request { posted, answer }: Request) {
+    /// Finds the records that a kill left in the log before the book had them as logged.
+    async fn look_into_log(&mut self) {
+        let unlogged = self.book.unlogged();
+        let Some(folder) = self.folder.clone().filter(|_| !unlogged.is_empty()) else {
+            return;
+        };
+        match tokio::task::spawn_blocking(move || has_logged(&folder, &unlogged)).await {
+            Ok(Ok(logged)) => self.book.found(&logged),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the log cannot be read; some alerts may be logged twice")
+            }
+            // The runtime ends.
+            Err(_) => {}
+        }
+    }
+
+    fn list(&self) -> Vec<Listed> {
+        let now = Moment::now();
+        let listed = |(posted, at_ms): (&Posted, u64)| Listed {
+            posted: posted.clone(),
+            updated: now
+                .wall
+                .minus(Duration::from_millis(now.mono_ms.saturating_sub(at_ms))),
+        };
+        self.book.asserted().map(listed).collect()
+    }
+
+    async fn take(&mut self, posted: Vec<Posted>, answer: oneshot::Sender<Result<(), Refusal>>) {
         let now = Moment::now();
         let count = posted.len() as u64;
         self.metrics.asserted.inc_by(count);
@@ -216,5 +272,64 @@ impl Desk {
             self.metrics.save_errors.inc();
             tracing::warn!(%error, "cannot write the known alerts; after a restart those that fire are logged again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use wire::{BootId, SessionId};
+
+    use super::*;
+    use crate::alerts::book::tests::posted;
+    use crate::input::{AlertReceiver, alert_channel};
+    use crate::wal::{AlertEntry, Storage, SyncPolicy, Wal, WalConfig};
+
+    #[tokio::test]
+    async fn a_record_that_a_kill_left_in_the_log_is_not_logged_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Moment::now();
+        let config = WalConfig {
+            storage: Storage::Folder(dir.path().to_owned()),
+            max_bytes: 1 << 20,
+            max_age: Duration::from_secs(86_400),
+            sync: SyncPolicy::Never,
+        };
+        let mut wal = Wal::open(config, SessionId::new(1), BootId::new(1), now).unwrap();
+        let mut book = Book::default();
+        let alert = |name: &str| Posted {
+            starts_ms: now.wall.ms() - 1000,
+            ends_ms: now.wall.ms() + 600_000,
+            ..posted(name, 0, 0)
+        };
+        // Hot reached the log; Cold did not, and of Warm only what it was before.
+        for name in ["Hot", "Cold", "Warm"] {
+            let record = book.assert(alert(name), now).unwrap().unwrap();
+            let earlier = Alert {
+                starts_ms: 1,
+                ..record.clone()
+            };
+            let at = now;
+            for alert in [earlier, record] {
+                if name == "Hot" || (name == "Warm" && alert.starts_ms == 1) {
+                    wal.append_alerts(vec![AlertEntry { at, alert }], true);
+                }
+            }
+        }
+        BookFile::in_folder(dir.path()).write(&book).unwrap();
+        let (sender, AlertReceiver(mut groups)) = alert_channel();
+        let metrics = DeskMetrics::register(&Registry::new()).unwrap();
+        let (desk, handle) = Desk::new(Some(dir.path().to_owned()), sender, metrics);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(desk.run(stop.clone()));
+        let group = groups.recv().await.unwrap();
+        let names: Vec<&str> = group.alerts.iter().map(|alert| &*alert.labels[0].value).collect();
+        assert_eq!(names, ["Cold", "Warm"]);
+        group.logged.send(true).unwrap();
+        let listed = handle.list().await.unwrap();
+        assert_eq!((listed.len(), &listed[1].posted), (3, &alert("Hot")));
+        stop.cancel();
+        running.await.unwrap();
     }
 }

@@ -1,8 +1,8 @@
 //! The book in a file beside the log's segments: `<wal.dir>/alerts`, replaced by rename. `BHALRT01`, the CRC32C (u32) of the
 //! rest, a prost message.
 //!
-//! It is written before a record is logged, with the alert marked as not logged, and after it, so that a power cut in
-//! between costs a second record of the same, never one. Without the file, or with a damaged one, every alert that fires is
+//! It is written before a record is logged, with the alert marked as not logged, and after it; whether a kill in between left
+//! the record in the log is looked up there. Without the file, or with a damaged one, every alert that fires is
 //! logged once more; one whose source is gone too is left to the bridge.
 
 use std::io;

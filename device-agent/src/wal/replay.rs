@@ -1,13 +1,16 @@
-//! The scrapes of a log's segments, settled ones too, for who wants the recent past again. Reads beside a running log.
+//! What a log's segments have, settled records too: scrapes for who wants the recent past again, and which alerts are there.
+//! Reads beside a running log.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
+use prost::Message as _;
 use wire::BootId;
 use wire::batch::Group;
 use wire::dict::Dictionary;
+use wire::message::Alert;
 
 use crate::input::Moment;
 use crate::wal::folder::SegmentName;
@@ -34,11 +37,7 @@ pub(crate) fn replay(
     is_wanted: impl Fn(Logged) -> bool,
     mut take: impl FnMut(u64, Logged, &Group, &Dictionary),
 ) -> io::Result<()> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        names.extend(entry?.file_name().to_str().and_then(SegmentName::parse));
-    }
-    names.sort();
+    let names = names(folder)?;
     let header =
         |name: &SegmentName| SegmentHeader::decode(&read(folder, *name, HEADER as u64)?, name.session);
     let headers: Vec<Option<SegmentHeader>> = names.iter().map(header).collect();
@@ -59,6 +58,43 @@ pub(crate) fn replay(
         }
     }
     Ok(())
+}
+
+/// Whether the newest record of each of some alerts is the one that is given: a kill came between the log and what knows of it.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub(crate) fn has_logged(folder: &Path, alerts: &[Alert]) -> io::Result<Vec<bool>> {
+    let mut logged = vec![false; alerts.len()];
+    for name in names(folder)? {
+        let bytes = read(folder, name, MAX_SEGMENT).unwrap_or_default();
+        for found in walk(&bytes, name.session) {
+            let Found::Record(header, payload) = found else {
+                continue;
+            };
+            if header.kind != Kind::Alert {
+                continue;
+            }
+            let Ok(record) = Alert::decode(payload) else {
+                continue;
+            };
+            let of_it = alerts.iter().zip(&mut logged);
+            for (alert, logged) in of_it.filter(|(alert, _)| alert.labels == record.labels) {
+                *logged = *alert == record;
+            }
+        }
+    }
+    Ok(logged)
+}
+
+/// All segments, oldest first.
+fn names(folder: &Path) -> io::Result<Vec<SegmentName>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.extend(entry?.file_name().to_str().and_then(SegmentName::parse));
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn read(folder: &Path, name: SegmentName, most: u64) -> Option<Vec<u8>> {

@@ -34,8 +34,11 @@ impl Window {
     }
 
     fn take_over(&mut self, before: Held, anyway: bool) {
-        let Bound::Kept(Place(place)) = self.bound(&before.labels) else {
-            return;
+        let newest_ms = before.columns.last();
+        let place = match (self.bound(&before.labels), newest_ms) {
+            (Bound::Kept(Place(place)), _) => place,
+            (Bound::Refused(readings), Some(newest_ms)) => return self.miss(&readings, newest_ms),
+            (Bound::Refused(_) | Bound::Unread, _) => return,
         };
         let Some(now) = self.series.get_mut(place).and_then(Option::as_mut) else {
             return;
@@ -47,7 +50,7 @@ impl Window {
         if self.bytes + growth <= self.budget {
             now.columns = before.columns;
             self.bytes += growth;
-        } else if let Some(newest_ms) = before.columns.last() {
+        } else if let Some(newest_ms) = newest_ms {
             let readings = now.readings.clone();
             self.miss(&readings, newest_ms);
         }

@@ -26,6 +26,7 @@ mod selector;
 mod web;
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use prometheus::Registry;
@@ -95,15 +96,7 @@ pub async fn run(
     let maintenance = Maintenance::start(Arc::clone(&store), metrics.clone(), worker.inputs.clone())
         .map_err(io("thread of the maintenance"))?;
     let (subscribed, watched) = watch::channel(false);
-    let link = Link {
-        endpoint: mqtt,
-        client_id: config.client_id.clone(),
-        shards: config.shards.clone(),
-        inputs: worker.inputs.clone(),
-        queue: Arc::new(Semaphore::new(mqtt::QUEUE_BYTES)),
-        subscribed,
-        metrics: metrics.clone(),
-    };
+    let link = link(&config, mqtt, worker.inputs.clone(), subscribed, metrics.clone());
     let inputs = worker.inputs.clone();
     // The ingest thread is gone only at the end, and then nobody is pushed anything.
     let changed = move || drop(inputs.send(Input::Wanted));
@@ -182,6 +175,25 @@ pub async fn run(
 
 fn millis(length: Duration) -> i64 {
     i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The way to the broker; what comes goes to `inputs`, and whether it is connected to `subscribed`.
+fn link(
+    config: &Config,
+    endpoint: MqttEndpoint,
+    inputs: Sender<Input>,
+    subscribed: watch::Sender<bool>,
+    metrics: Metrics,
+) -> Link {
+    Link {
+        endpoint,
+        client_id: config.client_id.clone(),
+        shards: config.shards.clone(),
+        inputs,
+        queue: Arc::new(Semaphore::new(mqtt::QUEUE_BYTES)),
+        subscribed,
+        metrics,
+    }
 }
 
 /// Reads what the broker sends until `shutdown`.

@@ -88,7 +88,6 @@ fn entry(device: &mut Device, random: &mut fastrand::Rng, session: u64) -> Vec<E
 
 /// Says how many files were begun.
 fn round(seed: u64) -> usize {
-    println!("BACKHAUL_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let dir = tempfile::tempdir().unwrap();
     let mut store = open_with(dir.path(), config());
@@ -140,6 +139,7 @@ fn round(seed: u64) -> usize {
 fn a_checkpoint_that_was_written_ahead_is_the_ledger_of_the_moment() {
     let seed =
         std::env::var("BACKHAUL_SEED").map_or_else(|_| fastrand::u64(..1 << 48), |s| s.parse().unwrap());
+    println!("BACKHAUL_SEED={seed}");
     let begun: usize = (seed..seed + 4).map(round).sum();
     assert!(begun > 4, "{begun} files");
 }

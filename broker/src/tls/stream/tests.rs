@@ -114,7 +114,8 @@ async fn exchange(
         send,
         send_up,
     );
-    (read.unwrap(), read_down.unwrap());
+    read.unwrap();
+    read_down.unwrap();
     assert!(from_client == up && from_server == down);
 }
 

@@ -241,7 +241,7 @@ async fn the_fleet_is_listed_with_the_terms_of_the_equation() {
     assert_eq!(code, 200);
     let newest = seconds(START_MS);
     let expected = format!(
-        r#"{{"status":"success","data":{{"devices":[{{"tenant":"default","device_id":"gw-1","connected":false,"last_seen":{newest},"newest_sample":{newest},"clock_offset_seconds":0,"session":"000000000000004d","version":"","samples":{{"generated":4,"stored":4,"dropped":{{}},"pending":0}},"gaps":[],"alerts":0,"alerts_firing":0,"alerts_pending":0,"alerts_undelivered":0,"rules":null}}]}}}}"#
+        r#"{{"status":"success","data":{{"devices":[{{"tenant":"default","device_id":"gw-1","connected":false,"last_seen":{newest},"newest_sample":{newest},"clock_offset_seconds":0,"session":"000000000000004d","version":"","samples":{{"generated":4,"stored":4,"dropped":{{}},"pending":0}},"gaps":[],"alerts":0,"alerts_firing":0,"alerts_pending":0,"alerts_undelivered":0,"rules":null,"alert_delay_seconds":null,"config":null}}]}}}}"#
     );
     assert_eq!(body, expected);
     assert_eq!(

@@ -95,30 +95,29 @@ pub(crate) fn engine_config(config: &Config, device: &DeviceId) -> EngineConfig 
 
 /// What a device starts with: all rules, the pushed configuration they are of, and what the bridge is told.
 pub(crate) fn initial(config: &Config, stored: Option<&StoredConfig>) -> (Rules, DeviceConfig, ConfigState) {
+    let none = || (config.rules.clone(), DeviceConfig::default());
     let Some(payload) = stored.and_then(StoredConfig::read) else {
-        return (
-            config.rules.clone(),
-            DeviceConfig::default(),
-            ConfigState::default(),
-        );
+        let (rules, pushed) = none();
+        return (rules, pushed, in_force(0));
     };
     match accepted(&payload, &config.rules) {
         Ok((rules, pushed)) => {
-            let hash = pushed.hash;
-            (
-                rules,
-                pushed,
-                ConfigState {
-                    hash,
-                    ..ConfigState::default()
-                },
-            )
+            let state = in_force(pushed.hash);
+            (rules, pushed, state)
         }
         Err(error) => {
             tracing::warn!(%error, "the rules that the bridge pushed are not in force; the device's own are");
-            let state = refusal(wire::config::named(&payload), &error);
-            (config.rules.clone(), DeviceConfig::default(), state)
+            let (rules, pushed) = none();
+            (rules, pushed, refusal(wire::config::named(&payload), &error))
         }
+    }
+}
+
+/// What the bridge is told of a configuration in force, and of no refusal.
+fn in_force(hash: u64) -> ConfigState {
+    ConfigState {
+        hash,
+        ..ConfigState::default()
     }
 }
 
@@ -243,10 +242,7 @@ impl Setup {
 
     /// Tells the bridge what is in force, and of no refusal.
     fn tell_force(&self) {
-        self.told.send_replace(ConfigState {
-            hash: self.pushed.hash,
-            ..ConfigState::default()
-        });
+        self.told.send_replace(in_force(self.pushed.hash));
     }
 
     async fn try_push(&mut self, payload: Bytes) -> Result<(), PushError> {

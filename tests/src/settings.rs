@@ -8,6 +8,7 @@
 //! | `BACKHAUL_SLOW_SERIES`, `BACKHAUL_SLOW_INTERVAL_MS` | 60, 2000 | the device behind the slow link |
 //! | `BACKHAUL_FORWARD_SECONDS` | 6 | how long destinations of remote write are stopped |
 //! | `BACKHAUL_SNAPSHOT_MINUTES` | 12 | how old a snapshot is when it is restored, by the devices' clocks; at most 120 |
+//! | `BACKHAUL_ALERT_CYCLES` | 12 | alerts that are raised and end while processes are killed |
 //! | `BACKHAUL_PEERS_DIR` | unset | a folder with newer destinations, as `usr/bin/prometheus` |
 //! | `BACKHAUL_FAULT_ROUNDS`, `BACKHAUL_FAULT_SITES` | 12, 2 | rounds of random faults, over how many sites at once |
 //! | `BACKHAUL_KEEP` | unset | if set, a failing test leaves its folder |

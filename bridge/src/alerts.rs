@@ -151,6 +151,7 @@ async fn tell(
                     dress: Arc::clone(&dress),
                     shared: Arc::clone(&shared),
                     caller: Mutex::default(),
+                    refusals: Mutex::default(),
                 };
                 (stop.clone(), tokio::spawn(sender.run(stop)))
             });

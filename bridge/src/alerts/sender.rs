@@ -69,6 +69,25 @@ impl Dress {
     }
 }
 
+/// Refused alerts that the log does not have yet. Whoever posts alerts can have many refused.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    alerts: usize,
+    logged: Option<Instant>,
+}
+
+impl Refusals {
+    /// Counts more of them; how many to log now, which is once a minute at most.
+    fn count(&mut self, alerts: usize, now: Instant) -> Option<usize> {
+        self.alerts += alerts;
+        let waits = self.logged.is_some_and(|at| now < at + MINUTE);
+        (!waits).then(|| {
+            self.logged = Some(now);
+            std::mem::take(&mut self.alerts)
+        })
+    }
+}
+
 /// How a request ended.
 enum Outcome {
     Taken,
@@ -86,6 +105,7 @@ pub(super) struct Sender {
     pub(super) dress: Arc<Dress>,
     pub(super) shared: Arc<Shared>,
     pub(super) caller: Mutex<Option<Caller>>,
+    pub(super) refusals: Mutex<Refusals>,
 }
 
 impl Sender {
@@ -162,8 +182,16 @@ impl Sender {
 
     /// They are done with, or the same answer would come for ever.
     fn refused(&self, notices: &[Notice], answer: &str) {
-        let labels = notices.first().map(|notice| &notice.labels);
-        tracing::error!(alertmanager = %self.name, ?labels, answer, "it refuses an alert; it is not sent again until it changes");
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(alerts) = refusals.count(notices.len(), Instant::now()) {
+            let pairs = |notice: &Notice| {
+                let pairs = notice.labels.iter().map(|pair| (&*pair.name, &*pair.value));
+                Labels::of_sorted(pairs).to_string()
+            };
+            let one = notices.first().map(pairs);
+            tracing::error!(alertmanager = %self.name, alerts, one, answer, "it refuses alerts; they are not sent again until they change");
+        }
+        drop(refusals);
         self.shared.metrics.dropped("refused", notices.len());
         self.shared
             .book()
@@ -271,6 +299,15 @@ mod tests {
     use super::*;
     use crate::alerts::life::pair;
     use crate::relabel::RuleText;
+
+    #[test]
+    fn refusals_are_logged_once_a_minute_with_all_that_came_since() {
+        let (mut refusals, began) = (Refusals::default(), Instant::now());
+        let mut count = |alerts, seconds| refusals.count(alerts, began + Duration::from_secs(seconds));
+        assert_eq!(count(3, 0), Some(3));
+        assert_eq!((count(1, 1), count(256, 59)), (None, None));
+        assert_eq!((count(1, 60), count(1, 61)), (Some(258), None));
+    }
 
     #[test]
     fn an_alert_is_sent_with_external_labels_and_without_its_policies() {

@@ -16,6 +16,7 @@ use wire::dict::check_set;
 use wire::{Labels, Tenant};
 
 use super::App;
+use super::envelope::ApiError;
 use super::params::{access_of, tenant_of};
 use crate::alerts::{ALERTS_PATH, Alertmanager, PostError, Report};
 use crate::http_client::{Caller, ClientError, no_answer};
@@ -51,12 +52,9 @@ fn refuse(code: StatusCode, reason: impl Into<String>) -> Response {
     (code, Json(Value::String(reason.into()))).into_response()
 }
 
-fn forbidden(error: impl IntoResponse) -> Response {
-    let mut response = error.into_response();
-    if response.status().is_success() {
-        *response.status_mut() = StatusCode::FORBIDDEN;
-    }
-    response
+/// What is wrong with the tenant of a request.
+fn forbidden(error: &ApiError) -> Response {
+    refuse(error.status(), error.message())
 }
 
 /// POST `alerts`.
@@ -68,7 +66,7 @@ pub(crate) async fn post_alerts(
 ) -> Response {
     let tenant = match tenant_of(&headers, &access) {
         Ok(tenant) => tenant,
-        Err(error) => return forbidden(error),
+        Err(error) => return forbidden(&error),
     };
     let (reports, faults) = match reports(&body, (app.config.clock)().ms()) {
         Ok(read) => read,
@@ -151,7 +149,7 @@ fn scope_of(headers: &HeaderMap, access: &Access) -> Result<Scope, Box<Response>
         Access::All if !names_one => Ok(Scope::Site),
         _ => tenant_of(headers, access)
             .map(Scope::Tenant)
-            .map_err(|error| Box::new(forbidden(error))),
+            .map_err(|error| Box::new(forbidden(&error))),
     }
 }
 

@@ -77,6 +77,11 @@ impl ApiError {
         self.kind
     }
 
+    /// Its status in Prometheus's API.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
     /// What is wrong, for a person.
     pub(crate) fn message(&self) -> &str {
         &self.message

@@ -330,3 +330,17 @@ async fn the_newest_samples_are_federated() {
     let late = Api::start().await;
     assert_eq!(late.get("/federate?match[]=up").await, (200, String::new()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alertmanager_s_api_says_what_is_wrong_with_a_tenant_as_an_alertmanager_does() {
+    let api = Api::start().await;
+    let wrong = [("X-Scope-OrgID", "a.b")];
+    for path in ["alerts", "alerts/groups", "silences", "silence/x", "status"] {
+        let (code, body) = api.get_as(&format!("/api/v2/{path}"), &wrong).await;
+        assert_eq!(code, 400, "{path}: {body}");
+        assert!(
+            body.starts_with("\"tenant: ") && body.ends_with('"'),
+            "{path}: {body}"
+        );
+    }
+}

@@ -179,7 +179,7 @@ fn a_newer_format_is_refused_by_name_and_left_alone() {
     drop(db);
     let error = Store::open(dir.path(), config(), &mut |_| {}).unwrap_err();
     assert!(
-        matches!(&error, OpenError::Newer { found: 9, known: 2, path } if *path == newest),
+        matches!(&error, OpenError::Newer { found: 9, known: 3, path } if *path == newest),
         "{error}"
     );
     assert!(newest.exists());

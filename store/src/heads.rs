@@ -19,6 +19,7 @@ mod names;
 mod owners;
 mod piece;
 mod place;
+mod presence;
 mod registry;
 mod results;
 mod rows;

@@ -1,9 +1,7 @@
 //! `/api/v1/series`, `labels` and `label/<name>/values`.
 
-use std::collections::BTreeSet;
-
 use axum::extract::{Path, State};
-use promql::{EvalError, Matcher, ParseError};
+use promql::{Matcher, ParseError};
 use wire::{Labels, Tenant};
 
 use super::App;
@@ -45,34 +43,34 @@ impl Lookup {
     /// Runs on a blocking thread under the queries' deadline.
     async fn run(
         self,
-        find: impl FnOnce(&Self) -> Result<BTreeSet<String>, EvalError> + Send + 'static,
+        find: impl FnOnce(&Self) -> Vec<String> + Send + 'static,
     ) -> Result<Success, ApiError> {
         let app = self.app.clone();
         evaluate(&app, Queue::Api, app.config.query_timeout, move |_| {
-            Ok(self.answer(find(&self)?, |out, s| json::text(out, &s)))
+            Ok(self.answer(find(&self), |out, s| json::text(out, &s)))
         })
         .await
     }
 
-    fn answer<T>(&self, found: BTreeSet<T>, write: impl FnMut(&mut Vec<u8>, T)) -> Success {
+    fn answer<T>(&self, found: Vec<T>, write: impl FnMut(&mut Vec<u8>, T)) -> Success {
         let truncated = self.limit.is_some_and(|limit| found.len() > limit);
         let warning = truncated.then(|| "results truncated due to limit".to_owned());
         let shown = found.into_iter().take(self.limit.unwrap_or(usize::MAX));
         Success::new(|out| json::list(out, shown, write), warning.as_slice(), &[])
     }
 
-    /// The union over all selectors, or over the one that matches everything.
-    fn union<T: Ord>(&self, find: impl Fn(&[store::Matcher]) -> Vec<T>) -> Result<BTreeSet<T>, EvalError> {
-        if self.selectors.is_empty() {
-            return Ok(find(&[]).into_iter().collect());
+    /// The union over all selectors, or over the one that matches everything; `find` gives what is in order.
+    fn union<T: Ord>(&self, find: impl Fn(&[store::Matcher]) -> Vec<T>) -> Vec<T> {
+        let first = self.selectors.first().map(|matchers| for_store(matchers));
+        let mut found = find(&first.unwrap_or_default());
+        for matchers in self.selectors.iter().skip(1) {
+            found.append(&mut find(&for_store(matchers)));
         }
-        let mut found = BTreeSet::new();
-        for matchers in &self.selectors {
-            // What is in order already is taken in whole.
-            let mut more: BTreeSet<T> = find(&for_store(matchers)).into_iter().collect();
-            found.append(&mut more);
+        if self.selectors.len() > 1 {
+            found.sort();
+            found.dedup();
         }
-        Ok(found)
+        found
     }
 }
 
@@ -113,7 +111,7 @@ pub(crate) async fn series(State(app): State<App>, params: Params) -> Result<Suc
     let refuse = |error| ApiError::parameter("match[]", error);
     let lookup = Lookup::new(app.clone(), &params, refuse)?;
     evaluate(&app, Queue::Api, app.config.query_timeout, move |_| {
-        let found: BTreeSet<Labels> = lookup.union(|m| lookup.in_range(m))?;
+        let found: Vec<Labels> = lookup.union(|m| lookup.in_range(m));
         Ok(lookup.answer(found, |out, set| json::labels(out, set.iter())))
     })
     .await

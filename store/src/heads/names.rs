@@ -4,14 +4,14 @@
 //! partition is locked; those that a seal adds meanwhile hold what the heads had when they were listed, so then both are
 //! listed again.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use wire::{Labels, Tenant};
 
 use super::Heads;
-use super::registry::Registry;
+use super::presence::Presence;
+use super::registry::{Registry, Texts};
 use super::tenant::TenantHead;
 use crate::block::Block;
 use crate::matcher::Matcher;
@@ -20,17 +20,23 @@ use crate::matcher::Matcher;
 const MAX_TRIES: usize = 8;
 
 /// Open blocks about a time.
-struct About {
-    range: (i64, i64),
+struct Opened {
     blocks: Vec<Arc<Block>>,
     /// A block that cannot be read may have any series.
     any: bool,
     version: u64,
 }
 
-impl About {
-    fn has(&self, head: &TenantHead, series: u32) -> bool {
-        self.any || head.may_have(series, self.range) || self.blocks.iter().any(|block| block.has(series))
+/// What a partition has about a time.
+struct About<'a> {
+    opened: &'a Opened,
+    heads: Presence<'a>,
+}
+
+impl About<'_> {
+    fn has(&self, series: u32) -> bool {
+        let Opened { blocks, any, .. } = self.opened;
+        *any || self.heads.has(series) || blocks.iter().any(|block| block.has(series))
     }
 }
 
@@ -44,7 +50,12 @@ impl Heads {
     }
 
     /// Shows each partition's head, with the blocks about a time.
-    fn each_head_about(&self, tenant: &Tenant, range: (i64, i64), mut see: impl FnMut(&TenantHead, &About)) {
+    fn each_head_about(
+        &self,
+        tenant: &Tenant,
+        range: (i64, i64),
+        mut see: impl FnMut(&TenantHead, &About<'_>),
+    ) {
         for partition in 0..self.rings.count() {
             let mut tries = 0..MAX_TRIES;
             loop {
@@ -55,24 +66,25 @@ impl Heads {
                     }
                     None => break,
                 };
-                let mut about = About {
-                    range,
+                let mut opened = Opened {
                     blocks: Vec::with_capacity(files.len()),
                     any: false,
                     version,
                 };
                 for file in files {
                     match file.open() {
-                        Ok(block) => about.blocks.push(block),
-                        Err(_) => about.any = true,
+                        Ok(block) => opened.blocks.push(block),
+                        Err(_) => opened.any = true,
                     }
                 }
                 let partition = self.read(partition);
                 let Some(head) = partition.tenants.get(tenant) else {
                     break;
                 };
-                if head.version == about.version || tries.next().is_none() {
-                    see(head, &about);
+                if head.version == opened.version || tries.next().is_none() {
+                    let heads = Presence::new(head, range);
+                    let opened = &opened;
+                    see(head, &About { opened, heads });
                     break;
                 }
             }
@@ -83,10 +95,11 @@ impl Heads {
     /// may have any.
     pub(crate) fn series(&self, tenant: &Tenant, matchers: &[Matcher], range: (i64, i64)) -> Vec<Labels> {
         let mut all = Vec::new();
+        let mut partitions = 0;
         self.each_head_about(tenant, range, |head, about| {
             let found = head.registry().find(matchers);
-            let there = found.into_iter().filter(|series| about.has(head, *series));
-            let there: Vec<u32> = there.collect();
+            let there: Vec<u32> = found.into_iter().filter(|series| about.has(*series)).collect();
+            partitions += usize::from(!there.is_empty());
             let order = head.registry().order(&there);
             all.extend(
                 order
@@ -94,7 +107,7 @@ impl Heads {
                     .map(|at| head.registry().labels(there[at as usize])),
             );
         });
-        if self.rings.count() > 1 {
+        if partitions > 1 {
             all.sort();
             all.dedup();
         }
@@ -108,7 +121,7 @@ impl Heads {
         matchers: &[Matcher],
         time: Option<(i64, i64)>,
     ) -> Vec<String> {
-        let mut names = HashSet::new();
+        let mut names = Texts::default();
         self.look(tenant, matchers, time, |registry, found, has| match found {
             None => registry.add_names(&mut names, has),
             Some(found) => {
@@ -136,7 +149,7 @@ impl Heads {
         matchers: &[Matcher],
         time: Option<(i64, i64)>,
     ) -> Vec<String> {
-        let mut values = HashSet::new();
+        let mut values = Texts::default();
         self.look(tenant, matchers, time, |registry, found, has| match found {
             None => registry.add_values(name, &mut values, has),
             Some(found) => {
@@ -169,13 +182,13 @@ impl Heads {
         match time {
             None => self.each_head(tenant, |head| see(head.registry(), found(head), &|_| true)),
             Some(range) => self.each_head_about(tenant, range, |head, about| {
-                see(head.registry(), found(head), &|series| about.has(head, series));
+                see(head.registry(), found(head), &|series| about.has(series));
             }),
         }
     }
 }
 
-fn sorted(texts: HashSet<String>) -> Vec<String> {
+fn sorted(texts: Texts) -> Vec<String> {
     let mut texts: Vec<String> = texts.into_iter().collect();
     texts.sort_unstable();
     texts

@@ -22,6 +22,7 @@ use wire::labels::METRIC_NAME;
 
 use crate::index::SeriesList;
 
+pub(crate) use find::Texts;
 use recent::Recent;
 pub(crate) use slab::Place;
 use slab::{LARGEST, SMALLEST, Slab};

@@ -493,20 +493,6 @@ impl TenantHead {
         start <= end && (windows(&self.sealing) || windows(&self.windows))
     }
 
-    /// Whether the heads may have samples of a series in a range of time, both ends included; whole pieces count, and the
-    /// newest row.
-    pub(super) fn may_have(&self, series: u32, (start, end): (i64, i64)) -> bool {
-        let mut groups = self
-            .places_of(series)
-            .filter_map(|place| Some((place, self.group(place.group)?)));
-        groups.any(|(place, group)| {
-            // The newest row is looked at first: mostly the range is about now.
-            (start..=end).contains(&group.newest())
-                || group.closed(start, end).next().is_some()
-                || group.open(place.position as usize, start, end).next().is_some()
-        }) || self.histograms(series, (start, end)).next().is_some()
-    }
-
     /// Where a series' samples of a range of time are; `only` of one owner, if given.
     pub(crate) fn sources(
         &self,

@@ -2,10 +2,14 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
 use roaring::RoaringBitmap;
 
 use super::Registry;
 use crate::matcher::{Matcher, Test};
+
+/// Names or values of labels, each once.
+pub(crate) type Texts = HashSet<String, RandomState>;
 
 /// From so many series on, ranking their pairs is worth it.
 const RANKED: usize = 64;
@@ -63,7 +67,7 @@ impl Registry {
     }
 
     /// Adds the names of labels that some series has of which `wanted` is true.
-    pub(crate) fn add_names(&self, names: &mut HashSet<String>, mut wanted: impl FnMut(u32) -> bool) {
+    pub(crate) fn add_names(&self, names: &mut Texts, mut wanted: impl FnMut(u32) -> bool) {
         for name in self.pairs.names() {
             let mut pairs = self.pairs.values(name);
             if !names.contains(name) && pairs.any(|(_, pair)| self.pairs.ids(pair).any(&mut wanted)) {
@@ -73,12 +77,7 @@ impl Registry {
     }
 
     /// Adds the values of a label that some series has of which `wanted` is true.
-    pub(crate) fn add_values(
-        &self,
-        name: &str,
-        values: &mut HashSet<String>,
-        mut wanted: impl FnMut(u32) -> bool,
-    ) {
+    pub(crate) fn add_values(&self, name: &str, values: &mut Texts, mut wanted: impl FnMut(u32) -> bool) {
         for (value, pair) in self.pairs.values(name) {
             if !values.contains(value) && self.pairs.ids(pair).any(&mut wanted) {
                 values.insert(value.to_owned());

@@ -202,10 +202,17 @@ impl Block {
         range: (i64, i64),
         mut see: impl FnMut(u32, DeviceRef, i64, &[u8]),
     ) -> Result<(), FileError> {
+        let mut wanted = ids
+            .iter()
+            .filter(|id| self.with_histograms.contains(**id))
+            .peekable();
+        if wanted.peek().is_none() {
+            return Ok(());
+        }
         guard(|| {
             let read = self.begin()?;
             let table = read.open_table(HISTOGRAMS).map_err(FileError::of)?;
-            for id in ids.iter().filter(|id| self.with_histograms.contains(**id)) {
+            for id in wanted {
                 let rows = table
                     .range((*id, range.0)..=(*id, range.1))
                     .map_err(FileError::of)?;

@@ -10,6 +10,7 @@ use wire::Labels;
 
 use super::column::Column;
 use super::group::Group;
+use super::merge::Merged;
 use super::meter::Meter;
 use super::segment::Rows;
 use super::shared::SharedRows;
@@ -202,25 +203,56 @@ impl FoundGroup {
         if !meter.reserve(0, self.members.len() * self.most_rows(wanted) + self.open.len()) {
             return;
         }
-        let mut shared = SharedRows::new(&self.rows, wanted.start, wanted.end);
+        let closed_until = self
+            .rows
+            .iter()
+            .filter_map(Rows::span)
+            .map(|(_, last)| last)
+            .max();
+        let mut shared = None;
         let mut from = 0;
         for member in &self.members {
             let open = &self.open[from..member.open];
             from = member.open;
             let floats = &mut columns[member.at].floats;
             let before = floats.values.len();
-            let is_read = shared.as_mut().is_some_and(|rows| match wanted.newest {
-                true => rows.read_newest(member.position, open, floats),
-                false => rows.read(member.position, open, floats),
-            });
-            if !is_read {
-                let closed = self.rows.iter().cloned();
-                let mut sources: Vec<Source> =
-                    closed.map(|rows| Source::Rows(rows, member.position)).collect();
-                sources.push(Source::Open(open.to_vec()));
-                floats.add_heads(&sources, wanted.start, wanted.end);
+            match open {
+                // What is closed is not decoded for what is open.
+                [(time, _, value)] if wanted.newest && Some(*time) > closed_until => {
+                    floats.add(&[*time], &[*value]);
+                }
+                _ => {
+                    let new = || SharedRows::new(&self.rows, wanted.start, wanted.end);
+                    self.read_member(
+                        member.position,
+                        open,
+                        wanted,
+                        shared.get_or_insert_with(new),
+                        floats,
+                    );
+                }
             }
             meter.count(floats.values.len() - before);
+        }
+    }
+
+    fn read_member(
+        &self,
+        position: usize,
+        open: &[(i64, u64, f64)],
+        wanted: Wanted,
+        shared: &mut Option<SharedRows<'_>>,
+        floats: &mut Merged,
+    ) {
+        let is_read = shared.as_mut().is_some_and(|rows| match wanted.newest {
+            true => rows.read_newest(position, open, floats),
+            false => rows.read(position, open, floats),
+        });
+        if !is_read {
+            let closed = self.rows.iter().cloned();
+            let mut sources: Vec<Source> = closed.map(|rows| Source::Rows(rows, position)).collect();
+            sources.push(Source::Open(open.to_vec()));
+            floats.add_heads(&sources, wanted.start, wanted.end);
         }
     }
 }

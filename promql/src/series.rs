@@ -24,9 +24,10 @@ pub fn is_stale(value: f64) -> bool {
 }
 
 /// Samples of one series: floats and native histograms in columns of their own, each ascending in time, no time in both.
+/// Series that are sampled together share their times.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Samples {
-    times_ms: Vec<i64>,
+    times_ms: Arc<Vec<i64>>,
     values: Vec<f64>,
     histogram_times_ms: Vec<i64>,
     histograms: Vec<Arc<Histogram>>,
@@ -35,6 +36,11 @@ pub struct Samples {
 impl Samples {
     /// Float samples: Unix times in ms, strictly ascending, and as many values. `None` if lengths or order are wrong.
     pub fn from_floats(times_ms: Vec<i64>, values: Vec<f64>) -> Option<Self> {
+        Samples::at_times(Arc::new(times_ms), values)
+    }
+
+    /// The same at times that other series may have, too: their windows are found once if such series follow one another.
+    pub fn at_times(times_ms: Arc<Vec<i64>>, values: Vec<f64>) -> Option<Self> {
         let good = is_ascending(&times_ms) && times_ms.len() == values.len();
         good.then(|| Self {
             times_ms,
@@ -57,8 +63,22 @@ impl Samples {
         })
     }
 
+    /// Floats at the times of a grid, one for each.
+    pub(crate) fn of_grid(times_ms: &Arc<Vec<i64>>, values: Vec<f64>) -> Self {
+        Self {
+            times_ms: Arc::clone(times_ms),
+            values,
+            ..Self::default()
+        }
+    }
+
     /// Unix times of the floats in ms.
     pub fn times_ms(&self) -> &[i64] {
+        &self.times_ms
+    }
+
+    /// The same, as series share them.
+    pub(crate) fn shared_times(&self) -> &Arc<Vec<i64>> {
         &self.times_ms
     }
 
@@ -94,7 +114,7 @@ impl Samples {
 
     /// Adds a float later than all others; the caller's loop ascends in time.
     pub(crate) fn push(&mut self, time_ms: i64, value: f64) {
-        self.times_ms.push(time_ms);
+        Arc::make_mut(&mut self.times_ms).push(time_ms);
         self.values.push(value);
     }
 
@@ -124,7 +144,8 @@ impl Samples {
                 .iter()
                 .zip(&self.values)
                 .filter(|(_, value)| !is_stale(**value));
-            (self.times_ms, self.values) = floats.map(|(time, value)| (*time, *value)).unzip();
+            let (times_ms, values) = floats.map(|(time, value)| (*time, *value)).unzip();
+            (self.times_ms, self.values) = (Arc::new(times_ms), values);
         }
         if self.histograms.iter().any(|h| h.is_stale()) {
             let kept = self
@@ -138,7 +159,8 @@ impl Samples {
 }
 
 fn is_ascending(times_ms: &[i64]) -> bool {
-    times_ms.windows(2).all(|w| w[0] < w[1])
+    // Without a way out, as that would be a branch for each.
+    times_ms.windows(2).fold(true, |so_far, w| so_far & (w[0] < w[1]))
 }
 
 /// One series: its labels and some of its samples.

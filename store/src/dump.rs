@@ -195,12 +195,14 @@ fn put_quoted(line: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn text(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> (String, Dumped) {
         let slice = SeriesSlice {
             labels: Labels::new(labels.iter().copied()).unwrap(),
-            times_ms: samples.iter().map(|(time, _)| *time).collect(),
+            times_ms: Arc::new(samples.iter().map(|(time, _)| *time).collect()),
             values: samples.iter().map(|(_, value)| *value).collect(),
             histograms: Vec::new(),
         };

@@ -1,6 +1,7 @@
 //! What a query gets.
 
 use std::fmt;
+use std::sync::Arc;
 
 use wire::Labels;
 use wire::message::Histogram;
@@ -40,8 +41,8 @@ impl ReadLimits<'static> {
 pub struct SeriesSlice {
     /// Its labels, `device_id` set.
     pub labels: Labels,
-    /// Times, ms since the epoch, strictly rising.
-    pub times_ms: Vec<i64>,
+    /// Times, ms since the epoch, strictly rising. Neighbours that have the same ones share them.
+    pub times_ms: Arc<Vec<i64>>,
     /// As many values, bit for bit as the device sent them, stale markers included.
     pub values: Vec<f64>,
     /// Native histograms by time, ms since the epoch, strictly rising.
@@ -56,8 +57,10 @@ impl SeriesSlice {
 
     pub(crate) fn keep_newest_float(&mut self) {
         let before = self.times_ms.len().saturating_sub(1);
-        self.times_ms.drain(..before);
-        self.values.drain(..before);
+        if before > 0 {
+            Arc::make_mut(&mut self.times_ms).drain(..before);
+            self.values.drain(..before);
+        }
     }
 }
 

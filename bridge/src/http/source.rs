@@ -202,7 +202,7 @@ fn series(slice: SeriesSlice) -> Result<Series, SourceError> {
 
 /// Columns of the engine; where a series has a float and a histogram at one time, the float counts.
 fn samples(
-    times_ms: Vec<i64>,
+    times_ms: Arc<Vec<i64>>,
     values: Vec<f64>,
     histograms: &[(i64, wire::message::Histogram)],
 ) -> Option<Samples> {
@@ -212,7 +212,7 @@ fn samples(
     let (histogram_times, histograms) = own_time
         .map(|(time, histogram)| (*time, Arc::new(histogram::of_wire(histogram))))
         .unzip();
-    Samples::from_floats(times_ms, values)?.with_histograms(histogram_times, histograms)
+    Samples::at_times(times_ms, values)?.with_histograms(histogram_times, histograms)
 }
 
 /// Labels of the store as the engine's.

@@ -49,6 +49,14 @@ impl Column {
         }
     }
 
+    /// The values, if every cell holds a float.
+    pub(crate) fn into_full(self) -> Result<Vec<f64>, Self> {
+        match self.has_histograms() || self.floats.iter().any(|value| is_stale(*value)) {
+            true => Err(self),
+            false => Ok(self.floats),
+        }
+    }
+
     /// The float in a cell.
     pub(crate) fn get(&self, index: usize) -> Option<f64> {
         let value = self.floats[index];

@@ -18,8 +18,12 @@ use super::rows::{Cell, Column, Row};
 pub(super) mod counter;
 pub(super) mod mixed;
 pub(super) mod over_time;
+mod places;
 pub(super) mod regression;
 pub(super) mod sliding;
+
+use counter::Edges;
+use places::Places;
 
 /// Windows this many steps long are worth a kernel that remembers.
 const SLIDING_OVERLAP: i64 = 4;
@@ -55,6 +59,8 @@ pub(crate) struct Window<'s> {
     /// Unix ms of the native histograms, and these.
     pub(crate) histogram_times: &'s [i64],
     pub(crate) histograms: &'s [Arc<Histogram>],
+    /// Where the floats lie in the window, if that is known.
+    edges: Option<Edges>,
     /// The window's left end (excluded), right end, and the evaluation time, Unix ms.
     pub(crate) start_ms: i64,
     pub(crate) end_ms: i64,
@@ -85,22 +91,32 @@ impl Ranges {
         grid.len() > 1 && self.range_ms / SLIDING_OVERLAP >= grid.step_ms()
     }
 
+    /// The ends of the window of an evaluation time, of which the left one is not in it.
+    fn window_ms(&self, time_ms: i64) -> (i64, i64) {
+        let end_ms = self.end_ms(time_ms);
+        (end_ms.saturating_sub(self.range_ms), end_ms)
+    }
+
     /// Calls `visit` with each window of one series, empty ones included.
-    pub(crate) fn each_window<'s>(
+    pub(crate) fn each_window<'s>(&self, samples: &'s Samples, grid: Grid, visit: impl FnMut(Window<'s>)) {
+        let places = Places::of(self, samples.shared_times(), grid);
+        self.each_placed(samples, &places, grid, visit);
+    }
+
+    /// The same, where the places of the windows are known.
+    fn each_placed<'s>(
         &self,
         samples: &'s Samples,
+        places: &Places,
         grid: Grid,
         mut visit: impl FnMut(Window<'s>),
     ) {
         let times = samples.times_ms();
         let histogram_times = samples.histogram_times_ms();
-        let (mut from, mut until) = (0, 0);
         let (mut h_from, mut h_until) = (0, 0);
-        for (index, eval_ms) in grid.times_ms().enumerate() {
-            let end_ms = self.end_ms(eval_ms);
-            let start_ms = end_ms.saturating_sub(self.range_ms);
-            until = after(times, until, end_ms);
-            from = after(times, from, start_ms);
+        for ((index, eval_ms), place) in grid.times_ms().enumerate().zip(places.iter()) {
+            let (start_ms, end_ms) = self.window_ms(eval_ms);
+            let (from, until) = (place.from, place.until);
             h_until = after(histogram_times, h_until, end_ms);
             h_from = after(histogram_times, h_from, start_ms);
             visit(Window {
@@ -109,6 +125,7 @@ impl Ranges {
                 from,
                 histogram_times: &histogram_times[h_from..h_until],
                 histograms: &samples.histograms()[h_from..h_until],
+                edges: place.edges,
                 start_ms,
                 end_ms,
                 eval_ms,
@@ -182,7 +199,13 @@ impl Evaluator<'_> {
                 "expected an instant vector in a subquery".to_owned(),
             ));
         };
-        ranges.series = rows.into_iter().map(|row| row_as_samples(row, inner)).collect();
+        let times_ms = Arc::new(inner.times_ms().collect());
+        let inputs = rows.into_iter().map(|row| RangeInput {
+            labels: row.labels,
+            drop_name: row.drop_name,
+            samples: cells_as_samples(row.cells, &times_ms),
+        });
+        ranges.series = inputs.collect();
         ranges
             .series
             .iter_mut()
@@ -211,12 +234,21 @@ impl Evaluator<'_> {
         kernel_for: impl Fn(&'r [f64]) -> K,
     ) -> Result<Vec<Row>, EvalError> {
         let mut rows = Vec::with_capacity(ranges.series.len());
+        let wants_edges = matches!(function, Function::Rate | Function::Increase | Function::Delta);
+        let mut places = Places::default();
         for input in &ranges.series {
             self.check_interrupt()?;
+            let times_ms = input.samples.shared_times();
+            if !places.are_of(times_ms) {
+                places = Places::of(ranges, times_ms, grid);
+                if wants_edges {
+                    places.find_edges(ranges, grid);
+                }
+            }
             let mut cells = Column::empty(grid.len());
             let mut kernel = kernel_for(input.samples.values());
             let notes = self.notes.at(ranges.place);
-            ranges.each_window(&input.samples, grid, |window| {
+            ranges.each_placed(&input.samples, &places, grid, |window| {
                 if !window.histograms.is_empty() {
                     let name = input.labels.metric_name();
                     if let Some(cell) = mixed::value(function, &window, name, notes, &mut kernel) {
@@ -241,18 +273,20 @@ impl Evaluator<'_> {
     }
 }
 
-/// A subquery's row as samples at the times of its grid.
-pub(super) fn row_as_samples(row: Row, grid: Grid) -> RangeInput {
+/// The cells of a row as samples at the times of its grid.
+pub(super) fn cells_as_samples(cells: Column, times_ms: &Arc<Vec<i64>>) -> Samples {
+    let cells = match cells.into_full() {
+        Ok(values) => {
+            return Samples::of_grid(times_ms, values);
+        }
+        Err(cells) => cells,
+    };
     let mut samples = Samples::default();
-    for (index, cell) in row.cells.cells() {
+    for (index, cell) in cells.cells() {
         match cell {
-            Cell::Float(value) => samples.push(grid.time_ms(index), value),
-            Cell::Histogram(histogram) => samples.push_histogram(grid.time_ms(index), histogram),
+            Cell::Float(value) => samples.push(times_ms[index], value),
+            Cell::Histogram(histogram) => samples.push_histogram(times_ms[index], histogram),
         }
     }
-    RangeInput {
-        labels: row.labels,
-        drop_name: row.drop_name,
-        samples,
-    }
+    samples
 }

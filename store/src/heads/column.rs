@@ -1,5 +1,7 @@
 //! Samples of one series as they are read.
 
+use std::sync::Arc;
+
 use prost::Message;
 use wire::Labels;
 use wire::message::Histogram;
@@ -43,11 +45,15 @@ impl Column {
         }
     }
 
-    pub(super) fn slice(self, labels: Labels) -> SeriesSlice {
+    /// The samples as they are handed out. Times that are those of the series before, which `before` has, are shared with it.
+    pub(super) fn slice(self, labels: Labels, before: &mut Arc<Vec<i64>>) -> SeriesSlice {
+        if **before != self.floats.times_ms {
+            *before = Arc::new(self.floats.times_ms);
+        }
         let histograms = self.histograms.into_iter();
         SeriesSlice {
             labels,
-            times_ms: self.floats.times_ms,
+            times_ms: Arc::clone(before),
             values: self.floats.values,
             histograms: histograms
                 .filter_map(|(time, bytes)| Some((time, Histogram::decode(bytes.as_slice()).ok()?)))

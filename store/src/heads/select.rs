@@ -1,6 +1,7 @@
 //! What queries read of all partitions, blocks and heads. It is found under a partition's lock and read after it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use wire::{DeviceName, Labels, Tenant};
@@ -98,7 +99,10 @@ impl Heads {
     ) -> Result<Vec<SeriesSlice>, SelectError> {
         let (columns, _) = self.columns_of(tenant, names, Wanted::all(range), unreadable)?;
         let found = names.iter().zip(columns).filter(|(_, column)| column.len() > 0);
-        Ok(found.map(|(set, column)| column.slice(set.clone())).collect())
+        let mut before = Arc::default();
+        Ok(found
+            .map(|(set, column)| column.slice(set.clone(), &mut before))
+            .collect())
     }
 
     /// The samples of some series, sorted by labels, of all partitions that have them, and how many gave way to those of
@@ -194,8 +198,9 @@ pub(super) fn slices(
     let columns = found.read(wanted, Meter::new(limits), unreadable)?;
     let mut series: Vec<Option<SeriesSlice>> = Vec::with_capacity(columns.len());
     let mut count = 0;
+    let mut before = Arc::default();
     for (column, labels) in columns.into_iter().zip(found.labels) {
-        let mut slice = (column.len() > 0).then(|| column.slice(labels));
+        let mut slice = (column.len() > 0).then(|| column.slice(labels, &mut before));
         if wanted.newest {
             slice.iter_mut().for_each(SeriesSlice::keep_newest_float);
         }
@@ -222,7 +227,7 @@ fn joined(all: Vec<SeriesSlice>) -> Vec<SeriesSlice> {
                 floats.add(&last.times_ms, &last.values);
                 floats.add(&slice.times_ms, &slice.values);
                 floats.finish();
-                (last.times_ms, last.values) = (floats.times_ms, floats.values);
+                (last.times_ms, last.values) = (Arc::new(floats.times_ms), floats.values);
                 last.histograms.extend(slice.histograms);
                 last.histograms.sort_by_key(|(time, _)| *time);
                 last.histograms.dedup_by_key(|(time, _)| *time);

@@ -238,7 +238,7 @@ fn forgotten_devices_begin_anew_and_their_samples_stay() {
         .unwrap();
     assert_eq!(found.len(), devices.len());
     for slice in found {
-        assert_eq!(slice.times_ms, [START, START + 1000], "{}", slice.labels);
+        assert_eq!(*slice.times_ms, [START, START + 1000], "{}", slice.labels);
     }
 }
 

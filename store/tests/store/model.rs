@@ -418,7 +418,7 @@ impl World {
     /// Whether what is read of a range otherwise is what all of its samples say.
     fn check_newest(&self, found: &[SeriesSlice]) {
         let store = self.store();
-        let times: BTreeSet<i64> = found.iter().flat_map(|s| &s.times_ms).copied().collect();
+        let times: BTreeSet<i64> = found.iter().flat_map(|s| s.times_ms.iter()).copied().collect();
         let times: Vec<i64> = times.into_iter().collect();
         let places = (0..times.len()).step_by(times.len() / 5 + 1);
         for (start, end) in places.flat_map(|at| [(i64::MIN, at), (times[at / 2], at), (times[at], at)]) {

@@ -23,7 +23,7 @@ fn times(store: &Store) -> Vec<i64> {
         .unwrap();
     found
         .first()
-        .map(|slice| slice.times_ms.clone())
+        .map(|slice| slice.times_ms.to_vec())
         .unwrap_or_default()
 }
 

@@ -33,47 +33,58 @@ pub(crate) fn extrapolate(
         return None;
     }
     let result = lost_in_resets.fold(values[values.len() - 1] - values[0], |sum, lost| sum + lost);
-    let span = Span {
-        first_ms,
-        last_ms,
-        samples: values.len(),
-        zero_share: (how.counter && result > 0.0 && values[0] >= 0.0).then(|| values[0] / result),
-    };
-    Some(result * factor(&span, window, how.per_second))
+    let zero_share = (how.counter && result > 0.0 && values[0] >= 0.0).then(|| values[0] / result);
+    let edges = window.edges.unwrap_or_else(|| {
+        let of_window = (window.start_ms, window.end_ms);
+        Edges::of((first_ms, last_ms), values.len(), of_window)
+    });
+    Some(result * edges.factor(zero_share, how.per_second))
 }
 
-/// Where the samples of a window lie.
-pub(crate) struct Span {
-    pub(crate) first_ms: i64,
-    pub(crate) last_ms: i64,
-    pub(crate) samples: usize,
-    /// For a counter: its first value as a share of its growth. Had it grown as it does here, it was zero that share of
-    /// the sampled time before the first sample.
-    pub(crate) zero_share: Option<f64>,
+/// Where the samples of a window lie in it, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Edges {
+    /// From the first to the last sample.
+    sampled: f64,
+    /// How far a difference is extrapolated before the first and after the last sample.
+    to_start: f64,
+    to_end: f64,
+    /// The window's length.
+    length: f64,
 }
 
-/// What makes a difference between samples one over the whole window, or one per second.
-pub(crate) fn factor(span: &Span, window: &Window<'_>, per_second: bool) -> f64 {
-    let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
-    let sampled = seconds(span.first_ms, span.last_ms);
-    let average_gap = sampled / (span.samples - 1) as f64;
-    let within = |gap: f64| {
-        if gap >= average_gap * GAP_FACTOR {
-            average_gap / 2.0
-        } else {
-            gap
+impl Edges {
+    /// Of the first and the last of two samples or more, and the ends of the window, Unix ms.
+    pub(crate) fn of(
+        (first_ms, last_ms): (i64, i64),
+        samples: usize,
+        (start_ms, end_ms): (i64, i64),
+    ) -> Self {
+        let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
+        let sampled = seconds(first_ms, last_ms);
+        let average_gap = sampled / (samples - 1) as f64;
+        let within = |gap: f64| {
+            if gap >= average_gap * GAP_FACTOR {
+                average_gap / 2.0
+            } else {
+                gap
+            }
+        };
+        Edges {
+            sampled,
+            to_start: within(seconds(start_ms, first_ms)),
+            to_end: within(seconds(last_ms, end_ms)),
+            length: seconds(start_ms, end_ms),
         }
-    };
-    let mut to_start = within(seconds(window.start_ms, span.first_ms));
-    if let Some(share) = span.zero_share {
-        to_start = to_start.min(sampled * share);
     }
-    let to_end = within(seconds(span.last_ms, window.end_ms));
-    let factor = (sampled + to_start + to_end) / sampled;
-    if per_second {
-        factor / seconds(window.start_ms, window.end_ms)
-    } else {
-        factor
+
+    /// What makes a difference between samples one over the whole window, or one per second. `zero_share` is for a
+    /// counter: its first value as a share of its growth. Had it grown as it does here, it was zero that share of the
+    /// sampled time before the first sample.
+    pub(crate) fn factor(self, zero_share: Option<f64>, per_second: bool) -> f64 {
+        let to_start = zero_share.map_or(self.to_start, |share| self.to_start.min(self.sampled * share));
+        let factor = (self.sampled + to_start + self.to_end) / self.sampled;
+        if per_second { factor / self.length } else { factor }
     }
 }
 

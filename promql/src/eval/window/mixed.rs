@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Window;
-use super::counter::{Span, factor};
+use super::counter::Edges;
 use crate::ast::Function;
 use crate::eval::notes::Notes;
 use crate::eval::rows::Cell;
@@ -125,14 +125,10 @@ fn extrapolated(function: Function, window: &Window<'_>, metric: &str, notes: &m
         notes.not_a_gauge(metric);
     }
     result.counter_reset = CounterReset::Gauge;
-    let span = Span {
-        first_ms: *window.histogram_times.first()?,
-        last_ms: *window.histogram_times.last()?,
-        samples: window.histograms.len(),
-        // Prometheus 3.5 does not ask when a histogram was at zero.
-        zero_share: None,
-    };
-    let factor = factor(&span, window, function == Function::Rate);
+    let sampled = (*window.histogram_times.first()?, *window.histogram_times.last()?);
+    let edges = Edges::of(sampled, window.histograms.len(), (window.start_ms, window.end_ms));
+    // Prometheus 3.5 does not ask when a histogram was at zero.
+    let factor = edges.factor(None, function == Function::Rate);
     Some(Cell::Histogram(Arc::new(result.times(factor))))
 }
 

@@ -62,6 +62,7 @@ fn agree(
             from: *from,
             histogram_times: &[],
             histograms: &[],
+            edges: None,
             start_ms: *from as i64 * 1000 - 500,
             end_ms,
             eval_ms: end_ms,

@@ -1,0 +1,63 @@
+//! Where the windows of a grid lie among the times of a series. Series that share their times share these.
+
+use std::sync::Arc;
+
+use super::counter::Edges;
+use super::{Ranges, after};
+use crate::eval::grid::Grid;
+
+/// The samples of one window by their places in the series.
+pub(super) struct WindowPlace {
+    pub(super) from: usize,
+    pub(super) until: usize,
+    /// Where they lie in the window, if it was asked for and there are two or more.
+    pub(super) edges: Option<Edges>,
+}
+
+/// The places of all windows, one for each time of a grid.
+#[derive(Default)]
+pub(super) struct Places {
+    /// The times that they are of.
+    times_ms: Arc<Vec<i64>>,
+    windows: Vec<WindowPlace>,
+}
+
+impl Places {
+    /// Finds them with two cursors.
+    pub(super) fn of(ranges: &Ranges, times_ms: &Arc<Vec<i64>>, grid: Grid) -> Self {
+        let (mut from, mut until) = (0, 0);
+        let windows = grid.times_ms().map(|eval_ms| {
+            let (start_ms, end_ms) = ranges.window_ms(eval_ms);
+            until = after(times_ms, until, end_ms);
+            from = after(times_ms, from, start_ms);
+            WindowPlace {
+                from,
+                until,
+                edges: None,
+            }
+        });
+        Places {
+            windows: windows.collect(),
+            times_ms: Arc::clone(times_ms),
+        }
+    }
+
+    /// Whether these are the times that the places are of.
+    pub(super) fn are_of(&self, times_ms: &Arc<Vec<i64>>) -> bool {
+        !self.windows.is_empty() && Arc::ptr_eq(&self.times_ms, times_ms)
+    }
+
+    /// Finds where the samples of each window lie in it.
+    pub(super) fn find_edges(&mut self, ranges: &Ranges, grid: Grid) {
+        for (place, eval_ms) in self.windows.iter_mut().zip(grid.times_ms()) {
+            if let [first_ms, .., last_ms] = self.times_ms[place.from..place.until] {
+                let samples = place.until - place.from;
+                place.edges = Some(Edges::of((first_ms, last_ms), samples, ranges.window_ms(eval_ms)));
+            }
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &WindowPlace> {
+        self.windows.iter()
+    }
+}

@@ -7,6 +7,11 @@ use std::io::Write;
 
 use promql::{Bucket, Histogram, InstantSample, Labels, QueryValue, RangeSeries};
 
+mod times;
+
+use times::Times;
+pub(crate) use times::time;
+
 /// A JSON string.
 pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     // Writing to a Vec cannot fail, and a str is always a valid JSON string.
@@ -54,18 +59,6 @@ pub(crate) fn labels<'a>(out: &mut Vec<u8>, pairs: impl Iterator<Item = (&'a str
     });
 }
 
-/// Unix ms as seconds.
-pub(crate) fn time(out: &mut Vec<u8>, ms: i64) {
-    let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
-    let (whole, part) = (ms / 1000, ms % 1000);
-    out.extend_from_slice(sign.as_bytes());
-    number(out, &whole);
-    if part > 0 {
-        let digit = |n: u64| b'0' + (n % 10) as u8;
-        out.extend_from_slice(&[b'.', digit(part / 100), digit(part / 10), digit(part)]);
-    }
-}
-
 /// A value as a JSON string.
 pub(crate) fn value(out: &mut Vec<u8>, value: f64) {
     let size = value.abs();
@@ -93,8 +86,15 @@ fn number(out: &mut Vec<u8>, number: &impl serde::Serialize) {
     let _ = serde_json::to_writer(out, number);
 }
 
+/// From here on not every integer is a float.
+const MAX_INTEGER: f64 = 9_007_199_254_740_992.0;
+
 /// A finite number without an exponent, in as few digits as tell it from others.
 fn plain(out: &mut Vec<u8>, value: f64) {
+    let is_negative_zero = value == 0.0 && value.is_sign_negative();
+    if value.abs() < MAX_INTEGER && value.trunc() == value && !is_negative_zero {
+        return number(out, &(value as i64));
+    }
     let from = out.len();
     number(out, &value);
     if out[from..].contains(&b'e') {
@@ -133,13 +133,20 @@ fn instant(out: &mut Vec<u8>, sample: &InstantSample) {
     out.push(b'}');
 }
 
-fn range(out: &mut Vec<u8>, series: &RangeSeries) {
+fn range(out: &mut Vec<u8>, series: &RangeSeries, times: &mut Times) {
     metric(out, &series.labels);
     let samples = &series.samples;
     if !samples.times_ms().is_empty() {
         out.extend_from_slice(b",\"values\":");
         let floats = samples.times_ms().iter().zip(samples.values());
-        list(out, floats, |out, (&ms, &number)| pair(out, ms, number));
+        let mut next = 0;
+        list(out, floats, |out, (&ms, &number)| {
+            out.push(b'[');
+            times.write(out, &mut next, ms);
+            out.push(b',');
+            value(out, number);
+            out.push(b']');
+        });
     }
     if !samples.histograms().is_empty() {
         out.extend_from_slice(b",\"histograms\":");
@@ -209,7 +216,10 @@ pub(crate) fn result(out: &mut Vec<u8>, answer: &QueryValue) {
         QueryValue::Scalar { time_ms, value } => alone(out, *time_ms, |out| self::value(out, *value)),
         QueryValue::Text { time_ms, value } => alone(out, *time_ms, |out| text(out, value)),
         QueryValue::Vector(vector) => list(out, vector, instant),
-        QueryValue::Matrix(matrix) => list(out, matrix, range),
+        QueryValue::Matrix(matrix) => {
+            let mut times = Times::default();
+            list(out, matrix, |out, series| range(out, series, &mut times));
+        }
     }
     out.push(b'}');
 }
@@ -251,19 +261,6 @@ mod tests {
                     proptest::prop_assert_eq!(written(|out| plain(out, number)), number.to_string());
                 }
             }
-        }
-    }
-
-    #[test]
-    fn times_are_seconds_with_the_milliseconds_they_have() {
-        for (ms, expected) in [
-            (1_435_781_451_781, "1435781451.781"),
-            (1_000, "1"),
-            (1_050, "1.050"),
-            (-1_001, "-1.001"),
-            (0, "0"),
-        ] {
-            assert_eq!(written(|out| time(out, ms)), expected);
         }
     }
 

@@ -1,0 +1,82 @@
+//! Times as JSON has them: seconds with the milliseconds that they have.
+
+use super::number;
+
+/// Times that an answer has, each with its text: series mostly share them, so that a time is written once.
+#[derive(Default)]
+pub(super) struct Times {
+    /// Rising; `texts[ends[i - 1]..ends[i]]` is that of the i-th.
+    ms: Vec<i64>,
+    texts: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Times {
+    /// Writes a time, which is most likely the one at `next`.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, next: &mut usize, ms: i64) {
+        if self.ms.get(*next) != Some(&ms) {
+            match self.ms.binary_search(&ms) {
+                Ok(at) => *next = at,
+                Err(at) if at == self.ms.len() => {
+                    time(&mut self.texts, ms);
+                    self.ms.push(ms);
+                    self.ends.push(self.texts.len());
+                    *next = at;
+                }
+                Err(_) => return time(out, ms),
+            }
+        }
+        let from = next.checked_sub(1).map_or(0, |before| self.ends[before]);
+        out.extend_from_slice(&self.texts[from..self.ends[*next]]);
+        *next += 1;
+    }
+}
+
+/// Unix ms as seconds.
+pub(crate) fn time(out: &mut Vec<u8>, ms: i64) {
+    let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
+    let (whole, part) = (ms / 1000, ms % 1000);
+    out.extend_from_slice(sign.as_bytes());
+    number(out, &whole);
+    if part > 0 {
+        let digit = |n: u64| b'0' + (n % 10) as u8;
+        out.extend_from_slice(&[b'.', digit(part / 100), digit(part / 10), digit(part)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn times_of_series_are_their_own() {
+        let mut times = Times::default();
+        for series in [vec![1, 2, 4], vec![2, 4, 8], vec![1, 3, 8], vec![], vec![8, 16]] {
+            let mut next = 0;
+            for ms in series {
+                let text = written(|out| times.write(out, &mut next, ms));
+                assert_eq!(text, written(|out| time(out, ms)));
+            }
+        }
+        assert_eq!(times.ms, [1, 2, 4, 8, 16]);
+    }
+
+    #[test]
+    fn times_are_seconds_with_the_milliseconds_they_have() {
+        for (ms, expected) in [
+            (1_435_781_451_781, "1435781451.781"),
+            (1_000, "1"),
+            (1_050, "1.050"),
+            (-1_001, "-1.001"),
+            (0, "0"),
+        ] {
+            assert_eq!(written(|out| time(out, ms)), expected);
+        }
+    }
+}

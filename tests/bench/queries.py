@@ -3,16 +3,18 @@
 
   tests/bench/queries.py PAGES [DEVICES [SCRAPES [RUNS]]]
 
-PAGES: a folder of recorded exposition pages, <unix ms>.gz each. Defaults: 100 devices, 400 scrapes 15 s apart, 20 runs.
-Environment: BACKHAUL, our binaries, divided by commas (default target/release/backhaul); WORK, a scratch folder. Peers:
-PROMETHEUS and VICTORIA, their binaries, loaded by FLEETLOAD, as for serve.sh; what is not named is left out. The queries
-are those of queries.txt beside this file. CPU is the time that all threads of the server ran, from its CPU clock; the median of
-the runs. Standard library only.
+PAGES: a folder of recorded exposition pages, <unix ms>.gz each. Defaults: 100 devices, 400 scrapes, 20 runs.
+Environment: BACKHAUL, our binaries, divided by commas (default target/release/backhaul); INTERVAL, seconds between scrapes
+(15); ONLY, a pattern of the names of queries; WORK, a scratch folder. Peers: PROMETHEUS and VICTORIA, their binaries, loaded
+by FLEETLOAD, as for serve.sh; what is not named is left out. The queries are those of queries.txt beside this file; each is
+asked of every server in turn, once the servers rest from the load. CPU is the time that all threads of the server ran, from
+its CPU clock; the median of the runs. Standard library only.
 """
 import json, os, re, shutil, socket, statistics, subprocess, sys, tempfile, time
 import urllib.parse, urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+INTERVAL = int(os.environ.get("INTERVAL", "15"))
 
 
 def free_port():
@@ -58,6 +60,14 @@ class Server:
         # The process's own CPU clock: threads that have ended count as well.
         return time.clock_gettime_ns(~self.process.pid << 3 | 2) / 1e6
 
+    def rest(self):
+        """Waits until it is done with what the load left behind: compactions, seals, flushes."""
+        for _ in range(120):
+            before = self.cpu_ms()
+            time.sleep(5)
+            if self.cpu_ms() - before < 150:
+                return
+
     def memory_mb(self, key):
         with open(f"/proc/{self.process.pid}/status") as f:
             return int(re.search(key + r":\s+(\d+)", f.read())[1]) / 1000
@@ -75,14 +85,17 @@ def ours(binary, number, work, pages, devices, scrapes):
     argv = [binary, "serve", "--dir", folder, "--mqtt", f"127.0.0.1:{mqtt}", "--web.listen-address", f"127.0.0.1:{http}"]
     server = Server(f"backhaul{number}", argv, http, "/-/ready", work)
     loaded([binary, "simulate", "--connect", f"127.0.0.1:{mqtt}", "--certs", f"{folder}/certs", "--pages", pages,
-            "--devices", str(devices), "--scrapes", str(scrapes), "--batch", "4", "--prefix", "dev-", "--json"])
+            "--devices", str(devices), "--scrapes", str(scrapes), "--interval", f"{INTERVAL}s", "--batch", "4", "--prefix", "dev-",
+            "--json"])
     return server
 
 
 def peer(name, argv, port, ready, work, pages, devices, scrapes):
     server = Server(name, argv, port, ready, work)
-    load = loaded([os.environ["FLEETLOAD"], "--pages", pages, "--max-pages", "200", "--url", server.url("/api/v1/write"),
-                   "--connections", "4", "--preencode", "--devices", str(devices), "--scrapes", str(scrapes)])
+    load = loaded([os.environ["FLEETLOAD"], "--pages", pages, "--url", server.url("/api/v1/write"), "--connections", "4",
+                   "--merge", "--devices", str(devices), "--scrapes", str(scrapes), "--interval-ms", str(INTERVAL * 1000)])
+    if load["failed_samples"]:
+        raise SystemExit(f"{name} refused {load['failed_samples']:.0f} samples: {load['error']}")
     server.end = load["end_ms"] / 1000
     return server
 
@@ -109,7 +122,7 @@ def path(kind, query, end, scrapes):
     if kind == "get":
         query = query.replace("{start}", f"{end - 1800:.0f}").replace("{end}", f"{end:.0f}")
         return urllib.parse.quote(query, safe="/?&=")
-    back, step = (1800, 15) if kind == "range" else (min(scrapes * 15, 86400), 60)
+    back, step = (1800, 15) if kind == "range" else (min(scrapes * INTERVAL, 86400), 60)
     return f"/api/v1/query_range?query={text}&start={end - back:.3f}&end={end:.3f}&step={step}&nocache=1"
 
 
@@ -128,7 +141,8 @@ def compare(servers, scrapes, runs):
     print(f"{'CPU ms per query':24}" + "".join(f"{server.name:>14}" for server in servers))
     with open(f"{HERE}/queries.txt") as f:
         queries = [[x.strip() for x in line.split("|", 2)] for line in f if line.strip() and line[0] != "#"]
-    for name, kind, query in queries:
+    only = re.compile(os.environ.get("ONLY", ""))
+    for name, kind, query in (q for q in queries if only.search(q[0])):
         urls = [server.url(path(kind, query, server.end, scrapes)) for server in servers]
         times = [[] for _ in servers]
         for run in range(runs + 1):
@@ -154,7 +168,8 @@ def main():
                 servers.append(server)
             for number, binary in enumerate(os.environ.get("BACKHAUL", "target/release/backhaul").split(",")):
                 servers.append(ours(binary, number, work, *load))
-            time.sleep(15)  # past the flushes that the load still causes
+            for server in servers:
+                server.rest()
             compare(servers, scrapes, runs)
         finally:
             Server.end_all()

@@ -34,21 +34,25 @@ pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// Reads these bytes.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
         Reader(bytes)
     }
 
     /// Whether nothing is left.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// What is left.
+    #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.0
     }
 
     /// The next byte.
+    #[inline]
     pub fn byte(&mut self) -> Result<u8, Short> {
         let (&byte, rest) = self.0.split_first().ok_or(Short)?;
         self.0 = rest;
@@ -56,6 +60,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next bytes.
+    #[inline]
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], Short> {
         let (taken, rest) = self.0.split_at_checked(len).ok_or(Short)?;
         self.0 = rest;
@@ -94,6 +99,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next number that was written as its zigzag.
+    #[inline]
     pub fn signed(&mut self) -> Result<i64, Short> {
         self.varint().map(unzigzag)
     }

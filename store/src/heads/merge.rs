@@ -1,5 +1,7 @@
 //! Puts a series together from its sources: in order of time, one sample per time, the later in the journal wins.
 
+use std::ops::Range;
+
 use super::tenant::Source;
 
 /// One series' samples. Those that are added later win.
@@ -59,6 +61,17 @@ impl Merged {
         if !std::mem::take(&mut self.mixed) {
             return;
         }
+        if let Some(runs) = runs(&self.times_ms) {
+            let (mut times, mut values) = (Vec::new(), Vec::new());
+            times.reserve_exact(self.times_ms.len());
+            values.reserve_exact(self.values.len());
+            for run in runs {
+                times.extend_from_slice(&self.times_ms[run.clone()]);
+                values.extend_from_slice(&self.values[run]);
+            }
+            (self.times_ms, self.values) = (times, values);
+            return;
+        }
         let mut order: Vec<usize> = (0..self.times_ms.len()).collect();
         // Stable: of one time the last added is last.
         order.sort_by_key(|at| self.times_ms[*at]);
@@ -68,5 +81,51 @@ impl Merged {
             .map(|at| (self.times_ms[order[at]], self.values[order[at]]))
             .unzip();
         (self.times_ms, self.values) = (times, values);
+    }
+}
+
+/// The parts in which times rise, in order of time, if no two of them overlap: what was added late is mostly so.
+fn runs(times: &[i64]) -> Option<Vec<Range<usize>>> {
+    let mut runs = Vec::new();
+    let mut from = 0;
+    for at in 1..=times.len() {
+        if at == times.len() || times[at] <= times[at - 1] {
+            runs.push(from..at);
+            from = at;
+        }
+    }
+    runs.sort_by_key(|run| times[run.start]);
+    let follow = |pair: &[Range<usize>]| times[pair[0].end - 1] < times[pair[1].start];
+    runs.windows(2).all(follow).then_some(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn of_one_time_the_last_added_holds(
+            parts in proptest::collection::vec((0i64..60, proptest::collection::vec(1i64..9, 0..6)), 0..6),
+        ) {
+            let (mut merged, mut plain) = (Merged::default(), BTreeMap::new());
+            let mut value = 0.0;
+            for (first, steps) in parts {
+                let times: Vec<i64> = steps.iter().scan(first, |time, step| {
+                    *time += step;
+                    Some(*time)
+                }).collect();
+                let values: Vec<f64> = times.iter().map(|_| { value += 1.0; value }).collect();
+                plain.extend(times.iter().copied().zip(values.iter().copied()));
+                merged.add(&times, &values);
+            }
+            merged.finish();
+            prop_assert_eq!(merged.times_ms, plain.keys().copied().collect::<Vec<_>>());
+            prop_assert_eq!(merged.values, plain.values().copied().collect::<Vec<_>>());
+        }
     }
 }

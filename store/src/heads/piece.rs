@@ -113,18 +113,29 @@ impl Piece {
         self.masks.is_empty()
     }
 
-    /// Times and orders of the rows.
-    pub(crate) fn stamps(&self) -> Result<Vec<(i64, u64)>, Short> {
+    fn each_stamp(&self, mut see: impl FnMut(i64, u64)) -> Result<(), Short> {
         let mut reader = Reader::new(&self.stamps);
         let (mut time, mut delta, mut order) = (0i64, 0i64, 0i64);
-        let mut stamps = Vec::with_capacity(usize::from(self.rows));
         for _ in 0..self.rows {
             delta = delta.wrapping_add(reader.signed()?);
             time = time.wrapping_add(delta);
             order = order.wrapping_add(reader.signed()?);
-            stamps.push((time, order as u64));
+            see(time, order as u64);
         }
+        Ok(())
+    }
+
+    /// Times and orders of the rows.
+    pub(crate) fn stamps(&self) -> Result<Vec<(i64, u64)>, Short> {
+        let mut stamps = Vec::with_capacity(usize::from(self.rows));
+        self.each_stamp(|time, order| stamps.push((time, order)))?;
         Ok(stamps)
+    }
+
+    /// Appends the times of the rows.
+    pub(crate) fn times(&self, out: &mut Vec<i64>) -> Result<(), Short> {
+        out.reserve(usize::from(self.rows));
+        self.each_stamp(|time, _| out.push(time))
     }
 
     /// Whether a row has exactly this time.

@@ -32,8 +32,7 @@ impl<'a> SharedRows<'a> {
         for rows in rows {
             let Rows::Frozen(piece) = rows else { return None };
             let from = shared.times.len();
-            let stamps = piece.stamps().ok()?;
-            shared.times.extend(stamps.iter().map(|(time, _)| *time));
+            piece.times(&mut shared.times).ok()?;
             let times = &shared.times[from..];
             shared.pieces.push(Part {
                 piece,

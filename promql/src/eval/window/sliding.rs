@@ -122,11 +122,13 @@ pub(crate) fn count_pairs(
 
 /// A counter's growth from a list of its resets, of which a window has few.
 pub(crate) fn counter(how: Difference, series: &[f64]) -> impl FnMut(&Window<'_>) -> Option<f64> {
-    let falls = series
-        .windows(2)
-        .enumerate()
-        .filter(|(_, pair)| pair[1] < pair[0]);
-    let resets: Vec<(usize, f64)> = falls.map(|(at, pair)| (at, pair[0])).collect();
+    let is_fall = |pair: &[f64]| pair[1] < pair[0];
+    // Most series have none, which is seen without a branch for each sample.
+    let mut resets: Vec<(usize, f64)> = Vec::new();
+    if series.windows(2).fold(false, |any, pair| any | is_fall(pair)) {
+        let falls = series.windows(2).enumerate().filter(|(_, pair)| is_fall(pair));
+        resets.extend(falls.map(|(at, pair)| (at, pair[0])));
+    }
     move |window| {
         let last = window.from + window.values.len() - 1;
         let first_reset = resets.partition_point(|(at, _)| *at < window.from);

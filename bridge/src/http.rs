@@ -36,6 +36,7 @@ mod status;
 mod targets;
 mod time;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use prometheus::Registry;
@@ -46,7 +47,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
-use crate::alerts::{Alertmanagers, Feed, Shared};
+use crate::alerts::{self, Alertmanagers, Feed};
 use crate::config::Config;
 use crate::device_rules;
 use crate::forward::Destinations;
@@ -58,9 +59,26 @@ use crate::web::{Peer, Web};
 pub(crate) use source::{TenantSource, for_store};
 pub use time::parse_time;
 
-/// What handlers share.
+/// What handlers share; of it each request takes several clones.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Shared>);
+
+impl App {
+    pub(crate) fn new(shared: Shared) -> Self {
+        App(Arc::new(shared))
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The parts of an [`App`].
+pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) orders: Orders,
@@ -73,7 +91,7 @@ pub(crate) struct App {
     pub(crate) destinations: Arc<Destinations>,
     pub(crate) alerts: Feed,
     pub(crate) rules: Arc<Views>,
-    pub(crate) alert_book: Arc<Shared>,
+    pub(crate) alert_book: Arc<alerts::Shared>,
     pub(crate) alertmanagers: Arc<Alertmanagers>,
     pub(crate) web: watch::Receiver<Arc<Web>>,
     pub(crate) device_rules: device_rules::Current,

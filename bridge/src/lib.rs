@@ -139,7 +139,7 @@ pub async fn run(
     let views = Arc::clone(&ruling.views);
     let ruling = rules::run(Arc::new(ruling), config.rules.clone(), shutdown.clone());
     let mqtt_connected = metrics.mqtt_connected.clone();
-    let app = App {
+    let app = App::new(http::Shared {
         store: Arc::clone(&store),
         fleet: Arc::clone(&fleet),
         orders: worker.orders.clone(),
@@ -156,7 +156,7 @@ pub async fn run(
         alertmanagers,
         web: of_listener,
         device_rules,
-    };
+    });
     let series = device_series::run(store, fleet, mqtt_connected, instance, shutdown.clone());
     let ingest = take_in(link, outgoing, &shutdown);
     let http = async {

@@ -19,7 +19,7 @@ use wire::{BootId, DeviceName, Labels, Seq, SessionId, Timestamp};
 const COMMIT: usize = 256 << 10;
 
 /// Bytes of values at which a file is full.
-const FILE: u64 = 64 << 20;
+const FILE: u64 = 256 << 20;
 
 /// Files to begin.
 const FILES: usize = 6;

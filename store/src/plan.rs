@@ -68,6 +68,8 @@ pub(crate) struct Planner<'a> {
     quarantine: &'a Quarantine,
     /// Bytes of the quarantine with what the group adds, and the number of its next row.
     quarantined: (u64, u64),
+    /// The quarantine's rows that the group adds, by number.
+    held: Vec<(DeviceName, u64)>,
     next_device: DeviceRef,
     /// Devices first seen in this group; `None`: forgotten in it.
     devices: HashMap<DeviceName, Option<DeviceRef>>,
@@ -94,6 +96,7 @@ impl<'a> Planner<'a> {
             config,
             quarantine,
             quarantined: (quarantine.bytes(), quarantine.next()),
+            held: Vec::new(),
             next_device: ledger.next_ref(),
             devices: HashMap::new(),
             settled: HashMap::new(),
@@ -176,12 +179,21 @@ impl<'a> Planner<'a> {
                     self.push(device.clone(), received, What::Forget(true), Fact::Forget);
                     self.devices.insert(device.clone(), None);
                     self.settled.retain(|(name, _), _| *name != device);
-                    let held = self.quarantine.of(&device).into_iter();
-                    let gone = held.map(|(number, _)| (number, None));
-                    self.plan.quarantine.extend(gone);
+                    self.empty_quarantine(&device);
                 }
             }
         }
+    }
+
+    /// Leaves nothing of a device in quarantine.
+    fn empty_quarantine(&mut self, device: &DeviceName) {
+        for (_, number) in self.held.extract_if(.., |(name, _)| name == device) {
+            self.plan.quarantine.retain(|(added, _)| *added != number);
+        }
+        let held = self.quarantine.of(device).into_iter();
+        self.plan
+            .quarantine
+            .extend(held.map(|(number, _)| (number, None)));
     }
 
     fn alert(&mut self, device: DeviceName, received: Timestamp, alert: Alert) {

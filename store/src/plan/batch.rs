@@ -96,6 +96,7 @@ impl Planner<'_> {
         let bytes = bytes.saturating_add(row.len() as u64);
         if bytes <= self.config.quarantine_bytes {
             self.quarantined = (bytes, number + 1);
+            self.held.push((entry.device.clone(), number));
             self.plan.quarantine.push((number, Some(row)));
             return;
         }

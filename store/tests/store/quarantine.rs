@@ -178,6 +178,23 @@ fn a_forgotten_device_has_nothing_in_quarantine() {
 }
 
 #[test]
+fn a_device_that_is_forgotten_in_the_commit_of_its_rows_has_none_in_quarantine() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(dir.path(), config());
+    let mut device = Device::new("gw-1", 1, 2);
+    device.put_dictionary(&store);
+    let ahead = device.record(FAR, |i| i as f64);
+    let forget = store::Entry::Forget {
+        device: device.name.clone(),
+        received: at(ARRIVAL),
+    };
+    store.commit(vec![forget, device.deliver(&[ahead])]).unwrap();
+    assert_eq!(store.quarantined(), []);
+    assert_eq!(store.maintain(at(i64::MAX / 2)).released, 0);
+    assert!(store.ledger().is_empty());
+}
+
+#[test]
 fn rows_older_than_the_retention_are_acked_and_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let hour = Config {

@@ -29,13 +29,13 @@ demo:
 
 # kill -9 of a random process under load, 50 rounds.
 kills rounds="50":
-    BACKHAUL_KILL_ROUNDS={{rounds}} cargo test --release -p tests --test e2e kill -- --nocapture
+    BACKHAUL_KILL_ROUNDS={{rounds}} cargo test --release --workspace --test e2e kill -- --nocapture
 
 # Random faults over real processes, every round audited; power cuts at random operations of the store and the agent's log.
 soak rounds="1000" sites="6" cuts="20000":
-    BACKHAUL_FAULT_ROUNDS={{rounds}} BACKHAUL_FAULT_SITES={{sites}} cargo test --release -p tests --test faults -- --nocapture
-    BACKHAUL_POWER_CUTS={{cuts}} cargo test --release -p store --test power
-    BACKHAUL_WAL_CUTS={{cuts}} cargo test --release -p device-agent --lib power
+    BACKHAUL_FAULT_ROUNDS={{rounds}} BACKHAUL_FAULT_SITES={{sites}} cargo test --release --workspace --test faults -- --nocapture
+    BACKHAUL_POWER_CUTS={{cuts}} cargo test --release --workspace --test power
+    BACKHAUL_WAL_CUTS={{cuts}} cargo test --release --workspace --lib power
 
 # Fuzz one decoder for a minute (needs cargo-fuzz).
 fuzz target="batch" seconds="60":

@@ -42,7 +42,8 @@ pub(crate) struct Delivery<'a> {
     span: Option<(i64, i64)>,
     /// Every cell has a value.
     whole: bool,
-    /// All rows go into one window together, so that the cells go when the rows do.
+    /// All rows go into one window together, and every part has all of them, so that the cells go when the rows do: a part that
+    /// has few rows would hold the values of all others for as long as its buffer fills.
     together: bool,
 }
 
@@ -101,7 +102,7 @@ impl<'a> Delivery<'a> {
         };
         let mut histograms: Vec<(u32, u32)> = rows.histograms.iter().enumerate().filter_map(place).collect();
         histograms.sort_unstable();
-        let complete = cells.is_of(rows.series.len());
+        let whole = rows.present.is_none() && cells.is_of(rows.series.len());
         let of_one = windows
             .first()
             .is_some_and(|(_, taken)| taken.len() == rows.rows.len());
@@ -114,8 +115,8 @@ impl<'a> Delivery<'a> {
             windows,
             histograms,
             span,
-            whole: rows.present.is_none() && complete,
-            together: complete && of_one && rows.rows.len() <= ROWS,
+            whole,
+            together: whole && of_one && rows.rows.len() <= ROWS,
         }
     }
 

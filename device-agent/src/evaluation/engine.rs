@@ -261,9 +261,11 @@ fn standing(state: &GroupState) -> Vec<(promql::Labels, ::rules::AlertState, i64
         .collect()
 }
 
-/// `error_ms`: the wall clock less the rules'.
+/// `error_ms`: the wall clock less the rules', which moves with every slew and by a ms between two readings. A start stays
+/// what it was at first, or each assertion would tell of another alert; an end is held against the wall clock.
 fn draft(alert: DueAlert, error_ms: i64, external_labels: &BTreeMap<String, String>) -> Draft {
-    let wall = |ms: i64| Some(ms.saturating_add(error_ms));
+    let starts_ms = alert.starts_at_ms;
+    let ends_ms = alert.ends_at_ms.saturating_add(error_ms).max(starts_ms);
     let pairs = alert
         .labels
         .iter()
@@ -272,8 +274,8 @@ fn draft(alert: DueAlert, error_ms: i64, external_labels: &BTreeMap<String, Stri
         labels: pairs.collect(),
         annotations: alert.annotations.into_iter().collect(),
         generator_url: alert.generator_url,
-        starts_ms: wall(alert.starts_at_ms),
-        ends_ms: wall(alert.ends_at_ms),
+        starts_ms: Some(starts_ms),
+        ends_ms: Some(ends_ms),
     }
     .with_external(external_labels)
 }

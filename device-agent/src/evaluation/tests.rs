@@ -50,6 +50,16 @@ fn engine(rules: &Rules, now: Moment) -> Engine {
     Engine::new(rules.clone(), settings(), now)
 }
 
+fn wal(dir: &std::path::Path, boot: BootId) -> Wal {
+    let config = WalConfig {
+        storage: Storage::Folder(dir.to_path_buf()),
+        max_bytes: 1 << 20,
+        max_age: std::time::Duration::from_secs(86_400),
+        sync: SyncPolicy::Never,
+    };
+    Wal::open(config, SessionId::new(1), boot, moment(0)).unwrap()
+}
+
 fn scrape(at: Moment, values: &[f64], bind: bool) -> ScrapeRow {
     let labels = |n: usize| Labels::new([("__name__", "x"), ("job", "node"), ("n", &n.to_string())]).unwrap();
     let slots = || (0..values.len()).map(|n| (n, Slot::new(n as u32)));
@@ -175,6 +185,31 @@ fn a_jump_of_the_wall_clock_fires_nothing_ends_nothing_and_rates_go_on() {
 }
 
 #[test]
+fn an_alert_that_is_asserted_again_under_a_slewed_clock_starts_when_it_did() {
+    for slew_ms in [-1, -8, 8] {
+        let mut device = Device::new(HOT, 1 << 20);
+        let mut starts = Vec::new();
+        for _ in 0..200 {
+            let rounds = device.second(&[9.0]);
+            starts.extend(
+                rounds
+                    .iter()
+                    .flat_map(|round| &round.alerts)
+                    .map(|alert| alert.starts_ms),
+            );
+            device.now.wall = Timestamp::from_ms(device.now.wall.ms() + slew_ms);
+        }
+        assert!(starts.len() >= 3, "{starts:?}");
+        assert!(starts.iter().all(|start| *start == starts[0]), "{starts:?}");
+        let over = device.seconds(2, &[0.0]);
+        let over = over.iter().flat_map(|round| &round.alerts).next().unwrap();
+        let now_ms = device.now.wall.ms();
+        assert!((now_ms - 2000..=now_ms).contains(&over.ends_ms.unwrap()));
+        assert_eq!(over.starts_ms, starts[0]);
+    }
+}
+
+#[test]
 fn a_rule_whose_series_find_no_room_fails_and_its_alert_does_not_end() {
     let mut device = Device::new(HOT, 1200);
     device.seconds(15, &[9.0]);
@@ -204,14 +239,8 @@ fn a_restart_goes_on_from_the_state_and_the_log() {
     let text = format!("{HOT}  - alert: Many\n    expr: increase(x[5m]) > 100\n    for: 1m\n");
     let rules = rules(&text, 1 << 20);
     let dir = tempfile::tempdir().unwrap();
-    let config = WalConfig {
-        storage: Storage::Folder(dir.path().to_path_buf()),
-        max_bytes: 1 << 20,
-        max_age: std::time::Duration::from_secs(86_400),
-        sync: SyncPolicy::Never,
-    };
     let boot = BootId::new(7);
-    let mut wal = Wal::open(config, SessionId::new(1), boot, moment(0)).unwrap();
+    let mut wal = wal(dir.path(), boot);
     let mut device = Device::new(&text, 1 << 20);
     for n in 0..200u32 {
         let bind = !device.bound;
@@ -359,14 +388,8 @@ fn other_rules_leave_those_that_stay_as_they_were_and_find_series_that_nobody_re
 #[test]
 fn new_rules_find_their_past_in_the_log() {
     let dir = tempfile::tempdir().unwrap();
-    let config = WalConfig {
-        storage: Storage::Folder(dir.path().to_path_buf()),
-        max_bytes: 1 << 20,
-        max_age: std::time::Duration::from_secs(86_400),
-        sync: SyncPolicy::Never,
-    };
     let boot = BootId::new(7);
-    let mut wal = Wal::open(config, SessionId::new(1), boot, moment(0)).unwrap();
+    let mut wal = wal(dir.path(), boot);
     let mut device = Device::new(HOT, 1 << 20);
     for n in 0..200u32 {
         let bind = !device.bound;

@@ -39,7 +39,7 @@ mod window_head;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wire::batch::Batch;
 use wire::dict::Dictionary;
@@ -48,6 +48,7 @@ use wire::{DeviceName, Labels, Tenant, Timestamp};
 use crate::block::Blocks;
 use crate::ledger::DeviceRef;
 use crate::rings::{MAX_PARTITIONS, Rings};
+use crate::sealed::RecordId;
 use crate::tally::Tally;
 use cells::Cells;
 pub(crate) use delivery::Arrival;
@@ -74,8 +75,10 @@ pub(crate) struct Heads {
     limits: HeadLimits,
     /// Read while a commit is made, written between two.
     gate: RwLock<()>,
-    /// All that is journaled up to this number is here.
+    /// All that is journaled up to this number is here,
     applied: AtomicU64,
+    /// but these records, which could not be read at start; in order.
+    left_out: OnceLock<Vec<RecordId>>,
     homes: Homes,
 }
 
@@ -129,8 +132,21 @@ impl Heads {
             limits,
             gate: RwLock::default(),
             applied: AtomicU64::new(0),
+            left_out: OnceLock::new(),
             homes: Homes::default(),
         }
+    }
+
+    /// Takes the records that replay could not read, once it is done.
+    pub(crate) fn leave_out(&self, mut records: Vec<RecordId>) {
+        records.sort_unstable();
+        records.dedup();
+        // There is one replay.
+        let _ = self.left_out.set(records);
+    }
+
+    fn left_out(&self) -> &[RecordId] {
+        self.left_out.get().map_or(&[], Vec::as_slice)
     }
 
     fn writer(&self, device: &DeviceName) -> MutexGuard<'_, Writer> {

@@ -24,6 +24,7 @@ use crate::disk::Disk;
 use crate::error::Damage;
 use crate::journal::FileError;
 use crate::ledger::DeviceRef;
+use crate::sealed::Sealed;
 use crate::tally::Tally;
 use crate::window::Window;
 use file::{IndexFile, Loaded};
@@ -56,8 +57,8 @@ pub(crate) struct Contents {
     pub(crate) above_dropped: Vec<(Tenant, u32)>,
     /// The blocks, by rising gen.
     pub(crate) blocks: Vec<BlockMeta>,
-    /// The number up to which a window's rows are in blocks.
-    pub(crate) sealed: Vec<(Tenant, Window, u64)>,
+    /// What blocks have of windows.
+    pub(crate) sealed: Vec<(Tenant, Window, Sealed)>,
     /// Sealed samples of each device, and what was removed of them.
     pub(crate) totals: Vec<(DeviceRef, Tally)>,
     /// The gen of the next block.
@@ -74,7 +75,7 @@ pub(crate) struct Change {
     pub(crate) add: Vec<BlockMeta>,
     /// Gens of blocks that go.
     pub(crate) remove: Vec<u64>,
-    pub(crate) sealed: Vec<(Tenant, Window, u64)>,
+    pub(crate) sealed: Vec<(Tenant, Window, Sealed)>,
     /// Windows whose row goes.
     pub(crate) unsealed: Vec<(Tenant, Window)>,
     /// New totals of devices; zeros take the row out.

@@ -34,6 +34,7 @@ mod results;
 pub mod ring;
 mod rings;
 mod seal;
+mod sealed;
 #[doc(hidden)]
 pub mod seam;
 mod snapshot;

@@ -29,8 +29,8 @@ impl Heads {
             let tenant = meta.tenant.clone();
             partition.head(&tenant).add_block(blocks.file(meta));
         }
-        for (tenant, window, number) in contents.sealed {
-            partition.head(&tenant).sealed.insert(window, number);
+        for (tenant, window, sealed) in contents.sealed {
+            partition.head(&tenant).sealed.insert(window, sealed);
         }
         partition.totals = contents.totals.into_iter().collect();
         partition.blocks = Some(blocks);
@@ -68,7 +68,7 @@ impl Heads {
         let head = partition.head(&input.target.tenant);
         head.let_go(input.target.window);
         head.add_block(file);
-        head.sealed.insert(input.target.window, input.s);
+        head.sealed.insert(input.target.window, input.sealed.clone());
         head.registry.set_indexed(input.new_ids.iter().copied());
     }
 
@@ -120,8 +120,8 @@ impl Heads {
     pub(crate) fn forget_sealed(&self, partition: usize, first: u64) -> Vec<(Tenant, Window)> {
         let mut gone = Vec::new();
         for (tenant, head) in &mut self.write(partition).tenants {
-            head.sealed.retain(|window, number| {
-                let keep = *number >= first;
+            head.sealed.retain(|window, sealed| {
+                let keep = sealed.number >= first;
                 if !keep {
                     gone.push((tenant.clone(), *window));
                 }

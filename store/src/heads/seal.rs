@@ -18,6 +18,7 @@ use super::window_head::{Histograms, WindowHead};
 use crate::chunk::mode_of;
 use crate::index::SeriesList;
 use crate::ledger::DeviceRef;
+use crate::sealed::{RecordId, Sealed};
 use crate::tally::Tally;
 use crate::window::Window;
 
@@ -36,8 +37,8 @@ pub(crate) struct SealTarget {
 #[derive(Debug)]
 pub(crate) struct SealInput {
     pub(crate) target: SealTarget,
-    /// The rows are all of the window that the journal has up to this number and no block has.
-    pub(crate) s: u64,
+    /// What blocks have of the window with these rows.
+    pub(crate) sealed: Sealed,
     pub(crate) groups: Vec<SealGroup>,
     pub(crate) histograms: Arc<Histograms>,
     /// Series of the rows that the index does not have, and their numbers.
@@ -173,7 +174,8 @@ impl Heads {
             let _between = self.between();
             let s = self.applied.load(Ordering::Acquire);
             let mut partition = self.write(target.partition);
-            partition.tenants.get_mut(&target.tenant)?.freeze(target, s)?
+            let head = partition.tenants.get_mut(&target.tenant)?;
+            head.freeze(target, (s, self.left_out()))?
         };
         // Labels are many; series that have rows stay.
         let partition = self.read(target.partition);
@@ -243,7 +245,11 @@ impl Heads {
 
 impl TenantHead {
     /// What a seal takes, and the groups of it.
-    fn freeze(&mut self, target: &SealTarget, s: u64) -> Option<(SealInput, Vec<Taken>)> {
+    fn freeze(
+        &mut self,
+        target: &SealTarget,
+        (s, left_out): (u64, &[RecordId]),
+    ) -> Option<(SealInput, Vec<Taken>)> {
         if self.sealing.contains_key(&target.window) {
             return None;
         }
@@ -262,9 +268,10 @@ impl TenantHead {
                 });
             }
         }
+        let before = self.sealed.get(&target.window).cloned().unwrap_or_default();
         let input = SealInput {
             target: target.clone(),
-            s,
+            sealed: before.then(s, left_out),
             new_ids: self.new_ids(&groups, &head.histograms),
             new_series: SeriesList::default(),
             groups: Vec::new(),

@@ -18,6 +18,7 @@ use super::window_head::{Histogram, WindowHead, WindowTally, histogram_bytes};
 use crate::block::BlockFile;
 use crate::ledger::DeviceRef;
 use crate::results::OWNER;
+use crate::sealed::{RecordId, Sealed};
 use crate::tally::Tally;
 use crate::window::Window;
 
@@ -44,8 +45,8 @@ pub(crate) struct TenantHead {
     pub(super) windows: BTreeMap<Window, WindowHead>,
     /// What seals that are under way took.
     pub(super) sealing: BTreeMap<Window, WindowHead>,
-    /// What blocks hold of each window: all up to a number.
-    pub(super) sealed: BTreeMap<Window, u64>,
+    /// What blocks have of each window.
+    pub(super) sealed: BTreeMap<Window, Sealed>,
     /// By rising generation.
     pub(super) blocks: Vec<Arc<BlockFile>>,
     /// Rises when blocks change.
@@ -287,9 +288,12 @@ impl TenantHead {
         }
         let (mut jobs, mut replaced) = (Vec::new(), 0);
         let arrival = delivery.arrival;
+        let record = RecordId {
+            number: arrival.number,
+            device: delivery.owner,
+        };
         for (at, (window, rows)) in delivery.windows().iter().enumerate() {
-            let sealed = self.sealed.get(window).copied().unwrap_or(0);
-            if arrival.replayed && arrival.number <= sealed {
+            if arrival.replayed && self.sealed.get(window).is_some_and(|sealed| sealed.has(record)) {
                 continue;
             }
             if !delivery.has_any(part, at) {

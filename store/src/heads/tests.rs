@@ -18,6 +18,7 @@ use crate::index::{Contents, SeriesList};
 use crate::query::ReadLimits;
 use crate::rings::Hashrings;
 use crate::seal;
+use crate::sealed::Sealed;
 use crate::window::{WINDOW_MS, Window};
 
 const START: i64 = 1_795_000_000_000 / WINDOW_MS * WINDOW_MS;
@@ -78,7 +79,7 @@ struct Kept {
     series: BTreeMap<u32, Labels>,
     dropped: BTreeSet<u32>,
     blocks: Vec<BlockMeta>,
-    sealed: BTreeMap<Window, u64>,
+    sealed: BTreeMap<Window, Sealed>,
     totals: BTreeMap<DeviceRef, Tally>,
 }
 
@@ -171,7 +172,7 @@ impl World {
                 sealed: kept
                     .sealed
                     .iter()
-                    .map(|(window, s)| (tenant(), *window, *s))
+                    .map(|(window, sealed)| (tenant(), *window, sealed.clone()))
                     .collect(),
                 totals: kept
                     .totals
@@ -296,7 +297,7 @@ impl World {
             let Some(input) = self.heads.freeze(&target) else {
                 continue;
             };
-            assert_eq!(input.s, self.journal.len() as u64);
+            assert_eq!(input.sealed.number, self.journal.len() as u64);
             let (writer, _) = self.writer(target.partition, target.window);
             let meta = seal::write(&input, writer).unwrap();
             let kept = &mut self.kept[target.partition];
@@ -310,7 +311,7 @@ impl World {
                 assert!(!kept.dropped.contains(&id), "the index has dropped {id}");
                 kept.series.insert(id, Labels::new(labels).unwrap());
             }
-            kept.sealed.insert(target.window, input.s);
+            kept.sealed.insert(target.window, input.sealed.clone());
             kept.blocks.push(meta.clone());
             self.heads.sealed(&input, meta);
         }
@@ -370,7 +371,7 @@ impl World {
             kept.totals.extend(totals);
             kept.blocks.retain(|meta| !gone.contains(&meta.generation));
             self.heads.removed(place, &gone, &counted);
-            let s = kept.sealed.get(&target.window).copied().unwrap_or(0);
+            let s = kept.sealed.get(&target.window).map_or(0, |sealed| sealed.number);
             self.forget_samples(&target, s);
         }
     }

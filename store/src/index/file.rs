@@ -27,10 +27,22 @@ use super::state::{Small, State, TenantPages, Writes};
 use crate::block::{summed, unsummed};
 use crate::disk::{Access, Boxed, Disk};
 use crate::journal::{FileError, begin, guard};
+use crate::sealed::Sealed;
 use crate::window::Window;
 
-/// Format version of index files.
-pub(super) const VERSION: u64 = 1;
+/// Newest format version of index files.
+const VERSION: u64 = 2;
+
+/// Of a file in which no sealed window lacks a record.
+const VERSION_COMPLETE: u64 = 1;
+
+/// The version of a file that holds some small tables.
+pub(super) fn version_of(small: &Small) -> u64 {
+    match small.sealed.values().any(Sealed::lacks_any) {
+        true => VERSION,
+        false => VERSION_COMPLETE,
+    }
+}
 
 type Bytes = &'static [u8];
 
@@ -102,7 +114,7 @@ impl IndexFile {
             copy(read.as_ref(), &txn, TOTALS)?;
             if from.is_none() {
                 let head = Head {
-                    version: VERSION,
+                    version: VERSION_COMPLETE,
                     ..Head::default()
                 };
                 let mut meta = txn.open_table(META).map_err(FileError::of)?;
@@ -255,7 +267,7 @@ fn head(read: &ReadTransaction) -> Result<Head, FileError> {
     let row = row.ok_or_else(|| damaged("no row in its meta table"))?;
     let head = Head::decode(unsummed(row.value())?).map_err(|error| FileError::Damaged(error.to_string()))?;
     match head.version {
-        VERSION => Ok(head),
+        VERSION_COMPLETE..=VERSION => Ok(head),
         newer => Err(FileError::Newer {
             found: newer,
             known: VERSION,
@@ -284,10 +296,8 @@ fn small(read: &ReadTransaction, head: &Head) -> Result<Small, FileError> {
         Ok(())
     })?;
     each(read, SEALED, |key, row| {
-        let number = row
-            .try_into()
-            .map_err(|_| damaged("a row of sealed is malformed"))?;
-        small.sealed.insert(key, u64::from_le_bytes(number));
+        let sealed = Sealed::decode(row).ok_or_else(|| damaged("a row of sealed is malformed"))?;
+        small.sealed.insert(key, sealed);
         Ok(())
     })?;
     each(read, TOTALS, |device, row| {
@@ -389,12 +399,12 @@ impl Loaded {
             let row = BlockRow::decode(&**row).map_err(|error| FileError::Damaged(error.to_string()))?;
             contents.blocks.push(row.meta(*generation)?);
         }
-        for ((tenant, start), number) in &self.small.sealed {
+        for ((tenant, start), sealed) in &self.small.sealed {
             let tenant = self.small.tenants.get(usize::from(*tenant));
             let (tenant, _) = tenant.ok_or_else(|| damaged("a sealed window of no tenant"))?;
             contents
                 .sealed
-                .push((tenant.clone(), Window::of(*start), *number));
+                .push((tenant.clone(), Window::of(*start), sealed.clone()));
         }
         for (tenant, dropped) in &self.small.tenants {
             let above = dropped.max().map_or(0, |last| last.saturating_add(1));

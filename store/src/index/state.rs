@@ -8,13 +8,14 @@ use roaring::RoaringBitmap;
 use wire::Tenant;
 
 use super::Change;
-use super::file::VERSION;
+use super::file::version_of;
 use super::list::{PairHash, PairKeys, SeriesList};
 use super::pages::Tail;
 use super::rows::{BlockRow, Head, TenantRow, tally_row};
 use crate::block::summed;
 use crate::journal::FileError;
 use crate::ledger::DeviceRef;
+use crate::sealed::Sealed;
 use crate::tally::Tally;
 
 /// The tables that fit in memory.
@@ -26,7 +27,7 @@ pub(super) struct Small {
     pub(super) tenants: Vec<(Tenant, RoaringBitmap)>,
     /// Rows, encoded.
     pub(super) blocks: BTreeMap<u64, Arc<[u8]>>,
-    pub(super) sealed: BTreeMap<(u16, i64), u64>,
+    pub(super) sealed: BTreeMap<(u16, i64), Sealed>,
     pub(super) totals: BTreeMap<DeviceRef, Tally>,
 }
 
@@ -191,10 +192,10 @@ impl Small {
             self.sealed.remove(&key);
             writes.sealed.push((key, None));
         }
-        for (tenant, window, number) in &change.sealed {
+        for (tenant, window, sealed) in &change.sealed {
             let key = (self.tenant(tenant)?, window.start_ms());
-            self.sealed.insert(key, *number);
-            writes.sealed.push((key, Some(sealed_row(*number))));
+            self.sealed.insert(key, sealed.clone());
+            writes.sealed.push((key, Some(summed(&sealed.encode()))));
         }
         for (device, tally) in &change.totals {
             let row = (*tally != Tally::default()).then(|| summed(&tally_row(tally)));
@@ -220,17 +221,13 @@ impl Small {
             .collect();
         let sealed = self.sealed.iter();
         writes.sealed = sealed
-            .map(|(key, number)| (*key, Some(sealed_row(*number))))
+            .map(|(key, sealed)| (*key, Some(summed(&sealed.encode()))))
             .collect();
         let totals = self.totals.iter();
         writes.totals = totals
             .map(|(device, tally)| (*device, Some(summed(&tally_row(tally)))))
             .collect();
     }
-}
-
-fn sealed_row(number: u64) -> Vec<u8> {
-    summed(&number.to_le_bytes())
 }
 
 impl State {
@@ -326,7 +323,7 @@ fn head(small: &Small, page_counts: &[(u32, u32)]) -> Head {
     let (blocks, sealed, totals) = small.counts();
     let tenants = small.tenants.iter().zip(page_counts);
     Head {
-        version: VERSION,
+        version: version_of(small),
         commits: small.commits,
         next_gen: small.next_gen,
         blocks,

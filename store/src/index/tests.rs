@@ -7,6 +7,7 @@ use redb::StorageBackend;
 
 use super::*;
 use crate::disk::{Access, SystemDisk};
+use crate::sealed::RecordId;
 
 type Pairs = Vec<(String, String)>;
 
@@ -15,7 +16,7 @@ type Pairs = Vec<(String, String)>;
 struct Model {
     series: BTreeMap<(Tenant, u32), Pairs>,
     blocks: BTreeMap<u64, BlockMeta>,
-    sealed: BTreeMap<(Tenant, Window), u64>,
+    sealed: BTreeMap<(Tenant, Window), Sealed>,
     totals: BTreeMap<DeviceRef, Tally>,
     next_gen: u64,
 }
@@ -39,7 +40,7 @@ impl Model {
                 .map(|meta| (meta.generation, meta.clone()))
                 .collect(),
             sealed: sealed
-                .map(|(tenant, window, number)| ((tenant.clone(), *window), *number))
+                .map(|(tenant, window, sealed)| ((tenant.clone(), *window), sealed.clone()))
                 .collect(),
             totals: contents.totals.iter().copied().collect(),
             next_gen: contents.next_gen,
@@ -68,8 +69,8 @@ impl Model {
         for (tenant, window) in &change.unsealed {
             next.sealed.remove(&(tenant.clone(), *window));
         }
-        for (tenant, window, number) in &change.sealed {
-            next.sealed.insert((tenant.clone(), *window), *number);
+        for (tenant, window, sealed) in &change.sealed {
+            next.sealed.insert((tenant.clone(), *window), sealed.clone());
         }
         next.totals.extend(change.totals.iter().copied());
         next.totals.retain(|_, tally| *tally != Tally::default());
@@ -172,6 +173,23 @@ fn block(generation: u64, n: u32) -> BlockMeta {
     }
 }
 
+/// Some lack a record.
+fn sealed(number: u64) -> Sealed {
+    let device = (number % 7) as u32;
+    let lacked = RecordId {
+        number: number / 2,
+        device,
+    };
+    Sealed::default().then(
+        number,
+        if device > 2 {
+            &[]
+        } else {
+            std::slice::from_ref(&lacked)
+        },
+    )
+}
+
 /// Numbers a change is made of; ids and gens go on from what the index has.
 #[derive(Debug, Clone)]
 struct Draft {
@@ -229,7 +247,7 @@ impl Draft {
             sealed: self
                 .sealed
                 .iter()
-                .map(|(t, hour, n)| (tenant(*t), window(*hour), *n))
+                .map(|(t, hour, n)| (tenant(*t), window(*hour), sealed(*n)))
                 .collect(),
             unsealed: unsealed
                 .filter_map(|at| model.sealed.keys().nth(at).cloned())

@@ -134,7 +134,7 @@ fn open_one(
     let lost = !found.is_empty() && contents.blocks.is_empty();
     damage.extend(found);
     clean(&dir, config, &contents, lost, damage)?;
-    let sealed = contents.sealed.iter().map(|(_, _, number)| *number).max();
+    let sealed = contents.sealed.iter().map(|(_, _, sealed)| sealed.number).max();
     let next_gen = contents.next_gen;
     let blocks = Blocks::new(config.disk.clone(), &dir, OPEN_BLOCKS);
     heads.load(number, contents, blocks);

@@ -103,6 +103,7 @@ pub(super) fn replay(
         drop(source);
         let mut ledger = Ledger::default();
         let mut keys = Keys::default();
+        let mut lacking = Vec::new();
         for thread in threads {
             let rebuilt = thread
                 .join()
@@ -111,11 +112,14 @@ pub(super) fn replay(
                 keys: some,
                 ledger: part,
                 damage: found,
+                left_out: lacked,
             } = rebuilt;
             keys.merge(some);
             ledger.merge(part);
             damage.extend(found);
+            lacking.extend(lacked);
         }
+        heads.leave_out(lacking);
         state.samples = samples.load(Ordering::Relaxed);
         progress(state);
         let newest = newest?;

@@ -208,31 +208,42 @@ fn without_dictionaries_what_blocks_have_is_recovered_and_the_rest_is_sent_again
 
 #[test]
 fn what_was_declared_lost_for_want_of_a_dictionary_is_stored_once_that_is_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let long = Config {
-        journal_file_bytes: 10_000_000,
-        ..small()
-    };
-    let (store, devices) = filled(dir.path(), long.clone());
-    drop(store);
-    spoil(&dir.path().join("dict.redb"));
-    let store = start(dir.path(), long.clone());
-    let (device, records) = &devices[0];
-    // Of its last record, which no block has, the device has nothing left.
-    store.commit(vec![device.gap(80, 80)]).unwrap();
-    deliver(&store, device, &records[..79]);
-    let ledger = store.device(&device.name).unwrap();
-    assert_eq!((ledger.stored, ledger.dropped["wal_bytes"]), (79 * 20, 20));
-    assert_books(&store, device);
-    drop(store);
-    let store = start(dir.path(), long);
-    let ledger = store.device(&device.name).unwrap();
-    assert_eq!(
-        (ledger.stored, ledger.dropped.values().sum::<u64>()),
-        (80 * 20, 0)
-    );
-    assert_eq!(samples_of(&store, device), 80 * 20);
-    assert_books(&store, device);
+    // Seals in between have not what was left out.
+    for seals in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let long = Config {
+            journal_file_bytes: 10_000_000,
+            ..small()
+        };
+        let (store, devices) = filled(dir.path(), long.clone());
+        drop(store);
+        spoil(&dir.path().join("dict.redb"));
+        let store = start(dir.path(), long.clone());
+        let (device, records) = &devices[0];
+        // Of its last record, which no block has, the device has nothing left.
+        store.commit(vec![device.gap(80, 80)]).unwrap();
+        deliver(&store, device, &records[..79]);
+        let ledger = store.device(&device.name).unwrap();
+        assert_eq!((ledger.stored, ledger.dropped["wal_bytes"]), (79 * 20, 20));
+        assert_books(&store, device);
+        if seals {
+            assert!(store.maintain(later()).sealed > 0);
+        }
+        drop(store);
+        for _ in 0..2 {
+            let store = start(dir.path(), long.clone());
+            let ledger = store.device(&device.name).unwrap();
+            assert_eq!(
+                (ledger.stored, ledger.dropped.values().sum::<u64>()),
+                (80 * 20, 0)
+            );
+            assert_eq!(samples_of(&store, device), 80 * 20, "sealed: {seals}");
+            assert_books(&store, device);
+            if seals {
+                store.maintain(later());
+            }
+        }
+    }
 }
 
 #[test]

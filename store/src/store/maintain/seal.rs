@@ -78,7 +78,9 @@ impl Store {
             let series = std::mem::take(&mut input.new_series);
             change.series.push((tenant.clone(), series));
             change.add.push(meta.clone());
-            change.sealed.push((tenant.clone(), *window, input.s));
+            change
+                .sealed
+                .push((tenant.clone(), *window, input.sealed.clone()));
             for (device, tally) in &input.tallies {
                 counted.entry(*device).or_default().add(*tally);
             }

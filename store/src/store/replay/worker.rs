@@ -25,6 +25,7 @@ use crate::ledger::{Class, Device, DeviceRef, Fact, Ledger, reason, removal};
 use crate::plan::{Effect, batch_effect, released, row_facts};
 use crate::record::{BatchRecord, Record, ReleasedRecord, ResultsRecord, What};
 use crate::results;
+use crate::sealed::RecordId;
 
 /// What a worker is given, in order.
 pub(super) enum Job {
@@ -50,6 +51,8 @@ pub(super) struct Rebuilt {
     pub(super) keys: Keys,
     pub(super) ledger: Ledger,
     pub(super) damage: Vec<Damage>,
+    /// Records whose rows could not be read.
+    pub(super) left_out: Vec<RecordId>,
 }
 
 /// One shard.
@@ -228,8 +231,23 @@ impl<'a> Worker<'a> {
         Ok((batch_effect(device, entry, rows, key), dict))
     }
 
-    /// Decodes a payload. The dictionary comes with it if the heads need it.
+    /// Decodes a payload. The dictionary comes with it if the heads need it. What cannot be read is noted as left out.
     fn read(
+        &mut self,
+        place: (DeviceRef, u64),
+        name: &DeviceName,
+        ring: u32,
+        payload: &Bytes,
+    ) -> Result<(Raw, Decoded, Option<Arc<Dictionary>>), String> {
+        let read = self.try_read(place, name, ring, payload);
+        if read.is_err() {
+            let (device, number) = place;
+            self.rebuilt.left_out.push(RecordId { number, device });
+        }
+        read
+    }
+
+    fn try_read(
         &mut self,
         (device, number): (DeviceRef, u64),
         name: &DeviceName,

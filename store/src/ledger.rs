@@ -92,12 +92,14 @@ impl Ledger {
     }
 
     /// Counts, for every device, what damage took of stored samples, and what is there beyond them. `there` says how many
-    /// samples heads and blocks were given, and how many are in quarantine.
-    pub(crate) fn reconcile(&mut self, there: impl Fn(DeviceRef) -> (u64, u64)) {
+    /// samples heads and blocks were given, and how many are in quarantine. Whether samples lack.
+    pub(crate) fn reconcile(&mut self, there: impl Fn(DeviceRef) -> (u64, u64)) -> bool {
+        let mut lack = false;
         for (number, device) in &mut self.devices {
             let (taken, quarantined) = there(*number);
-            device.reconcile(taken, quarantined);
+            lack |= device.reconcile(taken, quarantined);
         }
+        lack
     }
 
     /// Says that records were lost.

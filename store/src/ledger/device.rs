@@ -110,8 +110,8 @@ impl Device {
     }
 
     /// Holds the counters against what is there: the samples that heads and blocks were given, and those in quarantine.
-    /// What differs is counted beside what differed when the checkpoint was written.
-    pub(super) fn reconcile(&mut self, taken: u64, quarantined: u64) {
+    /// What differs is counted beside what differed when the checkpoint was written. Whether samples lack.
+    pub(super) fn reconcile(&mut self, taken: u64, quarantined: u64) -> bool {
         self.quarantined = quarantined;
         let there = self.removed.values().fold(taken, |sum, n| sum.saturating_add(*n));
         let there = i128::from(there.saturating_add(quarantined));
@@ -120,6 +120,7 @@ impl Device {
         let less = u64::try_from(known - there).unwrap_or(0);
         self.recovered = self.recovered.saturating_add(more);
         self.damaged = self.damaged.saturating_add(less);
+        less > 0
     }
 
     /// What is not settled now may be settled in records that were lost, and sessions be let go.

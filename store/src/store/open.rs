@@ -76,7 +76,8 @@ impl Store {
         };
         lossy |= damage.len() > before;
         let quarantine = Quarantine::load(&tables.quarantine);
-        let adopted = unnamed + balance(&mut ledger, (from, above), &heads, &quarantine);
+        let (taken_over, lack) = balance(&mut ledger, (from, above), &heads, &quarantine);
+        let adopted = unnamed + taken_over;
         if adopted > 0 {
             damage.push(Damage {
                 path: journal_dir.clone(),
@@ -86,8 +87,9 @@ impl Store {
         if lossy || adopted > 0 {
             ledger.doubt();
         }
-        // Later records do not name devices that the ledger knows, so those need a checkpoint that has them.
-        let newest = newest.filter(|_| adopted == 0);
+        // Later records do not name devices that the ledger knows, so those need a checkpoint that has them. One that has what
+        // is lost keeps that apart from what the next start may find twice.
+        let newest = newest.filter(|_| adopted == 0 && !lack);
         let limits = Limits {
             file_bytes: config.journal_file_bytes,
             cache: config.cache_bytes,
@@ -122,14 +124,14 @@ impl Store {
 }
 
 /// Holds the ledger against heads, blocks and quarantine, of which it may know too little if a file was damaged. Says how
-/// many devices it takes over from them: those whose number is not below `from`, the next one of its checkpoint. Numbers
-/// below `above` are in use.
+/// many devices it takes over from them, those whose number is not below `from`, the next one of its checkpoint; and whether
+/// samples lack. Numbers below `above` are in use.
 fn balance(
     ledger: &mut Ledger,
     (from, above): (DeviceRef, DeviceRef),
     heads: &Heads,
     quarantine: &Quarantine,
-) -> usize {
+) -> (usize, bool) {
     let is_lost = |number: DeviceRef| number >= from && !ledger.has_had(number);
     let mut unknown = heads.owners(is_lost);
     let mut quarantined: BTreeMap<DeviceRef, u64> = BTreeMap::new();
@@ -141,11 +143,11 @@ fn balance(
     }
     let adopted = ledger.adopt(unknown);
     ledger.reserve(above.max(heads.above_owners()));
-    ledger.reconcile(|number| {
+    let lack = ledger.reconcile(|number| {
         let quarantined = quarantined.get(&number).copied().unwrap_or(0);
         (heads.tally(number).taken, quarantined)
     });
-    adopted
+    (adopted, lack)
 }
 
 fn head_limits(config: &Config) -> HeadLimits {

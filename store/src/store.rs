@@ -396,7 +396,7 @@ impl Store {
     }
 
     /// Values of a label over the series that satisfy every matcher, sorted.
-    pub fn label_values(&self, tenant: &Tenant, name: &str, matchers: &[Matcher]) -> Vec<String> {
+    pub fn label_values(&self, tenant: &Tenant, name: &str, matchers: &[Matcher]) -> Vec<Arc<str>> {
         self.heads.label_values(tenant, name, matchers, None)
     }
 
@@ -408,7 +408,7 @@ impl Store {
         matchers: &[Matcher],
         start_ms: i64,
         end_ms: i64,
-    ) -> Vec<String> {
+    ) -> Vec<Arc<str>> {
         self.heads
             .label_values(tenant, name, matchers, Some((start_ms, end_ms)))
     }

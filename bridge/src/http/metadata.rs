@@ -1,6 +1,7 @@
 //! `/api/v1/metadata` and `/api/v1/targets/metadata`: type, help and unit of metrics, as devices told them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::extract::State;
 use promql::{EvalError, Matcher};
@@ -120,7 +121,7 @@ impl Lookup {
             let has = |family: &str| {
                 SUFFIXES
                     .iter()
-                    .any(|suffix| names.contains(&format!("{family}{suffix}")))
+                    .any(|suffix| names.contains(format!("{family}{suffix}").as_str()))
             };
             for (family, told) in known.iter().filter(|(family, _)| has(family)) {
                 all.extend(told.last().map(|told| Found {
@@ -152,7 +153,7 @@ impl Lookup {
 }
 
 /// Names of the metrics that have the target's labels.
-fn metric_names(store: &Store, tenant: &Tenant, target: &Target) -> BTreeSet<String> {
+fn metric_names(store: &Store, tenant: &Tenant, target: &Target) -> BTreeSet<Arc<str>> {
     let of_target: Vec<StoreMatcher> = target
         .labels
         .iter()

@@ -75,7 +75,11 @@ fn matched(app: &App, tenant: &Tenant, read: &Read, suspects: &BTreeSet<&DeviceI
         for selector in read.selectors.values() {
             let matchers = [selector.as_slice(), std::slice::from_ref(&not_ours)].concat();
             for id in app.store.label_values(tenant, DEVICE_ID, &matchers) {
-                matched.extend(DeviceId::new(id).ok().filter(|device| suspects.contains(device)));
+                matched.extend(
+                    DeviceId::new(&*id)
+                        .ok()
+                        .filter(|device| suspects.contains(device)),
+                );
             }
         }
     }

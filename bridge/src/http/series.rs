@@ -1,5 +1,7 @@
 //! `/api/v1/series`, `labels` and `label/<name>/values`.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use promql::{Matcher, ParseError};
 use wire::{Labels, Tenant};
@@ -41,13 +43,13 @@ impl Lookup {
     }
 
     /// Runs on a blocking thread under the queries' deadline.
-    async fn run(
+    async fn run<T: AsRef<str>>(
         self,
-        find: impl FnOnce(&Self) -> Vec<String> + Send + 'static,
+        find: impl FnOnce(&Self) -> Vec<T> + Send + 'static,
     ) -> Result<Success, ApiError> {
         let app = self.app.clone();
         evaluate(&app, Queue::Api, app.config.query_timeout, move |_| {
-            Ok(self.answer(find(&self), |out, s| json::text(out, &s)))
+            Ok(self.answer(find(&self), |out, s| json::text(out, s.as_ref())))
         })
         .await
     }
@@ -93,7 +95,7 @@ impl Lookup {
         store.label_names_between(&self.tenant, matchers, self.start_ms, self.end_ms)
     }
 
-    fn values(&self, name: &str, matchers: &[store::Matcher]) -> Vec<String> {
+    fn values(&self, name: &str, matchers: &[store::Matcher]) -> Vec<Arc<str>> {
         if !self.is_bounded() {
             return self.app.store.label_values(&self.tenant, name, matchers);
         }

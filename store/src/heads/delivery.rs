@@ -280,6 +280,11 @@ impl Done {
         self.0.group
     }
 
+    /// The times of its first and its last row.
+    pub(crate) fn span(&self) -> (i64, i64) {
+        (self.1.first(), self.1.last())
+    }
+
     /// Puts the piece where it belongs. Gives the window and the bytes of memory that it takes more, or less.
     pub(crate) fn put(self, group: &mut Group) -> (Window, isize) {
         let Done(job, piece) = self;

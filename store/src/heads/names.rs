@@ -4,6 +4,7 @@
 //! partition is locked; those that a seal adds meanwhile hold what the heads had when they were listed, so then both are
 //! listed again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -11,7 +12,7 @@ use wire::{Labels, Tenant};
 
 use super::Heads;
 use super::presence::Presence;
-use super::registry::{Registry, Texts};
+use super::registry::{Counts, Place, Registry, Values};
 use super::tenant::TenantHead;
 use crate::block::Block;
 use crate::matcher::Matcher;
@@ -34,9 +35,9 @@ struct About<'a> {
 }
 
 impl About<'_> {
-    fn has(&self, series: u32) -> bool {
+    fn has(&self, series: u32, first: Option<Place>) -> bool {
         let Opened { blocks, any, .. } = self.opened;
-        *any || self.heads.has(series) || blocks.iter().any(|block| block.has(series))
+        *any || self.heads.has(series, first) || blocks.iter().any(|block| block.has(series))
     }
 }
 
@@ -98,7 +99,9 @@ impl Heads {
         let mut partitions = 0;
         self.each_head_about(tenant, range, |head, about| {
             let found = head.registry().find(matchers);
-            let there: Vec<u32> = found.into_iter().filter(|series| about.has(*series)).collect();
+            let there = head
+                .registry()
+                .counted(&found, &|series, first| about.has(series, first));
             partitions += usize::from(!there.is_empty());
             let order = head.registry().order(&there);
             all.extend(
@@ -121,24 +124,12 @@ impl Heads {
         matchers: &[Matcher],
         time: Option<(i64, i64)>,
     ) -> Vec<String> {
-        let mut names = Texts::default();
-        self.look(tenant, matchers, time, |registry, found, has| match found {
-            None => registry.add_names(&mut names, has),
-            Some(found) => {
-                for series in found {
-                    let mut new = registry.texts(series).filter(|(name, _)| !names.contains(*name));
-                    let new: Vec<String> = match new.next().filter(|_| has(series)) {
-                        Some(first) => std::iter::once(first)
-                            .chain(new)
-                            .map(|(n, _)| n.to_owned())
-                            .collect(),
-                        None => continue,
-                    };
-                    names.extend(new);
-                }
-            }
+        let mut names = BTreeSet::new();
+        self.look(tenant, matchers, time, |registry, found, counts| match found {
+            None => registry.add_names(&mut names, counts),
+            Some(found) => registry.add_names_of(&found, &mut names, counts),
         });
-        sorted(names)
+        names.into_iter().collect()
     }
 
     /// Values of a label of the series that satisfy every matcher, and about a time if one is given; sorted.
@@ -148,26 +139,13 @@ impl Heads {
         name: &str,
         matchers: &[Matcher],
         time: Option<(i64, i64)>,
-    ) -> Vec<String> {
-        let mut values = Texts::default();
-        self.look(tenant, matchers, time, |registry, found, has| match found {
-            None => registry.add_values(name, &mut values, has),
-            Some(found) => {
-                for series in found {
-                    let value = registry
-                        .texts(series)
-                        .find(|(n, _)| *n == name)
-                        .map(|(_, value)| value);
-                    if let Some(value) = value
-                        && !values.contains(value)
-                        && has(series)
-                    {
-                        values.insert(value.to_owned());
-                    }
-                }
-            }
+    ) -> Vec<Arc<str>> {
+        let mut values = Values::default();
+        self.look(tenant, matchers, time, |registry, found, counts| match found {
+            None => registry.add_values(name, &mut values, counts),
+            Some(found) => registry.add_values_of(&found, name, &mut values, counts),
         });
-        sorted(values)
+        values.into_texts()
     }
 
     /// Shows each partition's registry, the series that satisfy the matchers (`None`: all), and which are about the time.
@@ -176,20 +154,16 @@ impl Heads {
         tenant: &Tenant,
         matchers: &[Matcher],
         time: Option<(i64, i64)>,
-        mut see: impl FnMut(&Registry, Option<RoaringBitmap>, &dyn Fn(u32) -> bool),
+        mut see: impl FnMut(&Registry, Option<RoaringBitmap>, &Counts<'_>),
     ) {
         let found = |head: &TenantHead| (!matchers.is_empty()).then(|| head.registry().find(matchers));
         match time {
-            None => self.each_head(tenant, |head| see(head.registry(), found(head), &|_| true)),
+            None => self.each_head(tenant, |head| see(head.registry(), found(head), &|_, _| true)),
             Some(range) => self.each_head_about(tenant, range, |head, about| {
-                see(head.registry(), found(head), &|series| about.has(series));
+                see(head.registry(), found(head), &|series, first| {
+                    about.has(series, first)
+                });
             }),
         }
     }
-}
-
-fn sorted(texts: Texts) -> Vec<String> {
-    let mut texts: Vec<String> = texts.into_iter().collect();
-    texts.sort_unstable();
-    texts
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::group::Group;
+use super::registry::Place;
 use super::tenant::TenantHead;
 
 /// What a group's series have in a range of time.
@@ -11,18 +11,26 @@ enum Held {
     Nothing,
     /// Open rows, in which values may be absent.
     Open,
-    /// Whole pieces count, and the newest row.
+    /// Whole pieces count, and the newest two rows.
     All,
 }
 
 impl Held {
-    fn of(group: &Group, (start, end): (i64, i64)) -> Self {
-        if (start..=end).contains(&group.newest()) || group.closed(start, end).next().is_some() {
-            Held::All
-        } else if group.meets(start, end) {
-            Held::Open
-        } else {
-            Held::Nothing
+    fn of(head: &TenantHead, group: u32, (start, end): (i64, i64)) -> Self {
+        // Most often the span tells, and what a group has need not be read.
+        let span = head.span(group);
+        let [_, last] = span.last;
+        // Without a row the first is later than the last.
+        if last < start.max(span.first) || span.first > end {
+            return Held::Nothing;
+        }
+        if span.last.iter().any(|time| (start..=end).contains(time)) {
+            return Held::All;
+        }
+        match head.group(group) {
+            Some(group) if group.closed(start, end).next().is_some() => Held::All,
+            Some(group) if group.meets(start, end) => Held::Open,
+            _ => Held::Nothing,
         }
     }
 }
@@ -51,24 +59,30 @@ impl<'h> Presence<'h> {
             return Held::Nothing;
         };
         known.get().unwrap_or_else(|| {
-            let group = self.head.group(group);
-            let held = group.map_or(Held::Nothing, |group| Held::of(group, self.range));
+            let held = Held::of(self.head, group, self.range);
             known.set(Some(held));
             held
         })
     }
 
-    /// Whether a series may have samples; whole pieces count, and the newest row.
-    pub(super) fn has(&self, series: u32) -> bool {
+    /// Whether a series, which is in a group first, may have samples; whole pieces count, and the newest rows.
+    #[inline]
+    pub(super) fn has(&self, series: u32, first: Option<Place>) -> bool {
+        first.is_some_and(|place| self.has_at(place))
+            || !self.head.more.is_empty() && self.head.other_places(series).any(|place| self.has_at(place))
+            || self.any_histogram && self.head.histograms(series, self.range).next().is_some()
+    }
+
+    #[inline]
+    fn has_at(&self, place: Place) -> bool {
         let (start, end) = self.range;
-        let mut places = self.head.places_of(series);
-        places.any(|place| match self.held(place.group) {
+        match self.held(place.group) {
             Held::Nothing => false,
             Held::All => true,
             Held::Open => self.head.group(place.group).is_some_and(|group| {
                 let mut open = group.open(place.position as usize, start, end);
                 open.next().is_some()
             }),
-        }) || self.any_histogram && self.head.histograms(series, self.range).next().is_some()
+        }
     }
 }

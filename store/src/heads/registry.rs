@@ -8,9 +8,11 @@ mod find;
 mod ids;
 mod recent;
 mod slab;
+mod slabs;
 mod symbols;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
@@ -22,11 +24,12 @@ use wire::labels::METRIC_NAME;
 
 use crate::index::SeriesList;
 
-pub(crate) use find::Texts;
 use recent::Recent;
 pub(crate) use slab::Place;
 use slab::{LARGEST, SMALLEST, Slab};
+use slabs::Slabs;
 use symbols::Pairs;
+pub(crate) use texts::{Counts, Values};
 
 /// Pairs of new series that wait at most to be noted.
 const UNNOTED: usize = 1 << 16;
@@ -35,8 +38,7 @@ const UNNOTED: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     pairs: Pairs,
-    /// In order of their numbers.
-    slabs: Vec<Slab>,
+    slabs: Slabs,
     /// The first number that was never in a slab.
     next: u32,
     /// The slab to go on with, of each metric (the number of its pair; `u32::MAX`: no name).
@@ -239,7 +241,7 @@ impl Registry {
             if is_there {
                 Some(open.at)
             } else {
-                self.slab_at(open.first)
+                self.slabs.place_at(open.first)
             }
         });
         let size = match open {
@@ -255,29 +257,18 @@ impl Registry {
         Ok(at)
     }
 
-    fn slab_at(&self, first: u32) -> Option<usize> {
-        self.slabs.binary_search_by_key(&first, |slab| slab.first).ok()
-    }
-
-    /// The place of the slab that holds a series; the series is there.
-    fn slab_of(&self, series: u32) -> usize {
-        self.slabs.partition_point(|slab| slab.first <= series) - 1
-    }
-
     fn pairs_of(&self, series: u32) -> &[u32] {
-        self.slabs[self.slab_of(series)].pairs(series)
+        self.slabs.of(series).pairs(series)
     }
 
     /// Where a series' rows are first, if it is in a group.
     pub(crate) fn place(&self, series: u32) -> Option<Place> {
-        let place = self.slabs[self.slab_of(series)].place(series);
-        (place != Place::NONE).then_some(place)
+        self.slabs.of(series).first_place(series)
     }
 
     /// Notes where a series' rows are; if they are somewhere already, says where instead.
     pub(crate) fn place_first(&mut self, series: u32, place: Place) -> Option<Place> {
-        let slab = self.slab_of(series);
-        let slab = &mut self.slabs[slab];
+        let slab = self.slabs.of_mut(series);
         let known = slab.place(series);
         if known == Place::NONE {
             slab.set_place(series, place);
@@ -287,8 +278,8 @@ impl Registry {
     }
 
     pub(crate) fn set_place(&mut self, series: u32, place: Option<Place>) {
-        let slab = self.slab_of(series);
-        self.slabs[slab].set_place(series, place.unwrap_or(Place::NONE));
+        let slab = self.slabs.of_mut(series);
+        slab.set_place(series, place.unwrap_or(Place::NONE));
     }
 
     /// Names and values of a series, in order of names.
@@ -362,7 +353,7 @@ impl Registry {
         for pair in pairs {
             self.pairs.remove(pair, series);
         }
-        let slab = self.slab_of(series);
+        let slab = self.slabs.place_of(series);
         if self.slabs[slab].drop_one() {
             self.slabs.remove(slab);
         }
@@ -375,7 +366,11 @@ impl Registry {
 
     /// Bytes of memory, roughly.
     pub(crate) fn bytes(&self) -> usize {
-        let slabs: usize = self.slabs.iter().map(Slab::bytes).sum();
+        let slabs: usize = self
+            .slabs
+            .iter()
+            .map(|slab| slab.bytes() + size_of::<u32>())
+            .sum();
         slabs + self.pairs.bytes() + self.recent.bytes() + 10 * self.by_hash.capacity()
     }
 }

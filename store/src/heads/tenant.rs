@@ -31,17 +31,44 @@ const MAX_GROUPS: usize = 64;
 /// them as above.
 const MAX_LISTS: usize = 3;
 
+/// Between which times a group's rows are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// No row has an earlier time.
+    pub(super) first: i64,
+    /// Times of the last two rows; none has a later one.
+    pub(super) last: [i64; 2],
+}
+
+impl Span {
+    /// That of a group without a row.
+    const NONE: Span = Span {
+        first: i64::MAX,
+        last: [i64::MIN; 2],
+    };
+
+    fn note(&mut self, time: i64) {
+        self.first = self.first.min(time);
+        let [_, last] = self.last;
+        if time > last {
+            self.last = [last, time];
+        }
+    }
+}
+
 /// One tenant in one partition.
 #[derive(Debug)]
 pub(crate) struct TenantHead {
     pub(super) registry: Registry,
     pub(super) groups: Vec<Option<Group>>,
     pub(super) free: Vec<u32>,
+    /// By number of a group.
+    spans: Vec<Span>,
     by_list: HashMap<u64, Vec<u32>>,
     keyed: RandomState,
     pub(super) counts: HashMap<Option<DeviceRef>, Counts>,
     /// Places of series that are in more than one group, but the first, which the registry has.
-    pub(super) more: HashMap<u32, Vec<Place>>,
+    pub(super) more: HashMap<u32, Vec<Place>, RandomState>,
     pub(super) windows: BTreeMap<Window, WindowHead>,
     /// What seals that are under way took.
     pub(super) sealing: BTreeMap<Window, WindowHead>,
@@ -61,10 +88,11 @@ impl Default for TenantHead {
             registry: Registry::default(),
             groups: Vec::new(),
             free: Vec::new(),
+            spans: Vec::new(),
             by_list: HashMap::new(),
             keyed: RandomState::default(),
             counts: HashMap::new(),
-            more: HashMap::new(),
+            more: HashMap::default(),
             windows: BTreeMap::new(),
             sealing: BTreeMap::new(),
             sealed: BTreeMap::new(),
@@ -205,7 +233,9 @@ impl TenantHead {
         let number = self.free.pop().unwrap_or(self.groups.len() as u32);
         if number as usize == self.groups.len() {
             self.groups.push(None);
+            self.spans.push(Span::NONE);
         }
+        self.spans[number as usize] = Span::NONE;
         let hash = self.keyed.hash_one(series.as_slice());
         self.by_list.entry(hash).or_default().push(number);
         let mut group = Group::new(owner, series);
@@ -247,8 +277,15 @@ impl TenantHead {
     }
 
     pub(super) fn places_of(&self, series: u32) -> impl Iterator<Item = Place> + '_ {
-        let more = self.more.get(&series).into_iter().flatten().copied();
-        self.registry.place(series).into_iter().chain(more)
+        self.registry
+            .place(series)
+            .into_iter()
+            .chain(self.other_places(series))
+    }
+
+    /// Places of a series but the first.
+    pub(super) fn other_places(&self, series: u32) -> impl Iterator<Item = Place> + '_ {
+        self.more.get(&series).into_iter().flatten().copied()
     }
 
     /// What blocks may have at the times of a group's rows; `None` if nothing.
@@ -337,7 +374,20 @@ impl TenantHead {
         }
     }
 
+    /// Notes that a group gets a row of a time.
+    fn note_time(&mut self, group: u32, time: i64) {
+        if let Some(span) = self.spans.get_mut(group as usize) {
+            span.note(time);
+        }
+    }
+
+    /// Between which times all rows of a group are.
+    pub(super) fn span(&self, group: u32) -> Span {
+        self.spans.get(group as usize).copied().unwrap_or(Span::NONE)
+    }
+
     fn push(&mut self, part: &Part, delivery: &Delivery<'_>, row: u32, jobs: &mut Vec<Job>) {
+        self.note_time(part.group(), delivery.stamp(row).0);
         let windows = &mut self.windows;
         let mut grown = |window: Window, bytes: usize| {
             if let Some(head) = windows.get_mut(&window) {
@@ -353,6 +403,9 @@ impl TenantHead {
     /// Puts frozen pieces where they belong.
     pub(crate) fn put(&mut self, done: impl IntoIterator<Item = Done>) {
         for done in done {
+            let (first, last) = done.span();
+            self.note_time(done.group(), first);
+            self.note_time(done.group(), last);
             let Some(Some(group)) = self.groups.get_mut(done.group() as usize) else {
                 continue;
             };
@@ -413,6 +466,7 @@ impl TenantHead {
         row: &Arc<Cells>,
         keep: usize,
     ) -> Vec<Job> {
+        self.note_time(part.group(), stamp.0);
         let Some(Some(group)) = self.groups.get_mut(part.group() as usize) else {
             return Vec::new();
         };

@@ -452,7 +452,7 @@ impl World {
             };
             for matchers in [&[][..], &[of_i]] {
                 let found = store.label_values_between(&tenant(), "i", matchers, start, end);
-                assert!(found.iter().eq(&values));
+                assert!(found.iter().map(|value| &**value).eq(&values));
                 let names = store.label_names_between(&tenant(), matchers, start, end);
                 assert_eq!(names.contains(&"i".to_owned()), !values.is_empty());
             }

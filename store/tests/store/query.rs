@@ -69,12 +69,10 @@ fn matchers_choose_series_as_in_prometheus() {
         store.label_names(&tenant(), &two),
         ["__name__", "device_id", "job", "zone"]
     );
-    assert_eq!(store.label_values(&tenant(), "job", &[]), ["a", "b"]);
-    assert_eq!(
-        store.label_values(&tenant(), "job", &[Matcher::equal("zone", "")]),
-        ["a", "b"]
-    );
-    assert_eq!(store.label_values(&tenant(), "job", &two), ["b"]);
+    let jobs = |matchers: &[Matcher]| store.label_values(&tenant(), "job", matchers);
+    assert_eq!(jobs(&[]), ["a".into(), "b".into()]);
+    assert_eq!(jobs(&[Matcher::equal("zone", "")]), ["a".into(), "b".into()]);
+    assert_eq!(jobs(&two), ["b".into()]);
     assert_eq!(store.series(&tenant(), &two, START, START).len(), 1);
     assert!(store.series(&tenant(), &two, START + 1, START + 2).is_empty());
 }

@@ -137,7 +137,7 @@ fn labels_stand_as_given_and_are_found_by_every_query() {
     assert_eq!(found(&store)[0].labels, sample.labels);
     let set = [sample.labels.clone()];
     assert_eq!(store.series(&tenant(), &of_name, START, START), set);
-    assert_eq!(store.label_values(&tenant(), "Zone", &of_name), ["a"]);
+    assert_eq!(store.label_values(&tenant(), "Zone", &of_name), ["a".into()]);
     assert_eq!(
         store.label_names_between(&tenant(), &[], START, START),
         ["Zone", "__name__", "alertname"]

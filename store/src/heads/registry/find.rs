@@ -1,36 +1,40 @@
 //! Which series satisfy matchers.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::cmp::Ordering;
 
-use foldhash::fast::RandomState;
 use roaring::RoaringBitmap;
 
 use super::Registry;
+use super::ids::union;
 use crate::matcher::{Matcher, Test};
 
-/// Names or values of labels, each once.
-pub(crate) type Texts = HashSet<String, RandomState>;
-
-/// From so many series on, ranking their pairs is worth it.
-const RANKED: usize = 64;
+/// From so many series on, ranking their pairs is worth it: fewer are most often nearly in order as they come.
+const RANKED: usize = 4096;
 
 impl Registry {
     /// The series that satisfy every matcher.
     pub(crate) fn find(&self, matchers: &[Matcher]) -> RoaringBitmap {
         let (absent_fails, absent_passes): (Vec<&Matcher>, Vec<&Matcher>) =
             matchers.iter().partition(|matcher| !matcher.matches(""));
-        let mut sets: Vec<RoaringBitmap> = absent_fails.into_iter().map(|m| self.with(m, true)).collect();
-        sets.sort_by_key(RoaringBitmap::len);
+        let mut sets: Vec<Cow<'_, RoaringBitmap>> =
+            absent_fails.into_iter().map(|m| self.with(m, true)).collect();
+        sets.sort_by_key(|set| set.len());
         let mut sets = sets.into_iter();
-        let mut found = sets.next().unwrap_or_else(|| self.all.clone());
+        let first = sets.next().unwrap_or(Cow::Borrowed(&self.all));
+        // None is copied that another one cuts down.
+        let mut found = match sets.next() {
+            Some(second) => &*first & &*second,
+            None => first.into_owned(),
+        };
         for set in sets {
-            found &= set;
+            found &= &*set;
         }
         for matcher in absent_passes {
             if found.is_empty() {
                 break;
             }
-            found -= self.with(matcher, false);
+            found -= &*self.with(matcher, false);
         }
         found
     }
@@ -39,10 +43,12 @@ impl Registry {
     pub(crate) fn order(&self, series: &[u32]) -> Vec<u32> {
         let mut order: Vec<u32> = (0..series.len() as u32).collect();
         if series.len() < RANKED {
-            order.sort_by(|a, b| {
-                let texts = |at: &u32| self.texts(series[*at as usize]);
-                texts(a).cmp(texts(b))
-            });
+            let mut near = self.slabs.near();
+            let pairs: Vec<&[u32]> = series
+                .iter()
+                .map(|series| near.slab(*series).pairs(*series))
+                .collect();
+            order.sort_by(|a, b| self.compare(pairs[*a as usize], pairs[*b as usize]));
             return order;
         }
         let mut ranks = vec![u32::MAX; self.pairs.len()];
@@ -66,50 +72,33 @@ impl Registry {
         order
     }
 
-    /// Adds the names of labels that some series has of which `wanted` is true.
-    pub(crate) fn add_names(&self, names: &mut Texts, mut wanted: impl FnMut(u32) -> bool) {
-        for name in self.pairs.names() {
-            let mut pairs = self.pairs.values(name);
-            if !names.contains(name) && pairs.any(|(_, pair)| self.pairs.ids(pair).any(&mut wanted)) {
-                names.insert(name.to_owned());
-            }
-        }
-    }
-
-    /// Adds the values of a label that some series has of which `wanted` is true.
-    pub(crate) fn add_values(&self, name: &str, values: &mut Texts, mut wanted: impl FnMut(u32) -> bool) {
-        for (value, pair) in self.pairs.values(name) {
-            if !values.contains(value) && self.pairs.ids(pair).any(&mut wanted) {
-                values.insert(value.to_owned());
-            }
+    /// The order of two series, of whose pairs only the first that differ are read.
+    fn compare(&self, a: &[u32], b: &[u32]) -> Ordering {
+        let mut both = a.iter().zip(b);
+        match both.find(|(a, b)| a != b) {
+            Some((a, b)) => self.pairs.texts(*a).cmp(&self.pairs.texts(*b)),
+            None => a.len().cmp(&b.len()),
         }
     }
 
     /// The values of a label, each with its series.
     pub(crate) fn series_by_value(&self, name: &str) -> impl Iterator<Item = (&str, RoaringBitmap)> {
         let values = self.pairs.values(name);
-        values.map(|(value, pair)| (value, self.pairs.ids(pair).to_set()))
+        values.map(|(value, pair)| (value, self.pairs.ids(pair).set().into_owned()))
     }
 
     /// The series that have the matcher's label and whose value passes, or does not.
-    fn with(&self, matcher: &Matcher, passes: bool) -> RoaringBitmap {
-        if let (Test::Equal(text), true) = (&matcher.test, passes) {
-            let pair = self.pairs.find(&matcher.name, text);
-            return pair.map_or_else(RoaringBitmap::new, |pair| self.pairs.ids(pair).to_set());
-        }
-        let mut found = RoaringBitmap::new();
-        if let (Test::OneOf(texts), true) = (&matcher.test, passes) {
-            let pairs = texts
-                .iter()
-                .filter_map(|text| self.pairs.find(&matcher.name, text));
-            pairs.for_each(|pair| self.pairs.ids(pair).add_to(&mut found));
-            return found;
-        }
-        for (value, pair) in self.pairs.values(&matcher.name) {
-            if matcher.matches(value) == passes {
-                self.pairs.ids(pair).add_to(&mut found);
+    fn with(&self, matcher: &Matcher, passes: bool) -> Cow<'_, RoaringBitmap> {
+        let pair = |text: &String| self.pairs.find(&matcher.name, text);
+        let ids = |pair: u32| self.pairs.ids(pair);
+        match (&matcher.test, passes) {
+            (Test::Equal(text), true) => pair(text).map_or_else(Cow::default, |pair| ids(pair).set()),
+            (Test::OneOf(texts), true) => Cow::Owned(union(texts.iter().filter_map(pair).map(ids))),
+            _ => {
+                let values = self.pairs.values(&matcher.name);
+                let pairs = values.filter(|(value, _)| matcher.matches(value) == passes);
+                Cow::Owned(union(pairs.map(|(_, pair)| ids(pair))))
             }
         }
-        found
     }
 }

@@ -1,5 +1,7 @@
 //! The series of a pair: a list in no order while they are few, a bitmap beyond.
 
+use std::borrow::Cow;
+
 use roaring::RoaringBitmap;
 
 /// The longest list.
@@ -75,21 +77,12 @@ impl Ids {
         }
     }
 
-    /// Adds all to a set.
-    pub(super) fn add_to(&self, set: &mut RoaringBitmap) {
+    /// All of them.
+    pub(super) fn set(&self) -> Cow<'_, RoaringBitmap> {
         match self {
-            Ids::Few(ids) => set.extend(ids),
-            Ids::Many(ids, latest) => {
-                *set |= ids;
-                set.extend(latest);
-            }
+            Ids::Many(ids, latest) if latest.is_empty() => Cow::Borrowed(ids),
+            ids => Cow::Owned(union(std::iter::once(ids))),
         }
-    }
-
-    pub(super) fn to_set(&self) -> RoaringBitmap {
-        let mut set = RoaringBitmap::new();
-        self.add_to(&mut set);
-        set
     }
 
     /// Bytes of memory, roughly.
@@ -98,6 +91,30 @@ impl Ids {
             Ids::Few(ids) => 4 * ids.capacity(),
             Ids::Many(ids, latest) => ids.serialized_size() + 4 * latest.capacity(),
         }
+    }
+}
+
+/// All series of several sets.
+pub(super) fn union<'i>(sets: impl Iterator<Item = &'i Ids>) -> RoaringBitmap {
+    let (mut union, mut few) = (RoaringBitmap::new(), Vec::new());
+    for ids in sets {
+        match ids {
+            Ids::Few(ids) => few.extend(ids),
+            Ids::Many(ids, latest) => {
+                union |= ids;
+                few.extend(latest);
+            }
+        }
+    }
+    // To append to a bitmap costs a fraction of a search in it.
+    few.sort();
+    few.dedup();
+    let mut rest = RoaringBitmap::new();
+    // In order as they are, all are taken.
+    let _ = rest.append(few);
+    match union.is_empty() {
+        true => rest,
+        false => union | rest,
     }
 }
 

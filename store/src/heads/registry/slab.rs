@@ -85,6 +85,11 @@ impl Slab {
         self.live == 0 && self.is_full()
     }
 
+    /// Whether a number is one of its series'.
+    pub(super) fn has(&self, series: u32) -> bool {
+        series.wrapping_sub(self.first) < self.ends.len() as u32
+    }
+
     pub(super) fn pairs(&self, series: u32) -> &[u32] {
         let at = (series - self.first) as usize;
         let start = match at {
@@ -96,6 +101,12 @@ impl Slab {
 
     pub(super) fn place(&self, series: u32) -> Place {
         self.places[(series - self.first) as usize]
+    }
+
+    /// Where a series' rows are first, if it is in a group.
+    pub(super) fn first_place(&self, series: u32) -> Option<Place> {
+        let place = self.place(series);
+        (place != Place::NONE).then_some(place)
     }
 
     pub(super) fn set_place(&mut self, series: u32, place: Place) {

@@ -1,7 +1,7 @@
 //! Texts of labels, each once, and the pairs of name and value that series are made of.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 
@@ -60,13 +60,24 @@ struct Pair {
     ids: Ids,
 }
 
+/// A value and the number of its pair.
+pub(super) type Valued = (Arc<str>, u32);
+
+/// The pairs of one name.
+#[derive(Debug, Default)]
+struct OfName {
+    /// By value.
+    numbers: HashMap<u32, u32, RandomState>,
+    /// Values and pairs in order of the values, once somebody asked for them, until a value comes or goes.
+    sorted: OnceLock<Box<[Valued]>>,
+}
+
 /// All pairs, by number and by their texts.
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
     symbols: Symbols,
     pairs: Vec<Pair>,
-    /// By name, then by value.
-    numbers: HashMap<u32, HashMap<u32, u32, RandomState>, RandomState>,
+    names: HashMap<u32, OfName, RandomState>,
     free: Vec<u32>,
 }
 
@@ -74,8 +85,8 @@ impl Pairs {
     /// The number of a pair, a new one if it is.
     pub(super) fn intern(&mut self, name: &str, value: &str) -> u32 {
         let (name, value) = (self.symbols.intern(name), self.symbols.intern(value));
-        let values = self.numbers.entry(name).or_default();
-        if let Some(number) = values.get(&value) {
+        let of_name = self.names.entry(name).or_default();
+        if let Some(number) = of_name.numbers.get(&value) {
             return *number;
         }
         let pair = Pair {
@@ -95,24 +106,54 @@ impl Pairs {
                 self.pairs.len() as u32 - 1
             }
         };
-        values.insert(value, number);
+        of_name.numbers.insert(value, number);
+        of_name.sorted.take();
         number
     }
 
     /// The number of a pair that is there.
     pub(super) fn find(&self, name: &str, value: &str) -> Option<u32> {
         let value = self.symbols.numbers.get(value)?;
-        self.of_name(name)?.get(value).copied()
+        self.of_name(name)?.numbers.get(value).copied()
     }
 
-    fn of_name(&self, name: &str) -> Option<&HashMap<u32, u32, RandomState>> {
-        self.numbers.get(self.symbols.numbers.get(name)?)
+    fn of_name(&self, name: &str) -> Option<&OfName> {
+        self.names.get(&self.name(name)?)
+    }
+
+    /// The number of a name, as [`Pairs::name_of`] gives it.
+    pub(super) fn name(&self, name: &str) -> Option<u32> {
+        self.symbols.numbers.get(name).copied()
     }
 
     /// The pairs of a name: value and number of each.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = (&str, u32)> {
-        let values = self.of_name(name).into_iter().flatten();
+        let values = self
+            .of_name(name)
+            .into_iter()
+            .flat_map(|of_name| &of_name.numbers);
         values.map(|(value, number)| (&*self.symbols.texts[*value as usize], *number))
+    }
+
+    /// The pairs of a name in order of values.
+    pub(super) fn sorted(&self, name: &str) -> &[Valued] {
+        let Some(of_name) = self.of_name(name) else {
+            return &[];
+        };
+        of_name
+            .sorted
+            .get_or_init(|| self.in_order(of_name.numbers.values().copied()))
+    }
+
+    /// Pairs of one name, each once, with their values and in order of these.
+    pub(super) fn in_order(&self, pairs: impl Iterator<Item = u32>) -> Box<[Valued]> {
+        let valued = |pair: u32| {
+            let value = self.pairs[pair as usize].value;
+            (self.symbols.texts[value as usize].clone(), pair)
+        };
+        let mut pairs: Box<[Valued]> = pairs.map(valued).collect();
+        pairs.sort_unstable();
+        pairs
     }
 
     /// Numbers are below this.
@@ -122,9 +163,12 @@ impl Pairs {
 
     /// Every name.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.numbers
-            .keys()
-            .map(|name| &*self.symbols.texts[*name as usize])
+        self.names.keys().map(|name| &*self.symbols.texts[*name as usize])
+    }
+
+    /// The number of a pair's name.
+    pub(super) fn name_of(&self, number: u32) -> u32 {
+        self.pairs[number as usize].name
     }
 
     /// Name and value of a pair.
@@ -153,10 +197,11 @@ impl Pairs {
         }
         pair.ids = Ids::default();
         let (name, value) = (pair.name, pair.value);
-        if let Some(values) = self.numbers.get_mut(&name) {
-            values.remove(&value);
-            if values.is_empty() {
-                self.numbers.remove(&name);
+        if let Some(of_name) = self.names.get_mut(&name) {
+            of_name.numbers.remove(&value);
+            of_name.sorted.take();
+            if of_name.numbers.is_empty() {
+                self.names.remove(&name);
             }
         }
         self.symbols.release(name);
@@ -167,6 +212,12 @@ impl Pairs {
     /// Bytes of memory, roughly.
     pub(super) fn bytes(&self) -> usize {
         let ids: usize = self.pairs.iter().map(|pair| pair.ids.bytes()).sum();
-        ids + self.pairs.len() * (size_of::<Pair>() + 16) + self.symbols.bytes + self.symbols.texts.len() * 64
+        let sorted = self.names.values().filter_map(|of_name| of_name.sorted.get());
+        let sorted: usize = sorted.map(|sorted| size_of_val(&**sorted)).sum();
+        sorted
+            + ids
+            + self.pairs.len() * (size_of::<Pair>() + 16)
+            + self.symbols.bytes
+            + self.symbols.texts.len() * 64
     }
 }

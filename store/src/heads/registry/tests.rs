@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use wire::Labels;
@@ -56,6 +56,8 @@ proptest! {
         let mut plain: BTreeMap<Labels, u32> = BTreeMap::new();
         let mut used = Vec::new();
         for (labels, drop) in steps {
+            // What was in order once is to be so after a change.
+            registry.add_values("x", &mut Values::default(), &|_, _| true);
             if drop {
                 if let Some(id) = plain.remove(&labels) {
                     registry.remove(id);
@@ -90,7 +92,63 @@ proptest! {
     }
 }
 
+/// Names, values and order of all series, and of those of some numbers.
+fn check_texts(registry: &Registry, plain: &BTreeMap<Labels, u32>) {
+    let ids: Vec<u32> = registry.all().iter().collect();
+    let order = registry.order(&ids).into_iter();
+    let in_order = order.map(|at| registry.labels(ids[at as usize]));
+    assert!(in_order.eq(plain.keys().cloned()));
+    for divisor in [1, 2, 3] {
+        let counts = |series: u32, _: Option<Place>| series.is_multiple_of(divisor);
+        let some: Vec<&Labels> = plain
+            .iter()
+            .filter(|(_, id)| id.is_multiple_of(divisor))
+            .map(|(labels, _)| labels)
+            .collect();
+        let names: BTreeSet<String> = some
+            .iter()
+            .flat_map(|set| set.iter().map(|(name, _)| name.to_owned()))
+            .collect();
+        let (mut all, mut found) = (BTreeSet::new(), BTreeSet::new());
+        registry.add_names(&mut all, &counts);
+        registry.add_names_of(registry.all(), &mut found, &counts);
+        assert_eq!((&all, &found), (&names, &names));
+        let values: BTreeSet<&str> = some.iter().filter_map(|set| set.get("x")).collect();
+        let (mut all, mut found) = (Values::default(), Values::default());
+        for _ in 0..2 {
+            registry.add_values("x", &mut all, &counts);
+            registry.add_values_of(registry.all(), "x", &mut found, &counts);
+        }
+        for texts in [all.into_texts(), found.into_texts()] {
+            assert!(texts.iter().map(|text| &**text).eq(values.iter().copied()));
+        }
+    }
+}
+
+#[test]
+fn values_of_several_registries_are_merged_in_order() {
+    let mut values = Values::default();
+    for numbers in [[5, 1, 3], [2, 3, 9], [1, 0, 4]] {
+        let mut registry = Registry::default();
+        for number in numbers {
+            register(
+                &mut registry,
+                &set(&[("__name__", "m"), ("x", &number.to_string())]),
+            );
+        }
+        registry.add_values("x", &mut values, &|_, _| true);
+    }
+    let texts = values.into_texts();
+    assert!(
+        texts
+            .iter()
+            .map(|text| &**text)
+            .eq(["0", "1", "2", "3", "4", "5", "9"])
+    );
+}
+
 fn check(registry: &Registry, plain: &BTreeMap<Labels, u32>) {
+    check_texts(registry, plain);
     assert_eq!(registry.len(), plain.len());
     for (labels, id) in plain {
         assert_eq!(registry.find_labels(labels.iter()), Some(*id));

@@ -36,14 +36,17 @@ mod status;
 mod targets;
 mod time;
 
+use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::thread;
 
 use prometheus::Registry;
 use promql::PatternCache;
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::runtime::Builder;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
@@ -97,12 +100,29 @@ pub(crate) struct Shared {
     pub(crate) device_rules: device_rules::Current,
 }
 
-/// Answers requests until `shutdown`.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    app: App,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
+/// Answers requests until `shutdown`. Connections have a thread of their own: most are short, and what wakes the threads of
+/// a runtime for one another would cost more than to answer.
+pub(crate) async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) -> io::Result<()> {
+    let listener = listener.into_std()?;
+    let (done, ended) = oneshot::channel();
+    let run = move || {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let served = runtime.block_on(answer(listener, app, shutdown));
+        // What runs on blocking threads is waited for.
+        drop(runtime);
+        served
+    };
+    thread::Builder::new()
+        .name("bridge-http".to_owned())
+        .spawn(move || {
+            // Nobody waits for it any more if the bridge was dropped.
+            let _ = done.send(run());
+        })?;
+    ended.await.map_err(io::Error::other)?
+}
+
+async fn answer(listener: std::net::TcpListener, app: App, shutdown: CancellationToken) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     // A connection that is kept alive would hold up the end for as long as its client likes.
     let stopped = shutdown.clone();
     let (most, idle) = (app.config.http_connections, app.config.http_idle);

@@ -14,8 +14,30 @@ pub(crate) use times::time;
 
 /// A JSON string.
 pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
-    // Writing to a Vec cannot fail, and a str is always a valid JSON string.
-    let _ = serde_json::to_writer(out, text);
+    if is_plain(text.as_bytes()) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // Writing to a Vec cannot fail, and a str is always a valid JSON string.
+        let _ = serde_json::to_writer(out, text);
+    }
+}
+
+/// Whether no byte needs an escape; eight are looked at together.
+fn is_plain(bytes: &[u8]) -> bool {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    // The high bit of each byte that is below `n`, which is at most 128; one too many only beside another.
+    let below = |word: u64, n: u8| word.wrapping_sub(EACH * u64::from(n)) & !word & (EACH << 7);
+    let is = |word: u64, byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+    let escaped = |word: u64| below(word, b' ') | is(word, b'"') | is(word, b'\\');
+    let (words, rest) = bytes.as_chunks();
+    let mut last = [b'x'; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    words
+        .iter()
+        .chain([&last])
+        .all(|word| escaped(u64::from_ne_bytes(*word)) == 0)
 }
 
 /// A JSON array.
@@ -278,6 +300,15 @@ mod tests {
             written(|out| histogram_pair(out, 1_500, &histogram)),
             r#"[1.500,{"count":"5","sum":"18.4","buckets":[[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,"1","2","2"]]}]"#
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn texts_are_written_as_serde_writes_them(texts in proptest::collection::vec("[ -~]{0,20}|\\PC{0,20}|[\0-\x7f]{0,20}", 1..20)) {
+            for string in texts {
+                proptest::prop_assert_eq!(written(|out| text(out, &string)), serde_json::to_string(&string).unwrap());
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use wire::{Labels, Tenant};
 
 use super::Heads;
 use super::presence::Presence;
-use super::registry::{Counts, Place, Registry, Values};
+use super::registry::{Counts, Known, Place, Registry, Values};
 use super::tenant::TenantHead;
 use crate::block::Block;
 use crate::matcher::Matcher;
@@ -34,10 +34,40 @@ struct About<'a> {
     heads: Presence<'a>,
 }
 
-impl About<'_> {
-    fn has(&self, series: u32, first: Option<Place>) -> bool {
+impl Counts for About<'_> {
+    fn series(&self, series: u32, first: Option<Place>) -> bool {
         let Opened { blocks, any, .. } = self.opened;
         *any || self.heads.has(series, first) || blocks.iter().any(|block| block.has(series))
+    }
+
+    fn first_in(&self, group: u32) -> Known {
+        let Opened { blocks, any, .. } = self.opened;
+        match self.heads.first_in(group) {
+            Known::None if *any || !blocks.is_empty() => Known::Unknown,
+            known => known,
+        }
+    }
+}
+
+/// Which series are asked for.
+enum Asked<'a> {
+    Every,
+    About(&'a About<'a>),
+}
+
+impl Counts for Asked<'_> {
+    fn series(&self, series: u32, first: Option<Place>) -> bool {
+        match self {
+            Asked::Every => true,
+            Asked::About(about) => about.series(series, first),
+        }
+    }
+
+    fn first_in(&self, group: u32) -> Known {
+        match self {
+            Asked::Every => Known::All,
+            Asked::About(about) => about.first_in(group),
+        }
     }
 }
 
@@ -99,9 +129,7 @@ impl Heads {
         let mut partitions = 0;
         self.each_head_about(tenant, range, |head, about| {
             let found = head.registry().find(matchers);
-            let there = head
-                .registry()
-                .counted(&found, &|series, first| about.has(series, first));
+            let there = head.registry().counted(&found, about);
             partitions += usize::from(!there.is_empty());
             let order = head.registry().order(&there);
             all.extend(
@@ -154,15 +182,13 @@ impl Heads {
         tenant: &Tenant,
         matchers: &[Matcher],
         time: Option<(i64, i64)>,
-        mut see: impl FnMut(&Registry, Option<RoaringBitmap>, &Counts<'_>),
+        mut see: impl FnMut(&Registry, Option<RoaringBitmap>, &Asked<'_>),
     ) {
         let found = |head: &TenantHead| (!matchers.is_empty()).then(|| head.registry().find(matchers));
         match time {
-            None => self.each_head(tenant, |head| see(head.registry(), found(head), &|_, _| true)),
+            None => self.each_head(tenant, |head| see(head.registry(), found(head), &Asked::Every)),
             Some(range) => self.each_head_about(tenant, range, |head, about| {
-                see(head.registry(), found(head), &|series, first| {
-                    about.has(series, first)
-                });
+                see(head.registry(), found(head), &Asked::About(about));
             }),
         }
     }

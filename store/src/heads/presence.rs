@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::registry::Place;
+use super::registry::{Known, Place};
 use super::tenant::TenantHead;
 
 /// What a group's series have in a range of time.
@@ -54,6 +54,7 @@ impl<'h> Presence<'h> {
         }
     }
 
+    #[inline]
     fn held(&self, group: u32) -> Held {
         let Some(known) = self.groups.get(group as usize) else {
             return Held::Nothing;
@@ -63,6 +64,16 @@ impl<'h> Presence<'h> {
             known.set(Some(held));
             held
         })
+    }
+
+    /// What is known of series that are in a group first.
+    #[inline]
+    pub(super) fn first_in(&self, group: u32) -> Known {
+        match self.held(group) {
+            Held::All => Known::All,
+            Held::Nothing if self.head.more.is_empty() && !self.any_histogram => Known::None,
+            Held::Nothing | Held::Open => Known::Unknown,
+        }
     }
 
     /// Whether a series, which is in a group first, may have samples; whole pieces count, and the newest rows.

@@ -29,7 +29,7 @@ pub(crate) use slab::Place;
 use slab::{LARGEST, SMALLEST, Slab};
 use slabs::Slabs;
 use symbols::Pairs;
-pub(crate) use texts::{Counts, Values};
+pub(crate) use texts::{Counts, Known, Values};
 
 /// Pairs of new series that wait at most to be noted.
 const UNNOTED: usize = 1 << 16;
@@ -277,9 +277,15 @@ impl Registry {
         Some(known)
     }
 
+    /// Changes where a series' rows are first. Once that is done with all series of a group, [`Registry::forget_groups`].
     pub(crate) fn set_place(&mut self, series: u32, place: Option<Place>) {
         let slab = self.slabs.of_mut(series);
         slab.set_place(series, place.unwrap_or(Place::NONE));
+    }
+
+    /// Forgets where series were found: the numbers of groups that went are given to others.
+    pub(crate) fn forget_groups(&self) {
+        self.pairs.forget_groups();
     }
 
     /// Names and values of a series, in order of names.

@@ -124,6 +124,7 @@ impl TenantHead {
     }
 
     fn sweep(&mut self, now_ms: i64, is_used: impl Fn(u32) -> bool) {
+        let mut dropped = false;
         for number in 0..self.groups.len() as u32 {
             let Some(group) = self.group(number) else { continue };
             let idle = match group.owner() {
@@ -132,7 +133,11 @@ impl TenantHead {
             };
             if idle {
                 self.drop_group(number);
+                dropped = true;
             }
+        }
+        if dropped {
+            self.registry.forget_groups();
         }
     }
 

@@ -1,6 +1,8 @@
 //! Texts of labels, each once, and the pairs of name and value that series are made of.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
@@ -60,8 +62,18 @@ struct Pair {
     ids: Ids,
 }
 
-/// A value and the number of its pair.
-pub(super) type Valued = (Arc<str>, u32);
+/// A value of a name.
+#[derive(Debug)]
+pub(super) struct Valued {
+    pub(super) value: Arc<str>,
+    /// The pair of both.
+    pub(super) pair: u32,
+    /// A group in which a series of the pair is first, to be looked at before others.
+    pub(super) group: AtomicU32,
+}
+
+/// No group is known.
+pub(super) const NO_GROUP: u32 = u32::MAX;
 
 /// The pairs of one name.
 #[derive(Debug, Default)]
@@ -149,10 +161,14 @@ impl Pairs {
     pub(super) fn in_order(&self, pairs: impl Iterator<Item = u32>) -> Box<[Valued]> {
         let valued = |pair: u32| {
             let value = self.pairs[pair as usize].value;
-            (self.symbols.texts[value as usize].clone(), pair)
+            Valued {
+                value: self.symbols.texts[value as usize].clone(),
+                pair,
+                group: AtomicU32::new(NO_GROUP),
+            }
         };
         let mut pairs: Box<[Valued]> = pairs.map(valued).collect();
-        pairs.sort_unstable();
+        pairs.sort_unstable_by(|a, b| a.value.cmp(&b.value));
         pairs
     }
 
@@ -207,6 +223,14 @@ impl Pairs {
         self.symbols.release(name);
         self.symbols.release(value);
         self.free.push(number);
+    }
+
+    /// Forgets in which groups series of pairs are: some leave theirs.
+    pub(super) fn forget_groups(&self) {
+        let sorted = self.names.values().filter_map(|of_name| of_name.sorted.get());
+        for valued in sorted.flatten() {
+            valued.group.store(NO_GROUP, Relaxed);
+        }
     }
 
     /// Bytes of memory, roughly.

@@ -57,7 +57,7 @@ proptest! {
         let mut used = Vec::new();
         for (labels, drop) in steps {
             // What was in order once is to be so after a change.
-            registry.add_values("x", &mut Values::default(), &|_, _| true);
+            registry.add_values("x", &mut Values::default(), &Multiples(1));
             if drop {
                 if let Some(id) = plain.remove(&labels) {
                     registry.remove(id);
@@ -92,6 +92,40 @@ proptest! {
     }
 }
 
+/// Series whose numbers are multiples of one count, and all in groups of such numbers.
+struct Multiples(u32);
+
+impl Counts for Multiples {
+    fn series(&self, series: u32, _: Option<Place>) -> bool {
+        series.is_multiple_of(self.0)
+    }
+
+    fn first_in(&self, group: u32) -> Known {
+        match group.is_multiple_of(self.0) {
+            true => Known::All,
+            false => Known::None,
+        }
+    }
+}
+
+#[test]
+fn values_are_found_by_groups_as_long_as_these_are_there() {
+    let mut registry = Registry::default();
+    let series = register(&mut registry, &set(&[("__name__", "m"), ("x", "1")]));
+    let values = |registry: &Registry, divisor: u32| {
+        let mut values = Values::default();
+        registry.add_values("x", &mut values, &Multiples(divisor));
+        values.into_texts().len()
+    };
+    let place = |group: u32| Place { group, position: 0 };
+    registry.place_first(series, place(6));
+    assert_eq!([2, 3, 4, 6].map(|n| values(&registry, n)), [1, 1, 0, 1]);
+    // The series is elsewhere, and another group may have its number.
+    registry.set_place(series, Some(place(5)));
+    registry.forget_groups();
+    assert_eq!([3, 5].map(|n| values(&registry, n)), [0, 1]);
+}
+
 /// Names, values and order of all series, and of those of some numbers.
 fn check_texts(registry: &Registry, plain: &BTreeMap<Labels, u32>) {
     let ids: Vec<u32> = registry.all().iter().collect();
@@ -99,7 +133,7 @@ fn check_texts(registry: &Registry, plain: &BTreeMap<Labels, u32>) {
     let in_order = order.map(|at| registry.labels(ids[at as usize]));
     assert!(in_order.eq(plain.keys().cloned()));
     for divisor in [1, 2, 3] {
-        let counts = |series: u32, _: Option<Place>| series.is_multiple_of(divisor);
+        let counts = Multiples(divisor);
         let some: Vec<&Labels> = plain
             .iter()
             .filter(|(_, id)| id.is_multiple_of(divisor))
@@ -136,7 +170,7 @@ fn values_of_several_registries_are_merged_in_order() {
                 &set(&[("__name__", "m"), ("x", &number.to_string())]),
             );
         }
-        registry.add_values("x", &mut values, &|_, _| true);
+        registry.add_values("x", &mut values, &Multiples(1));
     }
     let texts = values.into_texts();
     assert!(

@@ -3,16 +3,34 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use foldhash::fast::RandomState;
 use roaring::RoaringBitmap;
 
 use super::Registry;
 use super::slab::Place;
-use super::symbols::Valued;
+use super::symbols::{NO_GROUP, Valued};
 
-/// Whether a series counts; it comes with its first place.
-pub(crate) type Counts<'a> = dyn Fn(u32, Option<Place>) -> bool + 'a;
+/// Which series count.
+pub(crate) trait Counts {
+    /// Whether one does; it comes with its first place.
+    fn series(&self, series: u32, first: Option<Place>) -> bool;
+
+    /// What is known at once of series that are in a group first.
+    fn first_in(&self, group: u32) -> Known;
+}
+
+/// What is known of series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// All of them count.
+    All,
+    /// None does.
+    None,
+    /// Each has to be asked for.
+    Unknown,
+}
 
 /// Texts in order, each once.
 #[derive(Debug, Default)]
@@ -20,10 +38,11 @@ pub(crate) struct Values(Vec<Arc<str>>);
 
 impl Values {
     /// Adds the values of pairs, which are in order, but for those that are there or of which `is_wanted` is not true.
-    fn add(&mut self, sorted: &[Valued], mut is_wanted: impl FnMut(u32) -> bool) {
+    fn add(&mut self, sorted: &[Valued], mut is_wanted: impl FnMut(&Valued) -> bool) {
         let mut known = std::mem::take(&mut self.0).into_iter().peekable();
         self.0.reserve(known.len().max(sorted.len()));
-        for (value, pair) in sorted {
+        for valued in sorted {
+            let value = &valued.value;
             let mut is_new = true;
             while is_new && let Some(text) = known.peek() {
                 match text.cmp(value) {
@@ -32,7 +51,7 @@ impl Values {
                 }
                 self.0.extend(known.next());
             }
-            if is_new && is_wanted(*pair) {
+            if is_new && is_wanted(valued) {
                 self.0.push(value.clone());
             }
         }
@@ -46,24 +65,51 @@ impl Values {
 }
 
 impl Registry {
-    /// Whether a series of a pair counts.
-    fn any(&self, pair: u32, counts: &Counts<'_>) -> bool {
-        let mut near = self.slabs.near();
-        let ids = self.pairs.ids(pair);
-        ids.any(|series| counts(series, near.slab(series).first_place(series)))
+    /// A group in which series of a pair are first and count, if any does; `None` in it: in no such group.
+    fn any(&self, pair: u32, counts: &impl Counts) -> Option<Option<u32>> {
+        let (mut near, mut all_in) = (self.slabs.near(), None);
+        let counts = |series: u32| {
+            let first = near.slab(series).first_place(series);
+            match first.map_or(Known::Unknown, |place| counts.first_in(place.group)) {
+                Known::All => {
+                    all_in = first.map(|place| place.group);
+                    true
+                }
+                Known::None => false,
+                Known::Unknown => counts.series(series, first),
+            }
+        };
+        self.pairs.ids(pair).any(counts).then_some(all_in)
+    }
+
+    /// The same, with a look at the group first in which series counted the last time.
+    fn any_of(&self, valued: &Valued, counts: &impl Counts) -> bool {
+        let before = valued.group.load(Relaxed);
+        if before != NO_GROUP && counts.first_in(before) == Known::All {
+            return true;
+        }
+        let found = self.any(valued.pair, counts);
+        if let Some(Some(group)) = found {
+            valued.group.store(group, Relaxed);
+        }
+        found.is_some()
     }
 
     /// Those of some series that count.
-    pub(crate) fn counted(&self, found: &RoaringBitmap, counts: &Counts<'_>) -> Vec<u32> {
+    pub(crate) fn counted(&self, found: &RoaringBitmap, counts: &impl Counts) -> Vec<u32> {
         let mut near = self.slabs.near();
-        let counted = |series: &u32| counts(*series, near.slab(*series).first_place(*series));
+        let counted = |series: &u32| counts.series(*series, near.slab(*series).first_place(*series));
         found.iter().filter(counted).collect()
     }
 
     /// Adds the names of labels of the series that count.
-    pub(crate) fn add_names(&self, names: &mut BTreeSet<String>, counts: &Counts<'_>) {
+    pub(crate) fn add_names(&self, names: &mut BTreeSet<String>, counts: &impl Counts) {
         for name in self.pairs.names() {
-            let any = || self.pairs.values(name).any(|(_, pair)| self.any(pair, counts));
+            let any = || {
+                self.pairs
+                    .values(name)
+                    .any(|(_, pair)| self.any(pair, counts).is_some())
+            };
             if !names.contains(name) && any() {
                 names.insert(name.to_owned());
             }
@@ -75,7 +121,7 @@ impl Registry {
         &self,
         found: &RoaringBitmap,
         names: &mut BTreeSet<String>,
-        counts: &Counts<'_>,
+        counts: &impl Counts,
     ) {
         let mut near = self.slabs.near();
         let mut known: HashSet<u32, RandomState> = HashSet::default();
@@ -83,7 +129,7 @@ impl Registry {
             let slab = near.slab(series);
             let is_known = |pair: &u32| known.contains(&self.pairs.name_of(*pair));
             let pairs = slab.pairs(series);
-            if !pairs.iter().all(is_known) && counts(series, slab.first_place(series)) {
+            if !pairs.iter().all(is_known) && counts.series(series, slab.first_place(series)) {
                 known.extend(pairs.iter().map(|pair| self.pairs.name_of(*pair)));
                 names.extend(pairs.iter().map(|pair| self.pairs.texts(*pair).0.to_owned()));
             }
@@ -91,9 +137,9 @@ impl Registry {
     }
 
     /// Adds the values of a label of the series that count.
-    pub(crate) fn add_values(&self, name: &str, values: &mut Values, counts: &Counts<'_>) {
+    pub(crate) fn add_values(&self, name: &str, values: &mut Values, counts: &impl Counts) {
         let sorted = self.pairs.sorted(name);
-        values.add(sorted, |pair| self.any(pair, counts));
+        values.add(sorted, |valued| self.any_of(valued, counts));
     }
 
     /// The same of some series.
@@ -102,7 +148,7 @@ impl Registry {
         found: &RoaringBitmap,
         name: &str,
         values: &mut Values,
-        counts: &Counts<'_>,
+        counts: &impl Counts,
     ) {
         let Some(name) = self.pairs.name(name) else { return };
         let mut near = self.slabs.near();
@@ -113,7 +159,7 @@ impl Registry {
             let pair = pairs.find(|pair| self.pairs.name_of(**pair) == name);
             if let Some(pair) = pair
                 && !known.contains(pair)
-                && counts(series, slab.first_place(series))
+                && counts.series(series, slab.first_place(series))
             {
                 known.insert(*pair);
             }

@@ -48,7 +48,15 @@ impl Registry {
                 .iter()
                 .map(|series| near.slab(*series).pairs(*series))
                 .collect();
-            order.sort_by(|a, b| self.compare(pairs[*a as usize], pairs[*b as usize]));
+            let compare = |a: u32, b: u32| self.compare(pairs[a as usize], pairs[b as usize]);
+            // Most often the first pair is the metric's name, and that decides.
+            match self.pairs.ranks(pairs.iter().map(|pairs| pairs.first().copied())) {
+                Some(ranks) => order.sort_by(|a, b| {
+                    let firsts = ranks[*a as usize].cmp(&ranks[*b as usize]);
+                    firsts.then_with(|| compare(*a, *b))
+                }),
+                None => order.sort_by(|a, b| compare(*a, *b)),
+            }
             return order;
         }
         let mut ranks = vec![u32::MAX; self.pairs.len()];

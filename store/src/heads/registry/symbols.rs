@@ -59,6 +59,8 @@ impl Symbols {
 struct Pair {
     name: u32,
     value: u32,
+    /// Its place among its name's, once these were put in order.
+    rank: AtomicU32,
     ids: Ids,
 }
 
@@ -71,6 +73,9 @@ pub(super) struct Valued {
     /// A group in which a series of the pair is first, to be looked at before others.
     pub(super) group: AtomicU32,
 }
+
+/// Values that are put in order at most for each that is asked for.
+const RANKED_PER_ASKED: usize = 16;
 
 /// No group is known.
 pub(super) const NO_GROUP: u32 = u32::MAX;
@@ -104,6 +109,7 @@ impl Pairs {
         let pair = Pair {
             name,
             value,
+            rank: AtomicU32::default(),
             ids: Ids::default(),
         };
         self.symbols.uses[name as usize] += 1;
@@ -152,9 +158,29 @@ impl Pairs {
         let Some(of_name) = self.of_name(name) else {
             return &[];
         };
-        of_name
-            .sorted
-            .get_or_init(|| self.in_order(of_name.numbers.values().copied()))
+        of_name.sorted.get_or_init(|| {
+            let sorted = self.in_order(of_name.numbers.values().copied());
+            for (valued, rank) in sorted.iter().zip(0..) {
+                self.pairs[valued.pair as usize].rank.store(rank, Relaxed);
+            }
+            sorted
+        })
+    }
+
+    /// The places of pairs, all of one name, among this name's. `None` if they are of several, or if there are so many more of
+    /// the name than were asked for that to put all in order is not worth it.
+    pub(super) fn ranks(&self, pairs: impl ExactSizeIterator<Item = Option<u32>>) -> Option<Vec<u32>> {
+        let asked = pairs.len();
+        let pairs = pairs.collect::<Option<Vec<u32>>>()?;
+        let name = self.name_of(*pairs.first()?);
+        let of_name = self.names.get(&name)?;
+        let is_cheap = of_name.sorted.get().is_some() || of_name.numbers.len() / RANKED_PER_ASKED <= asked;
+        if !is_cheap || pairs.iter().any(|pair| self.name_of(*pair) != name) {
+            return None;
+        }
+        self.sorted(&self.symbols.texts[name as usize]);
+        let rank = |pair: u32| self.pairs[pair as usize].rank.load(Relaxed);
+        Some(pairs.into_iter().map(rank).collect())
     }
 
     /// Pairs of one name, each once, with their values and in order of these.

@@ -55,4 +55,4 @@ pub use parse::{
     MAX_NESTING, MAX_QUERY_BYTES, ParseOptions, parse, parse_cached, parse_selector, parse_selector_cached,
     parse_with,
 };
-pub use series::{Batches, Hints, STALE_NAN_BITS, Samples, Series, SeriesSource, is_stale, stale_nan};
+pub use series::{Batches, Hints, STALE_NAN_BITS, Samples, Series, SeriesSource, Times, is_stale, stale_nan};

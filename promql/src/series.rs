@@ -23,6 +23,22 @@ pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_NAN_BITS
 }
 
+/// Unix times in ms, strictly ascending.
+#[derive(Debug, Clone, Default)]
+pub struct Times(Arc<Vec<i64>>);
+
+impl Times {
+    /// `None` if they do not ascend.
+    pub fn new(times_ms: Arc<Vec<i64>>) -> Option<Self> {
+        is_ascending(&times_ms).then_some(Times(times_ms))
+    }
+
+    /// Whether they are this very list.
+    pub fn are(&self, times_ms: &Arc<Vec<i64>>) -> bool {
+        Arc::ptr_eq(&self.0, times_ms)
+    }
+}
+
 /// Samples of one series: floats and native histograms in columns of their own, each ascending in time, no time in both.
 /// Series that are sampled together share their times.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,17 +52,13 @@ pub struct Samples {
 impl Samples {
     /// Float samples: Unix times in ms, strictly ascending, and as many values. `None` if lengths or order are wrong.
     pub fn from_floats(times_ms: Vec<i64>, values: Vec<f64>) -> Option<Self> {
-        Samples::at_times(Arc::new(times_ms), values)
+        Samples::at_times(&Times::new(Arc::new(times_ms))?, values)
     }
 
     /// The same at times that other series may have, too: their windows are found once if such series follow one another.
-    pub fn at_times(times_ms: Arc<Vec<i64>>, values: Vec<f64>) -> Option<Self> {
-        let good = is_ascending(&times_ms) && times_ms.len() == values.len();
-        good.then(|| Self {
-            times_ms,
-            values,
-            ..Self::default()
-        })
+    pub fn at_times(Times(times_ms): &Times, values: Vec<f64>) -> Option<Self> {
+        let fit = times_ms.len() == values.len();
+        fit.then(|| Self::of_grid(times_ms, values))
     }
 
     /// Adds native histograms to a series that has none: Unix times in ms, strictly ascending, none of them that of a
@@ -138,8 +150,13 @@ impl Samples {
 
     /// Without stale markers, as range selectors see a series.
     pub(crate) fn drop_stale(&mut self) {
-        // Without a way out, as that would be a branch for each.
-        if self.values.iter().fold(false, |any, v| any | is_stale(*v)) {
+        // Without a way out, as that would be a branch for each. The highest bit of `other` is 0 only of the marker, which
+        // processors without a comparison of 64 bits find out for two values at once.
+        let others = self.values.iter().fold(u64::MAX, |others, value| {
+            let other = value.to_bits() ^ STALE_NAN_BITS;
+            others & (other | other.wrapping_neg())
+        });
+        if others >> 63 == 0 {
             let floats = self
                 .times_ms
                 .iter()

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use promql::{
-    Batches, EvalError, Hints, Labels, MatchOp, Matcher, Samples, Series, SeriesSource, SourceError,
+    Batches, EvalError, Hints, Labels, MatchOp, Matcher, Samples, Series, SeriesSource, SourceError, Times,
 };
 use store::{Predicate, ReadLimits, SelectError, Selection, SeriesSlice, Store, Test};
 use wire::Tenant;
@@ -98,7 +98,11 @@ impl<'a> TenantSource<'a> {
         let (slices, taken) = within(self.running, max_samples, read);
         let series = slices.and_then(|slices| {
             self.note_devices(&slices);
-            slices.into_iter().map(series).collect()
+            let mut times = Times::default();
+            slices
+                .into_iter()
+                .map(|slice| series(slice, &mut times))
+                .collect()
         });
         self.running.memory.give_back(taken);
         series
@@ -189,9 +193,10 @@ impl Batches for Parts<'_> {
     }
 }
 
-fn series(slice: SeriesSlice) -> Result<Series, SourceError> {
+/// A series for the engine; `times` has the times of the one before, which mostly are the same.
+fn series(slice: SeriesSlice, times: &mut Times) -> Result<Series, SourceError> {
     let labels = labels(&slice.labels);
-    match samples(slice.times_ms, slice.values, &slice.histograms) {
+    match samples(slice.times_ms, slice.values, &slice.histograms, times) {
         Some(samples) => Ok(Series { labels, samples }),
         None => Err(SourceError::Storage(format!(
             "samples of {} are out of order",
@@ -205,14 +210,22 @@ fn samples(
     times_ms: Arc<Vec<i64>>,
     values: Vec<f64>,
     histograms: &[(i64, wire::message::Histogram)],
+    times: &mut Times,
 ) -> Option<Samples> {
     let own_time = histograms
         .iter()
         .filter(|(time, _)| times_ms.binary_search(time).is_err());
-    let (histogram_times, histograms) = own_time
+    let (histogram_times, histograms): (Vec<i64>, Vec<_>) = own_time
         .map(|(time, histogram)| (*time, Arc::new(histogram::of_wire(histogram))))
         .unzip();
-    Samples::at_times(times_ms, values)?.with_histograms(histogram_times, histograms)
+    if !times.are(&times_ms) {
+        *times = Times::new(times_ms)?;
+    }
+    let floats = Samples::at_times(times, values)?;
+    match histograms.is_empty() {
+        true => Some(floats),
+        false => floats.with_histograms(histogram_times, histograms),
+    }
 }
 
 /// Labels of the store as the engine's.

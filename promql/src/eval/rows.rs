@@ -77,6 +77,11 @@ impl Column {
         !is_stale(self.floats[index]) || self.histogram(index).is_some()
     }
 
+    /// The floats, for whoever writes many; none of them may become the stale marker.
+    pub(crate) fn floats_mut(&mut self) -> &mut [f64] {
+        &mut self.floats
+    }
+
     pub(crate) fn set(&mut self, index: usize, value: f64) {
         self.floats[index] = value;
     }

@@ -24,12 +24,16 @@ pub(super) mod sliding;
 
 use counter::Edges;
 use places::Places;
+pub(super) use places::WindowPlace;
 
 /// Windows this many steps long are worth a kernel that remembers.
 const SLIDING_OVERLAP: i64 = 4;
 
 /// Samples that a cursor looks at one by one.
 const NEAR: usize = 8;
+
+/// Writes the cells of the windows of a series: from its values, by their places.
+pub(super) type RowKernel<'k> = &'k dyn Fn(&[f64], &[WindowPlace], &mut [f64]);
 
 /// Series of a range vector, and where their windows lie.
 pub(crate) struct Ranges {
@@ -54,8 +58,6 @@ pub(crate) struct Window<'s> {
     /// Unix ms of the samples.
     pub(crate) times: &'s [i64],
     pub(crate) values: &'s [f64],
-    /// Index of the first of them in the series.
-    pub(crate) from: usize,
     /// Unix ms of the native histograms, and these.
     pub(crate) histogram_times: &'s [i64],
     pub(crate) histograms: &'s [Arc<Histogram>],
@@ -114,15 +116,14 @@ impl Ranges {
         let times = samples.times_ms();
         let histogram_times = samples.histogram_times_ms();
         let (mut h_from, mut h_until) = (0, 0);
-        for ((index, eval_ms), place) in grid.times_ms().enumerate().zip(places.iter()) {
+        for ((index, eval_ms), place) in grid.times_ms().enumerate().zip(places.windows()) {
             let (start_ms, end_ms) = self.window_ms(eval_ms);
-            let (from, until) = (place.from, place.until);
+            let (from, until) = (place.from(), place.until());
             h_until = after(histogram_times, h_until, end_ms);
             h_from = after(histogram_times, h_from, start_ms);
             visit(Window {
                 times: &times[from..until],
                 values: &samples.values()[from..until],
-                from,
                 histogram_times: &histogram_times[h_from..h_until],
                 histograms: &samples.histograms()[h_from..h_until],
                 edges: place.edges,
@@ -222,16 +223,17 @@ impl Evaluator<'_> {
         grid: Grid,
         kernel: impl Fn(&Window<'_>) -> Option<f64>,
     ) -> Result<Vec<Row>, EvalError> {
-        self.over_series(function, ranges, grid, |_| &kernel)
+        self.over_series(function, ranges, grid, kernel, None)
     }
 
-    /// As `over_windows`, with a kernel of its own for each series, made from its values.
-    pub(super) fn over_series<'r, K: FnMut(&Window<'_>) -> Option<f64>>(
+    /// The same, where series without histograms have a kernel for all windows at once.
+    pub(super) fn over_series(
         &mut self,
         function: Function,
-        ranges: &'r Ranges,
+        ranges: &Ranges,
         grid: Grid,
-        kernel_for: impl Fn(&'r [f64]) -> K,
+        kernel: impl Fn(&Window<'_>) -> Option<f64>,
+        for_row: Option<RowKernel<'_>>,
     ) -> Result<Vec<Row>, EvalError> {
         let mut rows = Vec::with_capacity(ranges.series.len());
         let wants_edges = matches!(function, Function::Rate | Function::Increase | Function::Delta);
@@ -246,20 +248,10 @@ impl Evaluator<'_> {
                 }
             }
             let mut cells = Column::empty(grid.len());
-            let mut kernel = kernel_for(input.samples.values());
-            let notes = self.notes.at(ranges.place);
-            ranges.each_placed(&input.samples, &places, grid, |window| {
-                if !window.histograms.is_empty() {
-                    let name = input.labels.metric_name();
-                    if let Some(cell) = mixed::value(function, &window, name, notes, &mut kernel) {
-                        cells.set_cell(window.index, cell);
-                    }
-                } else if !window.times.is_empty()
-                    && let Some(value) = kernel(&window)
-                {
-                    cells.set(window.index, value);
-                }
-            });
+            match for_row.filter(|_| input.samples.histograms().is_empty()) {
+                Some(for_row) => for_row(input.samples.values(), places.windows(), cells.floats_mut()),
+                None => self.each_cell(function, (ranges, input), (&places, grid), &kernel, &mut cells),
+            }
             if !cells.is_blank() {
                 self.hold(grid.len() as u64)?;
                 rows.push(Row {
@@ -270,6 +262,30 @@ impl Evaluator<'_> {
             }
         }
         Ok(rows)
+    }
+
+    /// Fills a row window by window.
+    fn each_cell(
+        &mut self,
+        function: Function,
+        (ranges, input): (&Ranges, &RangeInput),
+        (places, grid): (&Places, Grid),
+        kernel: impl Fn(&Window<'_>) -> Option<f64>,
+        cells: &mut Column,
+    ) {
+        let notes = self.notes.at(ranges.place);
+        ranges.each_placed(&input.samples, places, grid, |window| {
+            if !window.histograms.is_empty() {
+                let name = input.labels.metric_name();
+                if let Some(cell) = mixed::value(function, &window, name, notes, &kernel) {
+                    cells.set_cell(window.index, cell);
+                }
+            } else if !window.times.is_empty()
+                && let Some(value) = kernel(&window)
+            {
+                cells.set(window.index, value);
+            }
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
 use crate::eval::rows::{Row, reject_duplicates};
 use crate::eval::window::counter::{Difference, extrapolated, instant};
-use crate::eval::window::{Ranges, Window, over_time as over, regression, sliding};
+use crate::eval::window::{RowKernel, Window, WindowPlace, over_time as over, regression, sliding};
 
 use super::argument;
 
@@ -54,6 +54,22 @@ fn kernel(function: Function) -> Option<fn(&Window<'_>) -> Option<f64>> {
     })
 }
 
+/// For windows that overlap: the kernel that remembers, of a function that has one.
+fn for_row(function: Function) -> Option<RowKernel<'static>> {
+    use Function as F;
+    Some(match function {
+        F::Rate => &|s, p, c| sliding::counter(RATE, s, p, c),
+        F::Increase => &|s, p, c| sliding::counter(INCREASE, s, p, c),
+        F::SumOverTime => &sliding::sum,
+        F::AvgOverTime => &sliding::avg,
+        F::MaxOverTime => &sliding::max,
+        F::MinOverTime => &sliding::min,
+        F::Changes => &|s, p, c| sliding::count_pairs(over::differ, s, p, c),
+        F::Resets => &|s, p, c| sliding::count_pairs(over::falls, s, p, c),
+        _ => return None,
+    })
+}
+
 impl Evaluator<'_> {
     pub(super) fn range_function(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>, EvalError> {
         let rows = match call.function {
@@ -68,11 +84,8 @@ impl Evaluator<'_> {
                     )));
                 };
                 let ranges = self.ranges(argument(call, 0)?, grid)?;
-                let rows = if ranges.overlap(grid) {
-                    self.over_long_windows(function, &ranges, grid, kernel)?
-                } else {
-                    self.over_windows(call.function, &ranges, grid, kernel)?
-                };
+                let for_row = for_row(function).filter(|_| ranges.overlap(grid));
+                let rows = self.over_series(function, &ranges, grid, kernel, for_row)?;
                 if matches!(function, Function::Rate | Function::Increase) {
                     self.note_gauges(ranges.place, &rows);
                 }
@@ -86,35 +99,6 @@ impl Evaluator<'_> {
             return Ok(rows);
         }
         self.without_names(rows)
-    }
-
-    /// Windows that overlap: kernels that remember, for functions that have one.
-    fn over_long_windows(
-        &mut self,
-        function: Function,
-        ranges: &Ranges,
-        grid: Grid,
-        kernel: fn(&Window<'_>) -> Option<f64>,
-    ) -> Result<Vec<Row>, EvalError> {
-        match function {
-            Function::Rate => self.over_series(function, ranges, grid, |s| sliding::counter(RATE, s)),
-            Function::Increase => self.over_series(function, ranges, grid, |s| sliding::counter(INCREASE, s)),
-            Function::SumOverTime => self.over_series(function, ranges, grid, sliding::sum),
-            Function::AvgOverTime => self.over_series(function, ranges, grid, sliding::avg),
-            Function::MaxOverTime => {
-                self.over_series(function, ranges, grid, |s| sliding::extreme(s, |a, b| a > b))
-            }
-            Function::MinOverTime => {
-                self.over_series(function, ranges, grid, |s| sliding::extreme(s, |a, b| a < b))
-            }
-            Function::Changes => {
-                self.over_series(function, ranges, grid, |s| sliding::count_pairs(s, over::differ))
-            }
-            Function::Resets => {
-                self.over_series(function, ranges, grid, |s| sliding::count_pairs(s, over::falls))
-            }
-            _ => self.over_windows(function, ranges, grid, kernel),
-        }
     }
 
     fn without_names(&mut self, mut rows: Vec<Row>) -> Result<Vec<Row>, EvalError> {
@@ -152,15 +136,11 @@ impl Evaluator<'_> {
         let mut ranges = self.ranges(argument(call, 1)?, grid)?;
         // As in Prometheus, all notes are about the first argument.
         ranges.place = argument(call, 0)?.span();
-        let rows = if ranges.overlap(grid) {
-            self.over_series(call.function, &ranges, grid, |series| {
-                sliding::sorted_quantile(series, &quantiles)
-            })?
-        } else {
-            self.over_windows(call.function, &ranges, grid, |w| {
-                Some(over::quantile_over(w, quantiles[w.index]))
-            })?
-        };
+        let of_window = |w: &Window<'_>| Some(over::quantile_over(w, quantiles[w.index]));
+        let of_row =
+            |s: &[f64], p: &[WindowPlace], c: &mut [f64]| sliding::sorted_quantile(&quantiles, s, p, c);
+        let for_row: Option<RowKernel<'_>> = ranges.overlap(grid).then_some(&of_row);
+        let rows = self.over_series(call.function, &ranges, grid, of_window, for_row)?;
         for q in rows
             .iter()
             .flat_map(|row| row.cells.present())

@@ -16,29 +16,29 @@ pub(crate) struct Difference {
 
 /// The difference between the first and last sample, extrapolated over the whole window.
 pub(crate) fn extrapolated(how: Difference, window: &Window<'_>) -> Option<f64> {
-    let resets = lost_in_resets(window.values).filter(|_| how.counter);
-    extrapolate(how, window, resets)
-}
-
-/// As [`extrapolated`], where what the counter lost in each of its resets is known. They are added one by one, oldest
-/// first, as Prometheus does, so that even the last digit is the same.
-pub(crate) fn extrapolate(
-    how: Difference,
-    window: &Window<'_>,
-    lost_in_resets: impl Iterator<Item = f64>,
-) -> Option<f64> {
     let values = window.values;
     let (first_ms, last_ms) = (*window.times.first()?, *window.times.last()?);
     if values.len() < 2 {
         return None;
     }
-    let result = lost_in_resets.fold(values[values.len() - 1] - values[0], |sum, lost| sum + lost);
-    let zero_share = (how.counter && result > 0.0 && values[0] >= 0.0).then(|| values[0] / result);
+    let resets = lost_in_resets(values).filter(|_| how.counter);
+    // One by one, oldest first, as Prometheus does, so that even the last digit is the same.
+    let result = resets.fold(values[values.len() - 1] - values[0], |sum, lost| sum + lost);
     let edges = window.edges.unwrap_or_else(|| {
         let of_window = (window.start_ms, window.end_ms);
         Edges::of((first_ms, last_ms), values.len(), of_window)
     });
-    Some(result * edges.factor(zero_share, how.per_second))
+    Some(how.over(values[0], result, &edges))
+}
+
+impl Difference {
+    /// A difference between the first and the last sample of a window, resets undone, extrapolated over all of it.
+    #[inline]
+    pub(crate) fn over(self, first: f64, difference: f64, edges: &Edges) -> f64 {
+        let grows_from_zero = self.counter && difference > 0.0 && first >= 0.0;
+        let zero_share = grows_from_zero.then(|| first / difference);
+        difference * edges.factor(zero_share, self.per_second)
+    }
 }
 
 /// Where the samples of a window lie in it, in seconds.
@@ -81,6 +81,7 @@ impl Edges {
     /// What makes a difference between samples one over the whole window, or one per second. `zero_share` is for a
     /// counter: its first value as a share of its growth. Had it grown as it does here, it was zero that share of the
     /// sampled time before the first sample.
+    #[inline]
     pub(crate) fn factor(self, zero_share: Option<f64>, per_second: bool) -> f64 {
         let to_start = zero_share.map_or(self.to_start, |share| self.to_start.min(self.sampled * share));
         let factor = (self.sampled + to_start + self.to_end) / self.sampled;

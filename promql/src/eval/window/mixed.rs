@@ -15,7 +15,7 @@ pub(crate) fn value(
     window: &Window<'_>,
     metric: &str,
     notes: &mut Notes,
-    kernel: &mut impl FnMut(&Window<'_>) -> Option<f64>,
+    kernel: impl Fn(&Window<'_>) -> Option<f64>,
 ) -> Option<Cell> {
     use Function as F;
     let only_histograms = window.times.is_empty();

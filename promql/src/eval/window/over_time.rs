@@ -13,8 +13,11 @@ pub(crate) fn sum(window: &Window<'_>) -> f64 {
 }
 
 pub(crate) fn avg(window: &Window<'_>) -> Option<f64> {
-    window
-        .values
+    mean(window.values)
+}
+
+pub(crate) fn mean(values: &[f64]) -> Option<f64> {
+    values
         .iter()
         .fold(Mean::default(), |mean, value| mean.plus(*value))
         .value()

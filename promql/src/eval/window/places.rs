@@ -7,11 +7,33 @@ use super::{Ranges, after};
 use crate::eval::grid::Grid;
 
 /// The samples of one window by their places in the series.
-pub(super) struct WindowPlace {
-    pub(super) from: usize,
-    pub(super) until: usize,
+pub(crate) struct WindowPlace {
+    from: usize,
+    until: usize,
     /// Where they lie in the window, if it was asked for and there are two or more.
     pub(super) edges: Option<Edges>,
+}
+
+impl WindowPlace {
+    #[cfg(test)]
+    pub(super) fn new(from: usize, until: usize, edges: Option<Edges>) -> Self {
+        WindowPlace { from, until, edges }
+    }
+
+    /// The first sample.
+    pub(super) fn from(&self) -> usize {
+        self.from
+    }
+
+    /// The first sample behind the window.
+    pub(super) fn until(&self) -> usize {
+        self.until
+    }
+
+    /// How many samples there are.
+    pub(super) fn len(&self) -> usize {
+        self.until - self.from
+    }
 }
 
 /// The places of all windows, one for each time of a grid.
@@ -51,13 +73,16 @@ impl Places {
     pub(super) fn find_edges(&mut self, ranges: &Ranges, grid: Grid) {
         for (place, eval_ms) in self.windows.iter_mut().zip(grid.times_ms()) {
             if let [first_ms, .., last_ms] = self.times_ms[place.from..place.until] {
-                let samples = place.until - place.from;
-                place.edges = Some(Edges::of((first_ms, last_ms), samples, ranges.window_ms(eval_ms)));
+                place.edges = Some(Edges::of(
+                    (first_ms, last_ms),
+                    place.len(),
+                    ranges.window_ms(eval_ms),
+                ));
             }
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &WindowPlace> {
-        self.windows.iter()
+    pub(super) fn windows(&self) -> &[WindowPlace] {
+        &self.windows
     }
 }

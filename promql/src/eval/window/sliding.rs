@@ -1,166 +1,223 @@
-//! Kernels that remember: what they keep from one window of a series to the next makes a whole row cost about as much
-//! as its samples and steps together, however long the windows are.
+//! Kernels for a whole row: what they keep from one window of a series to the next makes a row cost about as much as its
+//! samples and steps together, however long the windows are.
 //!
-//! Both ends of the windows only move forward. Nothing is ever subtracted from a sum, because subtraction would lose
-//! digits and could not undo an infinity. Where windows hardly overlap, the plain loops of `over_time` are faster.
+//! Each writes the cells of those windows that give a value. Both ends of the windows only move forward. Nothing is ever
+//! subtracted from a sum, because subtraction would lose digits and could not undo an infinity. Where windows hardly
+//! overlap, the plain loops of `over_time` are faster.
 
-use std::collections::VecDeque;
-
-use super::Window;
-use super::counter::{Difference, extrapolate};
+use super::counter::{Difference, Edges};
+use super::over_time::mean;
+use super::places::WindowPlace;
 use crate::eval::kahan::Sum;
 use crate::eval::quantile::{nan_first, quantile};
 
-/// A sum over a sliding window: sums of all suffixes of its older part, one sum of its newer part.
-#[derive(Default)]
-pub(crate) struct SlidingSum {
-    /// `suffixes[i]` sums the samples from `older_from + i` up to `newer_from`.
-    suffixes: Vec<Sum>,
-    older_from: usize,
-    newer_from: usize,
-    newer: Sum,
-    until: usize,
+/// What values of a row amount to, put together from neighbouring parts.
+trait Total: Copy {
+    /// That of no value.
+    const NONE: Self;
+
+    /// With a value after those that there are.
+    fn and(self, value: f64) -> Self;
+
+    /// With a value before those that there are.
+    fn after(self, value: f64) -> Self;
+
+    /// With later values.
+    fn join(self, later: Self) -> Self;
 }
 
-impl SlidingSum {
-    /// The sum of the window, which has samples.
-    pub(crate) fn sum(&mut self, series: &[f64], window: &Window<'_>) -> Sum {
-        let (from, until) = (window.from, window.from + window.values.len());
-        if from >= self.newer_from {
-            self.rebuild(series, from, until);
-        }
-        for value in &series[self.until..until] {
-            self.newer = self.newer.plus(*value);
-        }
-        self.until = until;
-        match self.suffixes.get(from - self.older_from) {
-            Some(older) => {
-                let merged = older.plus(self.newer.sum);
-                Sum {
-                    sum: merged.sum,
-                    lost: merged.lost + self.newer.lost,
-                }
-            }
-            None => self.newer,
-        }
+impl Total for Sum {
+    const NONE: Self = Sum { sum: 0.0, lost: 0.0 };
+
+    fn and(self, value: f64) -> Self {
+        self.plus(value)
     }
 
-    /// The older part is used up: what is in the window now becomes the older part.
-    fn rebuild(&mut self, series: &[f64], from: usize, until: usize) {
-        self.suffixes.clear();
-        let mut sum = Sum::default();
-        for value in series[from..until].iter().rev() {
-            sum = sum.plus(*value);
-            self.suffixes.push(sum);
-        }
-        self.suffixes.reverse();
-        (self.older_from, self.newer_from, self.until) = (from, until, until);
-        self.newer = Sum::default();
+    fn after(self, value: f64) -> Self {
+        self.plus(value)
     }
-}
 
-/// The sum over a window.
-pub(crate) fn sum(series: &[f64]) -> impl FnMut(&Window<'_>) -> Option<f64> {
-    let mut sliding = SlidingSum::default();
-    move |window| Some(sliding.sum(series, window).total())
-}
-
-/// The average over a window; one whose sum overflows is averaged by the plain loop.
-pub(crate) fn avg(series: &[f64]) -> impl FnMut(&Window<'_>) -> Option<f64> {
-    let mut sliding = SlidingSum::default();
-    move |window| {
-        let sum = sliding.sum(series, window);
-        let count = window.values.len() as f64;
-        if sum.sum.is_finite() {
-            Some(sum.sum / count + sum.lost / count)
-        } else {
-            super::over_time::avg(window)
+    fn join(self, later: Self) -> Self {
+        let merged = self.plus(later.sum);
+        Sum {
+            sum: merged.sum,
+            lost: merged.lost + later.lost,
         }
     }
 }
 
-/// The extreme over a window by a queue of candidates: `beats` says whether a newer value makes an older one useless.
-pub(crate) fn extreme(series: &[f64], beats: fn(f64, f64) -> bool) -> impl FnMut(&Window<'_>) -> Option<f64> {
-    let mut candidates: VecDeque<usize> = VecDeque::new();
-    let mut seen = 0;
-    move |window| {
-        let until = window.from + window.values.len();
-        for (at, value) in series.iter().enumerate().take(until).skip(seen.max(window.from)) {
-            if value.is_nan() {
-                continue;
-            }
-            while candidates.back().is_some_and(|last| beats(*value, series[*last])) {
-                candidates.pop_back();
-            }
-            candidates.push_back(at);
+/// The greatest value or, turned round, the least; of equals the first. A NaN gives way to anything.
+#[derive(Clone, Copy)]
+struct Extreme<const GREATEST: bool>(f64);
+
+impl<const GREATEST: bool> Total for Extreme<GREATEST> {
+    const NONE: Self = Extreme(f64::NAN);
+
+    fn and(self, value: f64) -> Self {
+        self.join(Extreme(value))
+    }
+
+    fn after(self, value: f64) -> Self {
+        Extreme(value).join(self)
+    }
+
+    fn join(self, later: Self) -> Self {
+        let beats = match GREATEST {
+            true => later.0 > self.0,
+            false => later.0 < self.0,
+        };
+        if beats || self.0.is_nan() { later } else { self }
+    }
+}
+
+/// Calls `give` with the number of each window that has samples, and what those amount to: totals of all suffixes of the
+/// window's older part are kept, and one total of its newer part.
+fn slide<T: Total>(series: &[f64], places: &[WindowPlace], mut give: impl FnMut(usize, T)) {
+    // From the newest on: the last one is that of all up to `newer_from`.
+    let mut suffixes: Vec<T> = Vec::new();
+    let (mut newer_from, mut seen, mut newer) = (0, 0, T::NONE);
+    for (index, place) in places.iter().enumerate() {
+        let (from, until) = (place.from(), place.until());
+        if from == until {
+            continue;
         }
+        if from >= newer_from {
+            // The older part is used up: what is in the window now becomes the older part.
+            suffixes.clear();
+            let mut total = T::NONE;
+            suffixes.extend(series[from..until].iter().rev().map(|value| {
+                total = total.after(*value);
+                total
+            }));
+            (newer_from, seen, newer) = (until, until, T::NONE);
+        }
+        newer = series[seen..until]
+            .iter()
+            .fold(newer, |total, value| total.and(*value));
         seen = until;
-        while candidates.front().is_some_and(|first| *first < window.from) {
-            candidates.pop_front();
-        }
-        // Nothing but NaN leaves no candidate.
-        Some(candidates.front().map_or(f64::NAN, |first| series[*first]))
+        let older = suffixes[newer_from - from - 1];
+        give(index, older.join(newer));
     }
 }
 
-/// How many neighbours in a window satisfy a condition, from counts of all of them up to each sample.
+/// The sum over each window.
+pub(crate) fn sum(series: &[f64], places: &[WindowPlace], cells: &mut [f64]) {
+    slide(series, places, |index, sum: Sum| cells[index] = sum.total());
+}
+
+/// The average over each window; one whose sum overflows is averaged by the plain loop.
+pub(crate) fn avg(series: &[f64], places: &[WindowPlace], cells: &mut [f64]) {
+    slide(series, places, |index, sum: Sum| {
+        let place = &places[index];
+        if sum.sum.is_finite() {
+            let count = place.len() as f64;
+            cells[index] = sum.sum / count + sum.lost / count;
+        } else if let Some(mean) = mean(&series[place.from()..place.until()]) {
+            cells[index] = mean;
+        }
+    });
+}
+
+/// The greatest value of each window.
+pub(crate) fn max(series: &[f64], places: &[WindowPlace], cells: &mut [f64]) {
+    slide(series, places, |index, greatest: Extreme<true>| {
+        cells[index] = greatest.0;
+    });
+}
+
+/// The least value of each window.
+pub(crate) fn min(series: &[f64], places: &[WindowPlace], cells: &mut [f64]) {
+    slide(series, places, |index, least: Extreme<false>| {
+        cells[index] = least.0;
+    });
+}
+
+/// How many neighbours in each window satisfy a condition, from counts of all of them up to each sample.
 pub(crate) fn count_pairs(
-    series: &[f64],
     counts: fn(f64, f64) -> bool,
-) -> impl FnMut(&Window<'_>) -> Option<f64> {
+    series: &[f64],
+    places: &[WindowPlace],
+    cells: &mut [f64],
+) {
     let mut total = 0_u32;
     let mut before = vec![0];
     for pair in series.windows(2) {
         total += u32::from(counts(pair[0], pair[1]));
         before.push(total);
     }
-    move |window| {
-        let last = window.from + window.values.len() - 1;
-        Some(f64::from(before[last] - before[window.from]))
+    for (place, cell) in places.iter().zip(cells) {
+        if place.len() > 0 {
+            *cell = f64::from(before[place.until() - 1] - before[place.from()]);
+        }
     }
 }
 
-/// A counter's growth from a list of its resets, of which a window has few.
-pub(crate) fn counter(how: Difference, series: &[f64]) -> impl FnMut(&Window<'_>) -> Option<f64> {
+/// A counter's growth over each window from a list of its resets, of which a window has few.
+pub(crate) fn counter(how: Difference, series: &[f64], places: &[WindowPlace], cells: &mut [f64]) {
+    let give = |place: &WindowPlace, cell: &mut f64, lost: &[(usize, f64)]| {
+        if let Some(edges) = &place.edges {
+            let (first, last) = (series[place.from()], series[place.until() - 1]);
+            *cell = grown(how, (first, last), edges, lost);
+        }
+    };
+    let resets = resets(series);
+    if resets.is_empty() {
+        return places
+            .iter()
+            .zip(cells)
+            .for_each(|(place, cell)| give(place, cell, &[]));
+    }
+    let (mut begin, mut end) = (0, 0);
+    for (place, cell) in places.iter().zip(cells) {
+        let follow = |at: usize, sample: usize| {
+            let passed = resets[at..].iter().take_while(|(reset, _)| *reset < sample);
+            at + passed.count()
+        };
+        begin = follow(begin, place.from());
+        end = follow(end.max(begin), place.until().saturating_sub(1));
+        give(place, cell, &resets[begin..end]);
+    }
+}
+
+#[inline]
+fn grown(how: Difference, (first, last): (f64, f64), edges: &Edges, lost: &[(usize, f64)]) -> f64 {
+    let result = lost.iter().fold(last - first, |sum, (_, lost)| sum + lost);
+    how.over(first, result, edges)
+}
+
+/// Samples after which a counter started anew, and what it had reached.
+fn resets(series: &[f64]) -> Vec<(usize, f64)> {
     let is_fall = |pair: &[f64]| pair[1] < pair[0];
     // Most series have none, which is seen without a branch for each sample.
-    let mut resets: Vec<(usize, f64)> = Vec::new();
-    if series.windows(2).fold(false, |any, pair| any | is_fall(pair)) {
-        let falls = series.windows(2).enumerate().filter(|(_, pair)| is_fall(pair));
-        resets.extend(falls.map(|(at, pair)| (at, pair[0])));
+    if !series.windows(2).fold(false, |any, pair| any | is_fall(pair)) {
+        return Vec::new();
     }
-    move |window| {
-        let last = window.from + window.values.len() - 1;
-        let first_reset = resets.partition_point(|(at, _)| *at < window.from);
-        let inside = resets[first_reset..].iter().take_while(|(at, _)| *at < last);
-        extrapolate(how, window, inside.map(|(_, value)| *value))
-    }
+    let falls = series.windows(2).enumerate().filter(|(_, pair)| is_fall(pair));
+    falls.map(|(at, pair)| (at, pair[0])).collect()
 }
 
-/// A quantile over a window whose values are kept sorted.
-pub(crate) fn sorted_quantile<'s>(
-    series: &'s [f64],
-    quantiles: &'s [f64],
-) -> impl FnMut(&Window<'_>) -> Option<f64> + 's {
+/// A quantile over each window, whose values are kept sorted.
+pub(crate) fn sorted_quantile(quantiles: &[f64], series: &[f64], places: &[WindowPlace], cells: &mut [f64]) {
     let mut sorted: Vec<f64> = Vec::new();
     let (mut from, mut until) = (0, 0);
-    move |window| {
-        let next_until = window.from + window.values.len();
-        if window.from >= until {
+    for ((place, cell), q) in places.iter().zip(cells).zip(quantiles) {
+        if place.len() == 0 {
+            continue;
+        }
+        if place.from() >= until {
             sorted.clear();
-            (from, until) = (window.from, window.from);
+            (from, until) = (place.from(), place.from());
         }
-        for value in &series[from..window.from] {
-            sorted.remove(sorted.partition_point(|other| nan_first(*other, *value).is_lt()));
+        let at =
+            |sorted: &[f64], value: f64| sorted.partition_point(|other| nan_first(*other, value).is_lt());
+        for value in &series[from..place.from()] {
+            sorted.remove(at(&sorted, *value));
         }
-        for value in &series[until..next_until] {
-            sorted.insert(
-                sorted.partition_point(|other| nan_first(*other, *value).is_lt()),
-                *value,
-            );
+        for value in &series[until..place.until()] {
+            sorted.insert(at(&sorted, *value), *value);
         }
-        (from, until) = (window.from, next_until);
-        Some(quantile(quantiles[window.index], &sorted))
+        (from, until) = (place.from(), place.until());
+        *cell = quantile(*q, &sorted);
     }
 }
 

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::super::{counter, over_time};
+use super::super::counter::extrapolated;
+use super::super::{Window, over_time};
 use super::*;
+use crate::eval::rows::Column;
 
 /// Values with resets, infinities, NaN and huge ones.
 fn series() -> impl Strategy<Value = Vec<f64>> {
@@ -18,23 +20,22 @@ fn series() -> impl Strategy<Value = Vec<f64>> {
     prop::collection::vec(value, 1..120)
 }
 
-/// Windows with samples, both ends moving forward, of changing lengths.
+/// Windows, both ends moving forward, of changing lengths; some are empty.
 fn windows(len: usize, steps: &[(usize, usize)]) -> Vec<(usize, usize)> {
     let (mut from, mut until) = (0, 0);
     let mut windows = Vec::new();
     for (drop, add) in steps {
         until = (until + add).min(len);
         from = (from + drop).min(until);
-        if from < until {
-            windows.push((from, until));
-        }
+        windows.push((from, until));
     }
     windows
 }
 
+/// The same bits; any NaN is one.
 fn same(a: Option<f64>, b: Option<f64>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => a == b || (a.is_nan() && b.is_nan()),
+        (Some(a), Some(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
         (a, b) => a == b,
     }
 }
@@ -45,31 +46,47 @@ fn close(a: Option<f64>, b: Option<f64>) -> bool {
     same(a, b) || matches!((a, b), (Some(a), Some(b)) if near(a, b))
 }
 
-/// Compares a sliding kernel with a plain one on every window.
+/// Compares a kernel for rows with a plain one on every window; some of the windows are empty.
 fn agree(
     series: &[f64],
-    windows: &[(usize, usize)],
-    mut sliding: impl FnMut(&Window<'_>) -> Option<f64>,
+    bounds: &[(usize, usize)],
+    of_row: impl Fn(&[f64], &[WindowPlace], &mut [f64]),
     plain: impl Fn(&Window<'_>) -> Option<f64>,
     equal: fn(Option<f64>, Option<f64>) -> bool,
 ) -> Result<(), TestCaseError> {
     let times: Vec<i64> = (0..series.len() as i64).map(|i| i * 1000).collect();
-    for (index, (from, until)) in windows.iter().enumerate() {
-        let end_ms = *until as i64 * 1000;
-        let window = Window {
-            times: &times[*from..*until],
-            values: &series[*from..*until],
-            from: *from,
-            histogram_times: &[],
-            histograms: &[],
-            edges: None,
-            start_ms: *from as i64 * 1000 - 500,
-            end_ms,
-            eval_ms: end_ms,
-            index,
+    let windows: Vec<Window<'_>> = bounds
+        .iter()
+        .enumerate()
+        .map(|(index, (from, until))| {
+            let end_ms = *until as i64 * 1000;
+            Window {
+                times: &times[*from..*until],
+                values: &series[*from..*until],
+                histogram_times: &[],
+                histograms: &[],
+                edges: None,
+                start_ms: *from as i64 * 1000 - 500,
+                end_ms,
+                eval_ms: end_ms,
+                index,
+            }
+        })
+        .collect();
+    let place = |(w, (from, until)): (&Window<'_>, &(usize, usize))| {
+        let edges = match w.times {
+            [first, .., last] => Some(Edges::of((*first, *last), w.times.len(), (w.start_ms, w.end_ms))),
+            _ => None,
         };
-        let (fast, slow) = (sliding(&window), plain(&window));
-        prop_assert!(equal(fast, slow), "{from}..{until}: {fast:?} is not {slow:?}");
+        WindowPlace::new(*from, *until, edges)
+    };
+    let places: Vec<WindowPlace> = windows.iter().zip(bounds).map(place).collect();
+    let mut cells = Column::empty(windows.len());
+    of_row(series, &places, cells.floats_mut());
+    for window in &windows {
+        let slow = Some(window).filter(|w| !w.values.is_empty()).and_then(&plain);
+        let fast = cells.get(window.index);
+        prop_assert!(equal(fast, slow), "{:?}: {fast:?} is not {slow:?}", window.values);
     }
     Ok(())
 }
@@ -82,13 +99,16 @@ proptest! {
     ) {
         let windows = windows(series.len(), &steps);
         let rate = Difference { counter: true, per_second: true };
-        agree(&series, &windows, counter(rate, &series), |w| counter::extrapolated(rate, w), same)?;
-        agree(&series, &windows, extreme(&series, |a, b| a > b), |w| Some(over_time::max(w)), same)?;
-        agree(&series, &windows, extreme(&series, |a, b| a < b), |w| Some(over_time::min(w)), same)?;
-        agree(&series, &windows, count_pairs(&series, over_time::differ), |w| Some(over_time::changes(w)), same)?;
-        agree(&series, &windows, count_pairs(&series, over_time::falls), |w| Some(over_time::resets(w)), same)?;
+        agree(&series, &windows, |s, p, c| counter(rate, s, p, c), |w| extrapolated(rate, w), same)?;
+        agree(&series, &windows, max, |w| Some(over_time::max(w)), same)?;
+        agree(&series, &windows, min, |w| Some(over_time::min(w)), same)?;
+        let changes = |s: &[f64], p: &[WindowPlace], c: &mut [f64]| count_pairs(over_time::differ, s, p, c);
+        agree(&series, &windows, changes, |w| Some(over_time::changes(w)), same)?;
+        let resets = |s: &[f64], p: &[WindowPlace], c: &mut [f64]| count_pairs(over_time::falls, s, p, c);
+        agree(&series, &windows, resets, |w| Some(over_time::resets(w)), same)?;
         let q = vec![0.3; windows.len()];
-        agree(&series, &windows, sorted_quantile(&series, &q), |w| Some(over_time::quantile_over(w, 0.3)), same)?;
+        let quantile = |s: &[f64], p: &[WindowPlace], c: &mut [f64]| sorted_quantile(&q, s, p, c);
+        agree(&series, &windows, quantile, |w| Some(over_time::quantile_over(w, 0.3)), same)?;
     }
 
     #[test]
@@ -97,7 +117,7 @@ proptest! {
         steps in prop::collection::vec((0..4_usize, 0..4_usize), 1..80),
     ) {
         let windows = windows(series.len(), &steps);
-        agree(&series, &windows, sum(&series), |w| Some(over_time::sum(w)), close)?;
-        agree(&series, &windows, avg(&series), over_time::avg, close)?;
+        agree(&series, &windows, sum, |w| Some(over_time::sum(w)), close)?;
+        agree(&series, &windows, avg, over_time::avg, close)?;
     }
 }

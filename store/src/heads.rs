@@ -34,6 +34,7 @@ mod sweep;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod times;
 mod window_head;
 
 use std::collections::{BTreeMap, HashMap};

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use redb::{AccessGuard, ReadOnlyTable, ReadTransaction};
 
 use super::page::Page;
@@ -15,14 +17,14 @@ const KEPT_TIMES: usize = 1 << 18;
 
 /// A decoded times column.
 #[derive(Debug)]
-pub(super) struct Column {
-    pub(super) owner: DeviceRef,
-    pub(super) times: Vec<i64>,
+pub(crate) struct Column {
+    pub(crate) owner: DeviceRef,
+    pub(crate) times: Arc<Vec<i64>>,
 }
 
 impl Column {
     /// The places of its times from the first to the last of a range.
-    pub(super) fn within(&self, (first, last): (i64, i64)) -> (usize, usize) {
+    pub(super) fn within(&self, (first, last): (i64, i64)) -> Range<usize> {
         let from = match self.times.first() {
             Some(time) if *time < first => self.times.partition_point(|time| *time < first),
             _ => 0,
@@ -31,7 +33,7 @@ impl Column {
             Some(time) if *time > last => self.times.partition_point(|time| *time <= last),
             _ => self.times.len(),
         };
-        (from, to)
+        from..to
     }
 }
 
@@ -40,7 +42,7 @@ pub(super) struct Columns {
     table: ReadOnlyTable<u32, &'static [u8]>,
     page: Option<TimesPage>,
     /// Where each number's column is in `columns`.
-    known: HashMap<u32, usize>,
+    known: HashMap<u32, usize, RandomState>,
     columns: Vec<Column>,
     kept: usize,
 }
@@ -58,7 +60,7 @@ impl Columns {
         Ok(Columns {
             table: read.open_table(TIMES).map_err(FileError::of)?,
             page: None,
-            known: HashMap::new(),
+            known: HashMap::default(),
             columns: Vec::new(),
             kept: 0,
         })
@@ -95,7 +97,10 @@ impl Columns {
         let body = page.bytes.value().get(at.clone()).ok_or_else(missing)?;
         let mut times = Vec::new();
         times::decode(body, *count as usize, &mut times)?;
-        Ok(Column { owner: *owner, times })
+        Ok(Column {
+            owner: *owner,
+            times: Arc::new(times),
+        })
     }
 }
 

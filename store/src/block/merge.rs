@@ -208,7 +208,7 @@ impl Plan {
             let from = samples.len() as u32;
             samples.extend(
                 (from..)
-                    .zip(&column.times)
+                    .zip(column.times.iter())
                     .map(|(at, time)| (*time, column.owner, at)),
             );
         }

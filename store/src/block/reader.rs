@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use prost::Message;
@@ -11,7 +12,7 @@ use redb::{
 use roaring::RoaringBitmap;
 use wire::varint::Reader;
 
-use super::columns::Columns;
+use super::columns::{Column, Columns};
 use super::page::Page;
 use super::{
     BLOCK, BlockMeta, CHUNKS, HISTOGRAMS, Head, META, OWNERS, SERIES, VERSION, WITH_CHUNKS, WITH_HISTOGRAMS,
@@ -31,6 +32,23 @@ pub(crate) struct Block {
     head: Head,
     with_chunks: RoaringBitmap,
     with_histograms: RoaringBitmap,
+}
+
+/// Values of a series in a block.
+pub(crate) struct Stored<'b> {
+    pub(crate) id: u32,
+    /// Whose they are, and their times.
+    pub(crate) column: &'b Column,
+    /// Which of them are in the range that is read: one at least.
+    pub(crate) wanted: Range<usize>,
+    chunk: &'b [u8],
+}
+
+impl Stored<'_> {
+    /// Appends all of the values.
+    pub(crate) fn decode(&self, values: &mut Vec<f64>) -> Result<(), FileError> {
+        chunk::decode(self.chunk, self.column.times.len(), values).map_err(|error| damaged(error.to_string()))
+    }
 }
 
 type ChunkTable = ReadOnlyTable<u64, &'static [u8]>;
@@ -110,39 +128,41 @@ impl Block {
         range: (i64, i64),
         mut see: impl FnMut(u32, DeviceRef, &[i64], &[f64]),
     ) -> Result<(), FileError> {
-        let all = |_: usize| true;
-        self.read_while(ids, range, all, |id, owner, times, values| {
-            see(id, owner, times, values)
+        let mut values = Vec::new();
+        self.read_while(ids, range, |chunk| {
+            values.clear();
+            chunk.decode(&mut values)?;
+            let Stored {
+                id, column, wanted, ..
+            } = chunk;
+            see(id, column.owner, &column.times[wanted.clone()], &values[wanted]);
+            Ok(true)
         })
     }
 
-    /// The same, asked before each chunk, with its count of samples, whether to go on.
+    /// The same, not decoded yet, as long as `see` says to go on.
     pub(crate) fn read_while(
         &self,
         ids: &[u32],
         range: (i64, i64),
-        mut goes_on: impl FnMut(usize) -> bool,
-        mut see: impl FnMut(u32, DeviceRef, &[i64], &[f64]),
+        mut see: impl FnMut(Stored<'_>) -> Result<bool, FileError>,
     ) -> Result<(), FileError> {
         guard(|| {
             let read = self.begin()?;
             let chunks = read.open_table(CHUNKS).map_err(FileError::of)?;
             let mut columns = Columns::open(&read)?;
-            let mut values = Vec::new();
             self.each_chunk(&chunks, ids, |id, column, chunk| {
                 let column = columns.get(column)?;
-                let (from, to) = column.within(range);
-                if from >= to {
+                let wanted = column.within(range);
+                if wanted.is_empty() {
                     return Ok(true);
                 }
-                if !goes_on(to - from) {
-                    return Ok(false);
-                }
-                values.clear();
-                chunk::decode(chunk, column.times.len(), &mut values)
-                    .map_err(|error| damaged(error.to_string()))?;
-                see(id, column.owner, &column.times[from..to], &values[from..to]);
-                Ok(true)
+                see(Stored {
+                    id,
+                    column,
+                    wanted,
+                    chunk,
+                })
             })
         })
     }

@@ -11,7 +11,7 @@
 use wire::varint::{Reader, put, put_signed};
 
 use super::ChunkError;
-use super::pack::{self, Plans};
+use super::pack::{self, FEW, Plans};
 
 const CONSTANT: u8 = 0;
 const LINEAR: u8 = 1;
@@ -248,10 +248,17 @@ fn read(
 
 /// Hands over `count` integers that rise by `step`.
 fn fill(first: i64, step: i64, count: usize, see: &mut impl FnMut(&mut [i64])) {
-    let mut block = [0; BLOCK];
+    match count {
+        0..=FEW => fill_in::<FEW>(first, step, count, see),
+        _ => fill_in::<BLOCK>(first, step, count, see),
+    }
+}
+
+fn fill_in<const SPACE: usize>(first: i64, step: i64, count: usize, see: &mut impl FnMut(&mut [i64])) {
+    let mut block = [0; SPACE];
     let (mut next, mut left) = (first, count);
     while left > 0 {
-        let block = &mut block[..left.min(BLOCK)];
+        let block = &mut block[..left.min(SPACE)];
         for n in block.iter_mut() {
             *n = next;
             next = next.wrapping_add(step);

@@ -7,6 +7,9 @@ use wire::varint::{Reader, put_signed, zigzag};
 use super::ChunkError;
 
 const BLOCK: usize = 128;
+/// Integers for which a small buffer does, as clearing a large one takes longer than to read them.
+pub(super) const FEW: usize = 32;
+
 const MAX_WIDTH: u32 = 57;
 
 /// How a block is written.
@@ -206,12 +209,24 @@ fn put_exceptions(out: &mut Vec<u8>, block: &[i64], base: i64, width: u32) -> u8
 pub(crate) fn each(
     reader: &mut Reader<'_>,
     count: usize,
+    see: impl FnMut(&mut [i64]),
+) -> Result<(), ChunkError> {
+    match count {
+        0..=FEW => each_of::<FEW>(reader, count, see),
+        _ => each_of::<BLOCK>(reader, count, see),
+    }
+}
+
+#[inline]
+fn each_of<const SPACE: usize>(
+    reader: &mut Reader<'_>,
+    count: usize,
     mut see: impl FnMut(&mut [i64]),
 ) -> Result<(), ChunkError> {
     let mut left = count;
-    let mut block = [0i64; BLOCK];
+    let mut block = [0i64; SPACE];
     while left > 0 {
-        let block = &mut block[..left.min(BLOCK)];
+        let block = &mut block[..left.min(SPACE)];
         read_block(reader, block)?;
         left -= block.len();
         see(block);
@@ -249,6 +264,10 @@ fn unpack(packed: &[u8], ahead: &[u8], width: u32, base: i64, block: &mut [i64])
     // The last window begins within the packed bytes.
     if ahead.len() >= packed.len() + WINDOW {
         unpack_padded(ahead, width, base, block);
+    } else if packed.len() <= 64 {
+        let mut padded = [0; 64 + WINDOW];
+        padded[..packed.len()].copy_from_slice(packed);
+        unpack_padded(&padded, width, base, block);
     } else if packed.len() <= 192 {
         let mut padded = [0; 192 + WINDOW];
         padded[..packed.len()].copy_from_slice(packed);

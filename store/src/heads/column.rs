@@ -1,12 +1,11 @@
 //! Samples of one series as they are read.
 
-use std::sync::Arc;
-
 use prost::Message;
 use wire::Labels;
 use wire::message::Histogram;
 
 use super::merge::Merged;
+use super::times::Before;
 use crate::query::SeriesSlice;
 
 /// Floats, and native histograms as (time, protobuf). Of one time the one that was added last holds.
@@ -19,12 +18,12 @@ pub(super) struct Column {
 impl Column {
     /// How many samples there are.
     pub(super) fn len(&self) -> usize {
-        self.floats.values.len() + self.histograms.len()
+        self.floats.len() + self.histograms.len()
     }
 
     /// Adds what is newer in the journal, and is to be finished with the rest.
     pub(super) fn append(&mut self, newer: Column) {
-        self.floats.add(&newer.floats.times_ms, &newer.floats.values);
+        self.floats.append(newer.floats);
         self.histograms.extend(newer.histograms);
     }
 
@@ -46,15 +45,13 @@ impl Column {
     }
 
     /// The samples as they are handed out. Times that are those of the series before, which `before` has, are shared with it.
-    pub(super) fn slice(self, labels: Labels, before: &mut Arc<Vec<i64>>) -> SeriesSlice {
-        if **before != self.floats.times_ms {
-            *before = Arc::new(self.floats.times_ms);
-        }
+    pub(super) fn slice(self, labels: Labels, before: &mut Before) -> SeriesSlice {
+        let (times_ms, values) = self.floats.into_columns(before);
         let histograms = self.histograms.into_iter();
         SeriesSlice {
             labels,
-            times_ms: Arc::clone(before),
-            values: self.floats.values,
+            times_ms,
+            values,
             histograms: histograms
                 .filter_map(|(time, bytes)| Some((time, Histogram::decode(bytes.as_slice()).ok()?)))
                 .collect(),

@@ -10,7 +10,7 @@ use wire::Labels;
 
 use super::column::Column;
 use super::group::Group;
-use super::merge::Merged;
+use super::merge::{Merged, Stretch};
 use super::meter::Meter;
 use super::segment::Rows;
 use super::shared::SharedRows;
@@ -101,8 +101,10 @@ impl Slots {
         let slot = group
             .filter(|group| group.meets(wanted.start, wanted.end))
             .map(|group| {
+                // Looked at before they are shared, so that the waits for them go together.
+                let closed: Vec<&Rows> = group.closed(wanted.start, wanted.end).collect();
                 self.groups.push(FoundGroup {
-                    rows: group.closed(wanted.start, wanted.end).cloned().collect(),
+                    rows: closed.into_iter().cloned().collect(),
                     members: Vec::new(),
                     open: Vec::new(),
                 });
@@ -215,11 +217,11 @@ impl FoundGroup {
             let open = &self.open[from..member.open];
             from = member.open;
             let floats = &mut columns[member.at].floats;
-            let before = floats.values.len();
+            let before = floats.len();
             match open {
                 // What is closed is not decoded for what is open.
                 [(time, _, value)] if wanted.newest && Some(*time) > closed_until => {
-                    floats.add(&[*time], &[*value]);
+                    floats.push(*time, *value);
                 }
                 _ => {
                     let new = || SharedRows::new(&self.rows, wanted.start, wanted.end);
@@ -232,7 +234,7 @@ impl FoundGroup {
                     );
                 }
             }
-            meter.count(floats.values.len() - before);
+            meter.count(floats.len() - before);
         }
     }
 
@@ -257,6 +259,19 @@ impl FoundGroup {
     }
 }
 
+/// Blocks in order of time, so that a series need not be sorted, if no two of them overlap: then their order decides
+/// nothing else.
+fn in_order(blocks: &[Arc<BlockFile>]) -> Vec<&BlockFile> {
+    let by_generation = || blocks.iter().map(Arc::as_ref);
+    let mut by_time: Vec<&BlockFile> = by_generation().collect();
+    by_time.sort_by_key(|file| file.meta().min_time);
+    let apart = |pair: &[&BlockFile]| pair[0].meta().max_time < pair[1].meta().min_time;
+    match by_time.windows(2).all(apart) {
+        true => by_time,
+        false => by_generation().collect(),
+    }
+}
+
 impl Found {
     /// Reads every series; fails where the limits end the read. `fails` is told of a block that cannot be read.
     pub(super) fn read(
@@ -270,7 +285,7 @@ impl Found {
         if wanted.newest && !self.blocks.is_empty() {
             self.read_newest(wanted, &mut meter, &mut columns, fails)?;
         } else {
-            for file in &self.blocks {
+            for file in in_order(&self.blocks) {
                 if let Err(error) = self.read_block(file, &self.ids, wanted, &mut meter, &mut columns) {
                     fails(file, error)?;
                 }
@@ -291,9 +306,9 @@ impl Found {
                 return;
             }
             let floats = &mut columns[*at].floats;
-            let before = floats.values.len();
+            let before = floats.len();
             floats.add_heads(sources, wanted.start, wanted.end);
-            meter.count(floats.values.len() - before);
+            meter.count(floats.len() - before);
         }
         for (at, time, bytes) in &self.histograms {
             columns[*at].histograms.push((*time, bytes.to_vec()));
@@ -313,8 +328,8 @@ impl Found {
         self.read_heads(wanted, meter, &mut of_heads);
         for file in &self.blocks {
             let may_be_newer = |column: &Column| {
-                let newest = column.floats.times_ms.iter().max();
-                newest.is_none_or(|newest| *newest < file.meta().max_time)
+                let newest = column.floats.times_ms().max();
+                newest.is_none_or(|newest| newest < file.meta().max_time)
             };
             let ids = self.ids.iter().zip(&of_heads);
             let ids: Vec<u32> = ids
@@ -349,18 +364,26 @@ impl Found {
             let is_wanted = wanted.only.is_none_or(|only| only == owner);
             self.ids.binary_search(&id).ok().filter(|_| is_wanted)
         };
-        // Of a chunk the last is the newest.
-        let from = |len: usize| if wanted.newest { len.saturating_sub(1) } else { 0 };
-        let mut read = 0;
-        let goes_on = |len: usize| {
-            meter.count(std::mem::take(&mut read));
-            meter.reserve(0, len - from(len))
-        };
-        block.read_while(ids, range, goes_on, |id, owner, times, values| {
-            if let Some(at) = place(id, owner) {
-                let from = from(times.len());
-                columns[at].floats.add(&times[from..], &values[from..]);
+        block.read_while(ids, range, |chunk| {
+            let times = &chunk.column.times;
+            let mut rows = Stretch {
+                of_chunk: 0..times.len(),
+                wanted: chunk.wanted.clone(),
+            };
+            if wanted.newest {
+                // Of a chunk the last is the newest.
+                rows.wanted.start = rows.wanted.end - 1;
             }
+            if !meter.reserve(0, rows.wanted.len()) {
+                return Ok(false);
+            }
+            if let Some(at) = place(chunk.id, chunk.column.owner) {
+                meter.count(rows.wanted.len());
+                columns[at]
+                    .floats
+                    .decode(times, rows, |values| chunk.decode(values))?;
+            }
+            Ok(true)
         })?;
         block.histograms(&self.ids, range, |id, owner, time, bytes| {
             // A histogram's bytes count as so many samples.

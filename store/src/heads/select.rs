@@ -1,7 +1,6 @@
 //! What queries read of all partitions, blocks and heads. It is found under a partition's lock and read after it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use wire::{DeviceName, Labels, Tenant};
@@ -12,6 +11,7 @@ use super::found::{Found, Wanted};
 use super::merge::Merged;
 use super::meter::Meter;
 use super::tenant::TenantHead;
+use super::times::Before;
 use crate::block::BlockFile;
 use crate::error::SelectError;
 use crate::journal::FileError;
@@ -83,8 +83,9 @@ impl Heads {
             for column in columns {
                 count.series += u64::from(column.len() > 0);
                 count.samples += column.len() as u64;
-                let twice = column.floats.times_ms.windows(2).filter(|w| w[0] >= w[1]).count();
-                count.duplicates += twice as u64;
+                let times = column.floats.times_ms();
+                let twice = times.clone().zip(times.skip(1)).filter(|(a, b)| a >= b);
+                count.duplicates += twice.count() as u64;
             }
         }
         count
@@ -99,7 +100,7 @@ impl Heads {
     ) -> Result<Vec<SeriesSlice>, SelectError> {
         let (columns, _) = self.columns_of(tenant, names, Wanted::all(range), unreadable)?;
         let found = names.iter().zip(columns).filter(|(_, column)| column.len() > 0);
-        let mut before = Arc::default();
+        let mut before = Before::default();
         Ok(found
             .map(|(set, column)| column.slice(set.clone(), &mut before))
             .collect())
@@ -198,7 +199,7 @@ pub(super) fn slices(
     let columns = found.read(wanted, Meter::new(limits), unreadable)?;
     let mut series: Vec<Option<SeriesSlice>> = Vec::with_capacity(columns.len());
     let mut count = 0;
-    let mut before = Arc::default();
+    let mut before = Before::default();
     for (column, labels) in columns.into_iter().zip(found.labels) {
         let mut slice = (column.len() > 0).then(|| column.slice(labels, &mut before));
         if wanted.newest {
@@ -227,7 +228,7 @@ fn joined(all: Vec<SeriesSlice>) -> Vec<SeriesSlice> {
                 floats.add(&last.times_ms, &last.values);
                 floats.add(&slice.times_ms, &slice.values);
                 floats.finish();
-                (last.times_ms, last.values) = (Arc::new(floats.times_ms), floats.values);
+                (last.times_ms, last.values) = floats.into_columns(&mut Before::default());
                 last.histograms.extend(slice.histograms);
                 last.histograms.sort_by_key(|(time, _)| *time);
                 last.histograms.dedup_by_key(|(time, _)| *time);

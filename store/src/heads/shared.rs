@@ -1,47 +1,63 @@
 //! Closed rows of a group in a range of time, their times decoded once for all of its series.
+//!
+//! What a series has in a group's pieces lies all over memory. So what is to be read of every piece is looked at first, and
+//! then read: the processor waits for much of it at once, instead of for one after the other.
 
-use super::merge::Merged;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use super::merge::{Merged, Stretch};
 use super::piece::Piece;
 use super::segment::Rows;
+use crate::chunk;
 
 /// Pieces one after the other in time.
 pub(super) struct SharedRows<'a> {
     pieces: Vec<Part<'a>>,
     /// Times of all rows of the pieces.
-    times: Vec<i64>,
+    times: Arc<Vec<i64>>,
+    /// Of each piece, the chunk of the series that is read.
+    chunks: Vec<&'a [u8]>,
     scratch: Vec<f64>,
 }
 
-/// A piece, and which of its rows are in the range.
+/// A piece, and which of the times are its rows'.
 struct Part<'a> {
     piece: &'a Piece,
-    /// Where its times begin.
-    times: usize,
-    from: usize,
-    to: usize,
+    rows: Stretch,
 }
 
 impl<'a> SharedRows<'a> {
     /// `None` if rows are not frozen or overlap in time: then each series is to be merged on its own.
     pub(super) fn new(rows: &'a [Rows], start: i64, end: i64) -> Option<Self> {
-        let mut shared = SharedRows {
-            pieces: Vec::with_capacity(rows.len()),
-            times: Vec::new(),
-            scratch: Vec::new(),
-        };
-        for rows in rows {
-            let Rows::Frozen(piece) = rows else { return None };
-            let from = shared.times.len();
-            piece.times(&mut shared.times).ok()?;
-            let times = &shared.times[from..];
-            shared.pieces.push(Part {
+        let frozen: Option<Vec<&Piece>> = rows.iter().map(Rows::piece).collect();
+        let frozen = frozen?;
+        black_box(frozen.iter().fold(0, |all, piece| all ^ piece.touch()));
+        let mut times = Vec::with_capacity(frozen.iter().map(|piece| piece.rows()).sum());
+        let mut pieces = Vec::with_capacity(frozen.len());
+        for piece in frozen {
+            let from = times.len();
+            piece.times(&mut times).ok()?;
+            let within = |time: &i64| (start..=end).contains(time);
+            let of_piece = &times[from..];
+            let before = of_piece.partition_point(|time| *time < start);
+            let wanted = of_piece[before..].iter().take_while(|time| within(time)).count();
+            pieces.push(Part {
                 piece,
-                times: from,
-                from: times.partition_point(|time| *time < start),
-                to: times.partition_point(|time| *time <= end),
+                rows: Stretch {
+                    of_chunk: from..times.len(),
+                    wanted: from + before..from + before + wanted,
+                },
             });
         }
-        shared.times.is_sorted_by(|a, b| a < b).then_some(shared)
+        pieces.retain(|part| !part.rows.wanted.is_empty());
+        let in_order = times.is_sorted_by(|a, b| a < b);
+        in_order.then(|| SharedRows {
+            chunks: Vec::with_capacity(pieces.len()),
+            pieces,
+            times: Arc::new(times),
+            scratch: Vec::new(),
+        })
     }
 
     /// Whether open samples follow the closed ones and one another.
@@ -55,29 +71,33 @@ impl<'a> SharedRows<'a> {
         if !self.goes_on(open) {
             return false;
         }
-        let rows: usize = self
-            .pieces
-            .iter()
-            .map(|part| part.to.saturating_sub(part.from))
-            .sum();
+        let rows: usize = self.pieces.iter().map(|part| part.rows.wanted.len()).sum();
         into.reserve(rows + open.len());
-        for part in &self.pieces {
-            let times = &self.times[part.times..part.times + part.piece.rows()];
-            match part.piece.whole_values(position, &mut self.scratch) {
-                Some(()) => {
-                    if part.from < part.to && self.scratch.len() == times.len() {
-                        into.add(&times[part.from..part.to], &self.scratch[part.from..part.to]);
-                    }
-                }
-                None => part.piece.values(position, &mut self.scratch, |row, value| {
-                    if (part.from..part.to).contains(&row) {
-                        into.add(&[times[row]], &[value]);
-                    }
-                }),
+        let of_series = self.pieces.iter().map(|part| part.piece.chunk(position));
+        self.chunks.clear();
+        self.chunks.extend(of_series);
+        // A byte of each line of the cache.
+        let lines = |chunk: &&'a [u8]| chunk.iter().step_by(64).chain(chunk.last());
+        let lines = self.chunks.iter().flat_map(lines);
+        black_box(lines.fold(0, |all, byte| all ^ byte));
+        for (Part { piece, rows }, bytes) in self.pieces.iter().zip(&self.chunks) {
+            if piece.has_all(position) {
+                let count = piece.rows();
+                // Only a fault of memory makes one that cannot be read: it gives nothing.
+                let _ = into.decode(&self.times, rows.clone(), |values| {
+                    chunk::decode(bytes, count, values)
+                });
+                continue;
             }
+            piece.values(position, &mut self.scratch, |row, value| {
+                let at = rows.of_chunk.start + row;
+                if rows.wanted.contains(&at) {
+                    into.push(self.times[at], value);
+                }
+            });
         }
         for (time, _, value) in open {
-            into.add(&[*time], &[*value]);
+            into.push(*time, *value);
         }
         true
     }
@@ -93,18 +113,19 @@ impl<'a> SharedRows<'a> {
             return false;
         }
         if let Some((time, _, value)) = open.last() {
-            into.add(&[*time], &[*value]);
+            into.push(*time, *value);
             return true;
         }
-        for part in self.pieces.iter().rev() {
+        for Part { piece, rows } in self.pieces.iter().rev() {
             let mut newest = None;
-            part.piece.values(position, &mut self.scratch, |row, value| {
-                if (part.from..part.to).contains(&row) {
-                    newest = Some((row, value));
+            piece.values(position, &mut self.scratch, |row, value| {
+                let at = rows.of_chunk.start + row;
+                if rows.wanted.contains(&at) {
+                    newest = Some((at, value));
                 }
             });
-            if let Some((row, value)) = newest {
-                into.add(&[self.times[part.times + row]], &[value]);
+            if let Some((at, value)) = newest {
+                into.push(self.times[at], value);
                 break;
             }
         }

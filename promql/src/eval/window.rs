@@ -297,6 +297,11 @@ pub(super) fn cells_as_samples(cells: Column, times_ms: &Arc<Vec<i64>>) -> Sampl
         }
         Err(cells) => cells,
     };
+    if !cells.has_histograms() {
+        let floats = cells.present().map(|(index, value)| (times_ms[index], value));
+        let (times_ms, values): (Vec<i64>, Vec<f64>) = floats.unzip();
+        return Samples::of_grid(&Arc::new(times_ms), values);
+    }
     let mut samples = Samples::default();
     for (index, cell) in cells.cells() {
         match cell {

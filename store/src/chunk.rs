@@ -130,39 +130,57 @@ pub(crate) fn mode_of(chunk: &[u8]) -> u8 {
 
 /// Appends the `count` values of a chunk to `out`; some of them also if it is malformed.
 pub(crate) fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
-    if count == 0 {
-        return if bytes.is_empty() { Ok(()) } else { Err(ChunkError) };
-    }
+    decode_row(bytes, count, count, out)
+}
+
+/// The same of chunks in a row, each of `of_each` values but the last, which may have fewer.
+pub(crate) fn decode_row(
+    bytes: &[u8],
+    count: usize,
+    of_each: usize,
+    out: &mut Vec<f64>,
+) -> Result<(), ChunkError> {
     let mut reader = Reader::new(bytes);
-    let byte = reader.byte()?;
-    let mode = byte & !WITH_RESTS;
-    if byte == RAW {
-        raw(&mut reader, count, out)?;
-    } else if decimal::is_mode(mode) && mode != RAW {
-        let from = out.len();
-        out.reserve(count);
-        match column::constant(&mut reader)? {
-            Some(number) => out.resize(from + count, decimal::float(number, mode)),
-            None => column::each(&mut reader, count, |numbers| decimal::floats(numbers, mode, out))?,
-        }
-        if byte != mode {
-            let mut rest = out.get_mut(from..).unwrap_or_default();
-            column::each(&mut reader, count, |rests| {
-                let (some, after) = std::mem::take(&mut rest).split_at_mut(rests.len());
-                for (value, rest) in some.iter_mut().zip(rests) {
-                    *value = f64::from_bits(value.to_bits().wrapping_add(*rest as u64));
-                }
-                rest = after;
-            })?;
-        }
-    } else {
-        return Err(ChunkError);
+    let mut left = count;
+    while left > 0 {
+        let some = left.min(of_each.max(1));
+        next(&mut reader, some, out)?;
+        left -= some;
     }
     if reader.is_empty() {
         Ok(())
     } else {
         Err(ChunkError)
     }
+}
+
+/// Appends the values, one at least, of the chunk that comes next.
+fn next(reader: &mut Reader<'_>, count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {
+    let byte = reader.byte()?;
+    let mode = byte & !WITH_RESTS;
+    if byte == RAW {
+        return raw(reader, count, out);
+    }
+    if !decimal::is_mode(mode) || mode == RAW {
+        return Err(ChunkError);
+    }
+    let from = out.len();
+    out.reserve(count);
+    match column::constant(reader)? {
+        Some(number) => out.resize(from + count, decimal::float(number, mode)),
+        None => column::each(reader, count, |numbers| decimal::floats(numbers, mode, out))?,
+    }
+    if byte != mode {
+        let mut rest = out.get_mut(from..).unwrap_or_default();
+        column::each(reader, count, |rests| {
+            let (some, after) = std::mem::take(&mut rest).split_at_mut(rests.len());
+            for (value, rest) in some.iter_mut().zip(rests) {
+                *value = f64::from_bits(value.to_bits().wrapping_add(*rest as u64));
+            }
+            rest = after;
+        })?;
+    }
+    Ok(())
 }
 
 fn raw(reader: &mut Reader<'_>, count: usize, out: &mut Vec<f64>) -> Result<(), ChunkError> {

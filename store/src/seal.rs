@@ -120,7 +120,7 @@ impl Seal<'_> {
             let modes = chunks[..some.len()].iter().filter_map(|chunk| chunk.first());
             mode = modes.fold(mode, |_, mode| *mode);
             for (chunk, piece) in chunks.iter().zip(some) {
-                chunk::decode(chunk, piece.rows(), &mut self.values).map_err(unreadable)?;
+                piece.decode(chunk, &mut self.values).map_err(unreadable)?;
             }
         }
         let mut values = self.values.as_slice();

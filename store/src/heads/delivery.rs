@@ -288,7 +288,7 @@ impl Done {
     /// Puts the piece where it belongs. Gives the window and the bytes of memory that it takes more, or less.
     pub(crate) fn put(self, group: &mut Group) -> (Window, isize) {
         let Done(job, piece) = self;
-        match job.what {
+        let (window, grown) = match job.what {
             What::Closed(closed) => {
                 let window = closed.window;
                 (window, group.frozen(closed, piece))
@@ -299,6 +299,7 @@ impl Done {
                 group.add(window, segment::Rows::Frozen(piece.into()));
                 (window, bytes)
             }
-        }
+        };
+        (window, grown + group.gather(window))
     }
 }

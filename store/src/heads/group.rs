@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::cells::RowCells;
-use super::piece::{MAX_ROWS, Piece};
+use super::piece::{Freezer, MAX_ROWS, Piece, ROWS};
 use super::rows::OpenRows;
 use super::segment::{Rows, Segment};
 use crate::ledger::DeviceRef;
@@ -184,9 +184,9 @@ impl Group {
 
     /// Whether so many rows of a window, in one batch, are better frozen at once than added one by one.
     pub(crate) fn takes_bulk(&self, window: Window, rows: usize, whole: bool) -> bool {
-        let most = if whole { MAX_ROWS } else { super::piece::ROWS };
+        let most = if whole { MAX_ROWS } else { ROWS };
         let least = match self.fresh.window == window {
-            true => super::piece::ROWS,
+            true => ROWS,
             false => BULK,
         };
         (least..=most).contains(&rows)
@@ -272,6 +272,32 @@ impl Group {
                 segment.rows = Rows::Frozen(Arc::new(piece));
             }
         }
+        grown
+    }
+
+    /// Makes one piece of the last ones of a window, once they have as many rows as one may, or the last of them has fewer
+    /// than it could, as no more are to follow. Gives the bytes of memory that the window takes more, or less.
+    pub(crate) fn gather(&mut self, window: Window) -> isize {
+        let Ok(at) = self.find(window) else { return 0 };
+        let segments = &mut self.windows[at].segments;
+        let small = |segment: &&Segment| segment.small_piece().is_some();
+        let run = segments.iter().rev().take_while(small).count();
+        let from = segments.len() - run.min(MAX_ROWS / ROWS);
+        let pieces: Vec<&Piece> = segments[from..].iter().filter_map(Segment::small_piece).collect();
+        let is_last = pieces.last().is_some_and(|piece| piece.rows() < ROWS);
+        if pieces.len() < 2 || !(is_last || pieces.len() == MAX_ROWS / ROWS) {
+            return 0;
+        }
+        let before: usize = pieces.iter().map(|piece| piece.bytes()).sum();
+        let Some(joined) = Freezer::default().join(&pieces, self.series.len()) else {
+            return 0;
+        };
+        let grown = joined.bytes() as isize - before as isize;
+        segments.truncate(from);
+        segments.push(Segment {
+            rows: Rows::Frozen(Arc::new(joined)),
+            sealing: false,
+        });
         grown
     }
 

@@ -5,7 +5,8 @@
 //! - times: varints of differences of differences
 //! - the index, per 16 series: the offset of the first one's chunk (u32), and the length of each chunk (u16)
 //! - masks: of each series that has not all rows its position and the rows that it has, as bits (u32 each)
-//! - chunks, of a series' present values only
+//! - chunks, of a series' present values only; of a series that has all rows there may be several, each of 32 rows but the
+//!   last, as the piece was made of small ones
 //! - orders (places in the journal): varints of differences
 //!
 //! Numbers that are no varints are little-endian.
@@ -32,6 +33,8 @@ pub(crate) struct Piece {
     first: i64,
     last: i64,
     rows: u8,
+    /// Rows of each chunk but the last of a series.
+    of_chunk: u8,
     /// Where the index, the masks, the chunks and the orders begin.
     index: u32,
     masks: u32,
@@ -70,17 +73,52 @@ impl Freezer {
                 self.masks.extend_from_slice(&(position as u32).to_le_bytes());
                 self.masks.extend_from_slice(&mask.to_le_bytes());
             }
-            let start = self.chunks.len();
-            if position.is_multiple_of(STEP) {
-                self.index.extend_from_slice(&(start as u32).to_le_bytes());
-            }
+            let start = self.begin(position);
             self.encoder.encode(&self.column, mode, &mut self.chunks);
-            // 128 values take at most 9 bytes each and some of head.
-            let len = (self.chunks.len() - start) as u16;
-            self.index.extend_from_slice(&len.to_le_bytes());
+            self.end(start);
         }
-        self.stamp(stamps);
-        self.finish(stamps)
+        self.finish(stamps, stamps.len())
+    }
+
+    /// One piece of those that follow one another, of [`ROWS`] rows each but the last, so that what they have of a series
+    /// lies together. `None` if they are no such pieces.
+    pub(crate) fn join(&mut self, pieces: &[&Piece], series: usize) -> Option<Piece> {
+        let (last, before) = pieces.split_last()?;
+        let fit = before.iter().all(|piece| piece.rows() == ROWS) && last.rows() <= ROWS;
+        let follow = pieces.windows(2).all(|pair| pair[0].last < pair[1].first);
+        let whole = pieces.iter().all(|piece| piece.is_whole());
+        if !(fit && follow && whole && pieces.len() * ROWS <= MAX_ROWS) {
+            return None;
+        }
+        let mut stamps = Vec::with_capacity(pieces.len() * ROWS);
+        for piece in pieces {
+            stamps.extend(piece.stamps().ok()?);
+        }
+        self.chunks.clear();
+        self.index.clear();
+        self.masks.clear();
+        for position in 0..series {
+            let start = self.begin(position);
+            let chunks = pieces.iter().map(|piece| piece.chunk(position));
+            chunks.for_each(|chunk| self.chunks.extend_from_slice(chunk));
+            self.end(start);
+        }
+        Some(self.finish(&stamps, ROWS))
+    }
+
+    /// Where the next series' chunk begins.
+    fn begin(&mut self, position: usize) -> usize {
+        let start = self.chunks.len();
+        if position.is_multiple_of(STEP) {
+            self.index.extend_from_slice(&(start as u32).to_le_bytes());
+        }
+        start
+    }
+
+    fn end(&mut self, start: usize) {
+        // 128 values take at most 9 bytes each and some of head.
+        let len = (self.chunks.len() - start) as u16;
+        self.index.extend_from_slice(&len.to_le_bytes());
     }
 
     fn stamp(&mut self, stamps: &[(i64, u64)]) {
@@ -96,7 +134,8 @@ impl Freezer {
         }
     }
 
-    fn finish(&self, stamps: &[(i64, u64)]) -> Piece {
+    fn finish(&mut self, stamps: &[(i64, u64)], of_chunk: usize) -> Piece {
+        self.stamp(stamps);
         let parts = [&self.times, &self.index, &self.masks, &self.chunks, &self.orders];
         let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
         let mut begins = [0; 5];
@@ -110,6 +149,7 @@ impl Freezer {
             first: time(stamps.first()),
             last: time(stamps.last()),
             rows: stamps.len() as u8,
+            of_chunk: of_chunk as u8,
             index,
             masks,
             chunks,
@@ -192,7 +232,8 @@ impl Piece {
         let rows = (0..self.rows()).filter(|row| mask.is_none_or(|mask| mask >> row & 1 == 1));
         let count = mask.map_or(self.rows(), |mask| mask.count_ones() as usize);
         out.clear();
-        if chunk::decode(self.chunk(position), count, out).is_ok() {
+        let of_chunk = usize::from(self.of_chunk);
+        if chunk::decode_row(self.chunk(position), count, of_chunk, out).is_ok() {
             for (row, value) in rows.zip(out.iter()) {
                 see(row, *value);
             }
@@ -218,12 +259,22 @@ impl Piece {
         self.mask(position).is_none()
     }
 
+    /// Appends the values of a series that has one in every row, of its chunk.
+    pub(crate) fn decode(&self, chunk: &[u8], out: &mut Vec<f64>) -> Result<(), chunk::ChunkError> {
+        chunk::decode_row(chunk, self.rows(), usize::from(self.of_chunk), out)
+    }
+
+    /// Whether it is as it was frozen, and small.
+    pub(crate) fn is_small(&self) -> bool {
+        self.rows() <= ROWS
+    }
+
     /// Looks at what is read first.
     pub(crate) fn touch(&self) -> u8 {
         self.bytes.first().copied().unwrap_or(0)
     }
 
-    /// The chunk of a series.
+    /// The chunk of a series, or those in a row.
     pub(crate) fn chunk(&self, position: usize) -> &[u8] {
         let index = self.part(self.index..self.masks);
         let step = index.get(position / STEP * STEP_BYTES..);
@@ -243,5 +294,76 @@ impl Piece {
     /// Bytes of memory, those of the allocator left out.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Piece>() + self.bytes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SERIES: usize = 40;
+
+    /// A piece of rows from a time on; a series has some kind of values, one may lack some.
+    fn piece(first: i64, rows: usize, lacks: bool, freezer: &mut Freezer) -> Piece {
+        let stamps: Vec<(i64, u64)> = (0..rows)
+            .map(|row| (first + 3 * row as i64, 7 + row as u64))
+            .collect();
+        freezer.freeze(&stamps, &mut [0; SERIES], |position, column| {
+            let value = |row| match position % 4 {
+                0 => 5.0,
+                1 => (first + row) as f64,
+                2 => (row * row % 17) as f64 / 4.0,
+                _ => f64::from(row as u32 ^ 0x5bd1).sqrt() * first as f64,
+            };
+            column.extend((0..rows as i64).map(value));
+            (lacks && position == 3).then(|| {
+                column.truncate(rows / 2);
+                u32::MAX >> (32 - rows / 2)
+            })
+        })
+    }
+
+    fn samples(pieces: &[&Piece], position: usize) -> Vec<(i64, u64, u64)> {
+        let (mut samples, mut scratch) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            piece.samples(position, &mut scratch, |time, order, value| {
+                samples.push((time, order, value.to_bits()));
+            });
+        }
+        samples
+    }
+
+    proptest! {
+        #[test]
+        fn joined_pieces_have_the_samples_of_each(whole in 1usize..4, last in 1usize..=ROWS) {
+            let mut freezer = Freezer::default();
+            let rows = (0..whole).map(|_| ROWS).chain([last]).enumerate();
+            let pieces: Vec<Piece> = rows.map(|(at, rows)| piece(100 * at as i64, rows, false, &mut freezer)).collect();
+            let pieces: Vec<&Piece> = pieces.iter().collect();
+            let joined = freezer.join(&pieces, SERIES).unwrap();
+            prop_assert_eq!(joined.rows(), whole * ROWS + last);
+            for position in 0..SERIES {
+                prop_assert_eq!(samples(&[&joined], position), samples(&pieces, position));
+                let mut values = Vec::new();
+                joined.decode(joined.chunk(position), &mut values).unwrap();
+                prop_assert_eq!(values.len(), joined.rows());
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_that_are_mixed_lack_values_or_are_short_are_not_joined() {
+        let mut freezer = Freezer::default();
+        let good = piece(0, ROWS, false, &mut freezer);
+        let overlaps = piece(90, ROWS, false, &mut freezer);
+        let lacks = piece(100, ROWS, true, &mut freezer);
+        let short = piece(100, 5, false, &mut freezer);
+        let later = piece(200, ROWS, false, &mut freezer);
+        assert!(freezer.join(&[&good, &overlaps], SERIES).is_none());
+        assert!(freezer.join(&[&good, &lacks], SERIES).is_none());
+        assert!(freezer.join(&[&good, &short, &later], SERIES).is_none());
+        assert!(freezer.join(&[&good, &later], SERIES).is_some());
     }
 }

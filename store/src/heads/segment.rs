@@ -19,6 +19,14 @@ pub(crate) struct Segment {
     pub(crate) sealing: bool,
 }
 
+impl Segment {
+    /// The piece that no seal has taken, if it is small.
+    pub(crate) fn small_piece(&self) -> Option<&Piece> {
+        let piece = self.rows.piece().filter(|piece| piece.is_small());
+        piece.filter(|_| !self.sealing)
+    }
+}
+
 impl Rows {
     /// Whether a row has exactly this time.
     pub(crate) fn holds(&self, time: i64) -> bool {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::merge::{Merged, Stretch};
 use super::piece::Piece;
 use super::segment::Rows;
-use crate::chunk;
 
 /// Pieces one after the other in time.
 pub(super) struct SharedRows<'a> {
@@ -82,11 +81,8 @@ impl<'a> SharedRows<'a> {
         black_box(lines.fold(0, |all, byte| all ^ byte));
         for (Part { piece, rows }, bytes) in self.pieces.iter().zip(&self.chunks) {
             if piece.has_all(position) {
-                let count = piece.rows();
                 // Only a fault of memory makes one that cannot be read: it gives nothing.
-                let _ = into.decode(&self.times, rows.clone(), |values| {
-                    chunk::decode(bytes, count, values)
-                });
+                let _ = into.decode(&self.times, rows.clone(), |values| piece.decode(bytes, values));
                 continue;
             }
             piece.values(position, &mut self.scratch, |row, value| {

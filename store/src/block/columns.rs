@@ -44,6 +44,8 @@ pub(super) struct Columns {
     /// Where each number's column is in `columns`.
     known: HashMap<u32, usize, RandomState>,
     columns: Vec<Column>,
+    /// The number that came last, and where its column is: neighbours mostly have the same.
+    last: Option<(u32, usize)>,
     kept: usize,
 }
 
@@ -62,15 +64,21 @@ impl Columns {
             page: None,
             known: HashMap::default(),
             columns: Vec::new(),
+            last: None,
             kept: 0,
         })
     }
 
     pub(super) fn get(&mut self, number: u32) -> Result<&Column, FileError> {
-        let at = match self.known.get(&number) {
-            Some(at) => *at,
+        let last = self.last.filter(|(last, _)| *last == number);
+        let known = last
+            .map(|(_, at)| at)
+            .or_else(|| self.known.get(&number).copied());
+        let at = match known {
+            Some(at) => at,
             None => self.keep(number)?,
         };
+        self.last = Some((number, at));
         self.columns.get(at).ok_or_else(missing)
     }
 

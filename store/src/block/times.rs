@@ -23,18 +23,19 @@ pub(crate) fn decode(bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(
     if count > bytes.len() {
         return Err(PageError);
     }
-    out.reserve(count);
+    out.resize(count, 0);
     let mut reader = Reader::new(bytes);
-    let (mut last, mut step) = (0i64, 0i64);
-    for at in 0..count {
-        step = step.wrapping_add(reader.signed()?);
-        let time = last.wrapping_add(step);
-        if at > 0 && time <= last {
-            return Err(PageError);
+    if let Some((first, rest)) = out.split_first_mut() {
+        *first = reader.signed()?;
+        let (mut last, mut step) = (*first, 0i64);
+        for time in rest {
+            step = step.wrapping_add(reader.signed()?);
+            *time = last.wrapping_add(step);
+            if *time <= last {
+                return Err(PageError);
+            }
+            last = *time;
         }
-        out.push(time);
-        last = time;
-        step = if at > 0 { step } else { 0 };
     }
     match reader.is_empty() {
         true => Ok(()),

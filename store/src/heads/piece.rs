@@ -196,13 +196,14 @@ impl Piece {
 
     /// Appends the times of the rows.
     pub(crate) fn times(&self, out: &mut Vec<i64>) -> Result<(), Short> {
-        out.reserve(usize::from(self.rows));
+        let before = out.len();
+        out.resize(before + self.rows(), 0);
         let mut reader = Reader::new(self.part(0..self.index));
-        let (mut time, mut delta) = (0i64, 0i64);
-        for _ in 0..self.rows {
+        let (mut last, mut delta) = (0i64, 0i64);
+        for time in &mut out[before..] {
             delta = delta.wrapping_add(reader.signed()?);
-            time = time.wrapping_add(delta);
-            out.push(time);
+            last = last.wrapping_add(delta);
+            *time = last;
         }
         Ok(())
     }

@@ -20,13 +20,14 @@ pub(super) trait Accumulator: Clone + Default {
     fn finish(&self) -> Option<f64>;
 }
 
-/// Groups in order of appearance, and a state of each at each time, group by group.
+/// Groups in order of appearance, and a state of each at each time.
 struct Folded<'g, A> {
     grouping: &'g Grouping,
     steps: usize,
     index: GroupIndex,
     labels: Vec<(Labels, bool)>,
-    states: Vec<A>,
+    /// By group: they stay where they are as more come.
+    states: Vec<Vec<A>>,
 }
 
 impl<'g, A: Accumulator> Folded<'g, A> {
@@ -50,9 +51,9 @@ impl<'g, A: Accumulator> Folded<'g, A> {
         if number == self.labels.len() {
             hold::<A>(evaluator, self.steps)?;
             self.labels.push((group_labels(self.grouping, labels), drop_name));
-            self.states.resize((number + 1) * self.steps, A::default());
+            self.states.push(vec![A::default(); self.steps]);
         }
-        Ok(&mut self.states[number * self.steps..(number + 1) * self.steps])
+        Ok(&mut self.states[number])
     }
 
     /// Adds every cell to its group and time.
@@ -68,11 +69,11 @@ impl<'g, A: Accumulator> Folded<'g, A> {
 
     fn join(&mut self, evaluator: &mut Evaluator<'_>, later: Self) -> Result<(), EvalError> {
         if self.labels.is_empty() {
-            hold::<A>(evaluator, later.states.len())?;
+            hold::<A>(evaluator, later.states.len() * self.steps)?;
             *self = later;
             return Ok(());
         }
-        let of_groups = later.labels.iter().zip(later.states.chunks(self.steps));
+        let of_groups = later.labels.iter().zip(&later.states);
         for ((labels, drop_name), of_group) in of_groups {
             let states = self.states_of(evaluator, (labels, *drop_name))?;
             let both = states.iter_mut().zip(of_group);
@@ -82,7 +83,7 @@ impl<'g, A: Accumulator> Folded<'g, A> {
     }
 
     fn into_rows(self) -> Vec<Row> {
-        let columns = self.states.chunks(self.steps).map(|states| {
+        let columns = self.states.iter().map(|states| {
             let mut cells = Column::empty(states.len());
             for (index, state) in states.iter().enumerate() {
                 if let Some(value) = state.finish() {

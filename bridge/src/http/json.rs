@@ -111,14 +111,21 @@ fn number(out: &mut Vec<u8>, number: &impl serde::Serialize) {
 /// From here on not every integer is a float.
 const MAX_INTEGER: f64 = 9_007_199_254_740_992.0;
 
+/// Values between this and [`MAX_INTEGER`] that are no integers are written without an exponent by serde_json, too.
+const MIN_PLAIN: f64 = 1e-4;
+
 /// A finite number without an exponent, in as few digits as tell it from others.
 fn plain(out: &mut Vec<u8>, value: f64) {
+    let size = value.abs();
     let is_negative_zero = value == 0.0 && value.is_sign_negative();
-    if value.abs() < MAX_INTEGER && value.trunc() == value && !is_negative_zero {
+    if size < MAX_INTEGER && (value as i64) as f64 == value && !is_negative_zero {
         return number(out, &(value as i64));
     }
     let from = out.len();
     number(out, &value);
+    if (MIN_PLAIN..MAX_INTEGER).contains(&size) {
+        return;
+    }
     if out[from..].contains(&b'e') {
         out.truncate(from);
         let _ = write!(out, "{value}");
@@ -278,7 +285,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn numbers_have_the_fewest_digits_and_no_exponent(bits in proptest::num::u64::ANY, thousandths in -9_999_999i64..9_999_999) {
-            for number in [f64::from_bits(bits), thousandths as f64 / 1000.0, thousandths as f64 * 1e9] {
+            let near = (-13..13).map(|power| format!("{thousandths}e{power}").parse().unwrap());
+            for number in near.chain([f64::from_bits(bits), thousandths as f64 / 1000.0, thousandths as f64 * 1e9]) {
                 if number.is_finite() {
                     proptest::prop_assert_eq!(written(|out| plain(out, number)), number.to_string());
                 }

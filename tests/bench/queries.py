@@ -87,6 +87,9 @@ def ours(binary, number, work, pages, devices, scrapes):
     loaded([binary, "simulate", "--connect", f"127.0.0.1:{mqtt}", "--certs", f"{folder}/certs", "--pages", pages,
             "--devices", str(devices), "--scrapes", str(scrapes), "--interval", f"{INTERVAL}s", "--batch", "4", "--prefix", "dev-",
             "--json"])
+    newest = urllib.parse.quote("max(timestamp(node_load1))")
+    answer = json.loads(get(server.url(f"/api/v1/query?query={newest}")))
+    server.end = float(answer["data"]["result"][0]["value"][1])
     return server
 
 
@@ -133,11 +136,6 @@ def measure(server, url):
 
 
 def compare(servers, scrapes, runs):
-    for server in servers:
-        newest = urllib.parse.quote("max(timestamp(node_load1))")
-        if server.end is None:
-            answer = json.loads(get(server.url(f"/api/v1/query?query={newest}")))
-            server.end = float(answer["data"]["result"][0]["value"][1])
     print(f"{'CPU ms per query':24}" + "".join(f"{server.name:>14}" for server in servers))
     with open(f"{HERE}/queries.txt") as f:
         queries = [[x.strip() for x in line.split("|", 2)] for line in f if line.strip() and line[0] != "#"]

@@ -28,6 +28,7 @@ mod segment;
 mod select;
 mod selection;
 mod shared;
+mod span;
 mod status;
 mod stored;
 mod sweep;

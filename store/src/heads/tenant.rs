@@ -13,6 +13,7 @@ use super::group::Group;
 use super::layout::Part;
 use super::registry::{Place, Registered, Registry};
 use super::segment::Rows;
+use super::span::Span;
 use super::stored::{Behind, Stored};
 use super::window_head::{Histogram, WindowHead, WindowTally, histogram_bytes};
 use crate::block::BlockFile;
@@ -30,31 +31,6 @@ const MAX_GROUPS: usize = 64;
 /// many, and each may have its list, but one whose list changes each time is not to leave a group behind each time. Beyond
 /// them as above.
 const MAX_LISTS: usize = 3;
-
-/// Between which times a group's rows are.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    /// No row has an earlier time.
-    pub(super) first: i64,
-    /// Times of the last two rows; none has a later one.
-    pub(super) last: [i64; 2],
-}
-
-impl Span {
-    /// That of a group without a row.
-    const NONE: Span = Span {
-        first: i64::MAX,
-        last: [i64::MIN; 2],
-    };
-
-    fn note(&mut self, time: i64) {
-        self.first = self.first.min(time);
-        let [_, last] = self.last;
-        if time > last {
-            self.last = [last, time];
-        }
-    }
-}
 
 /// One tenant in one partition.
 #[derive(Debug)]

@@ -83,22 +83,26 @@ pub(crate) fn labels<'a>(out: &mut Vec<u8>, pairs: impl Iterator<Item = (&'a str
 
 /// A value as a JSON string.
 pub(crate) fn value(out: &mut Vec<u8>, value: f64) {
+    out.push(b'"');
+    unquoted(out, value);
+    out.push(b'"');
+}
+
+fn unquoted(out: &mut Vec<u8>, value: f64) {
     let size = value.abs();
-    let _ = if value.is_finite() && value != 0.0 && !(1e-6..1e21).contains(&size) {
+    if value == 0.0 || (1e-6..1e21).contains(&size) {
+        return plain(out, value);
+    }
+    let _ = if value.is_finite() {
         let scientific = format!("{value:e}");
         let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
         let (sign, digits) = match exponent.strip_prefix('-') {
             Some(digits) => ('-', digits),
             None => ('+', exponent),
         };
-        write!(out, "\"{mantissa}e{sign}{digits:0>2}\"")
-    } else if value.is_finite() {
-        out.push(b'"');
-        plain(out, value);
-        out.push(b'"');
-        Ok(())
+        write!(out, "{mantissa}e{sign}{digits:0>2}")
     } else {
-        write!(out, "\"{}\"", promql::format_value(value))
+        write!(out, "{}", promql::format_value(value))
     };
 }
 
@@ -170,11 +174,9 @@ fn range(out: &mut Vec<u8>, series: &RangeSeries, times: &mut Times) {
         let floats = samples.times_ms().iter().zip(samples.values());
         let mut next = 0;
         list(out, floats, |out, (&ms, &number)| {
-            out.push(b'[');
-            times.write(out, &mut next, ms);
-            out.push(b',');
-            value(out, number);
-            out.push(b']');
+            times.begin_pair(out, &mut next, ms);
+            unquoted(out, number);
+            out.extend_from_slice(b"\"]");
         });
     }
     if !samples.histograms().is_empty() {

@@ -2,7 +2,8 @@
 
 use super::number;
 
-/// Times that an answer has, each with its text: series mostly share them, so that a time is written once.
+/// Times that an answer has, each with the text that a pair of it begins with: series mostly share them, so that a time is
+/// written once.
 #[derive(Default)]
 pub(super) struct Times {
     /// Rising; `texts[ends[i - 1]..ends[i]]` is that of the i-th.
@@ -12,24 +13,30 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Writes a time, which is most likely the one at `next`.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, next: &mut usize, ms: i64) {
+    /// Writes a pair up to its value, which is a string: `[time,"`. The time is most likely the one at `next`.
+    pub(super) fn begin_pair(&mut self, out: &mut Vec<u8>, next: &mut usize, ms: i64) {
         if self.ms.get(*next) != Some(&ms) {
             match self.ms.binary_search(&ms) {
                 Ok(at) => *next = at,
                 Err(at) if at == self.ms.len() => {
-                    time(&mut self.texts, ms);
+                    begin_pair(&mut self.texts, ms);
                     self.ms.push(ms);
                     self.ends.push(self.texts.len());
                     *next = at;
                 }
-                Err(_) => return time(out, ms),
+                Err(_) => return begin_pair(out, ms),
             }
         }
         let from = next.checked_sub(1).map_or(0, |before| self.ends[before]);
         out.extend_from_slice(&self.texts[from..self.ends[*next]]);
         *next += 1;
     }
+}
+
+fn begin_pair(out: &mut Vec<u8>, ms: i64) {
+    out.push(b'[');
+    time(out, ms);
+    out.extend_from_slice(b",\"");
 }
 
 /// Unix ms as seconds.
@@ -60,8 +67,8 @@ mod tests {
         for series in [vec![1, 2, 4], vec![2, 4, 8], vec![1, 3, 8], vec![], vec![8, 16]] {
             let mut next = 0;
             for ms in series {
-                let text = written(|out| times.write(out, &mut next, ms));
-                assert_eq!(text, written(|out| time(out, ms)));
+                let text = written(|out| times.begin_pair(out, &mut next, ms));
+                assert_eq!(text, written(|out| begin_pair(out, ms)));
             }
         }
         assert_eq!(times.ms, [1, 2, 4, 8, 16]);

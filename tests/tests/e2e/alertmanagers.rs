@@ -21,8 +21,9 @@ use super::device_alerts::{alert, site, start_daemon};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long an Alertmanager waits for each peer before it; notifications of one group are this far apart at most.
-const PEER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an Alertmanager waits for each peer before it; notifications of one group are this far apart at most. On a busy
+/// machine, gossip of one second ago is not everywhere, and they repeat one another; by itself it is 15 seconds.
+const PEER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Whether a program is there; says that it is not.
 pub(super) fn has(program: &str) -> bool {

@@ -12,6 +12,12 @@ mod times;
 use times::Times;
 pub(crate) use times::time;
 
+/// Bytes that most pairs of time and value take no more than.
+const PAIR: usize = 40;
+
+/// Room that is made for an answer before it is written, bytes; longer ones make more as they grow.
+const MAX_RESERVED: usize = 8 << 20;
+
 /// A JSON string.
 pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     if is_plain(text.as_bytes()) {
@@ -248,6 +254,8 @@ pub(crate) fn result(out: &mut Vec<u8>, answer: &QueryValue) {
         QueryValue::Text { time_ms, value } => alone(out, *time_ms, |out| text(out, value)),
         QueryValue::Vector(vector) => list(out, vector, instant),
         QueryValue::Matrix(matrix) => {
+            let pairs: usize = matrix.iter().map(|series| series.samples.values().len()).sum();
+            out.reserve(pairs.saturating_mul(PAIR).min(MAX_RESERVED));
             let mut times = Times::default();
             list(out, matrix, |out, series| range(out, series, &mut times));
         }

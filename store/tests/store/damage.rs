@@ -95,6 +95,24 @@ fn filled(dir: &Path, config: Config) -> (Store, Vec<(Device, Vec<Record>)>) {
     (store, devices)
 }
 
+/// The journal is one file.
+fn one_file() -> Config {
+    Config {
+        journal_file_bytes: 10_000_000,
+        ..small()
+    }
+}
+
+/// A filled store that was started after its dictionaries were spoiled.
+fn without_dictionaries(dir: &Path) -> (Store, Vec<(Device, Vec<Record>)>) {
+    let (store, devices) = filled(dir, one_file());
+    drop(store);
+    spoil(&dir.join("dict.redb"));
+    let store = start(dir, one_file());
+    assert!(!store.damage().is_empty());
+    (store, devices)
+}
+
 fn deliver(store: &Store, device: &Device, records: &[Record]) {
     device.put_dictionary(store);
     for some in records.chunks(10) {
@@ -175,15 +193,7 @@ fn a_new_device_does_not_get_the_number_of_one_that_was_lost() {
 #[test]
 fn without_dictionaries_what_blocks_have_is_recovered_and_the_rest_is_sent_again() {
     let dir = tempfile::tempdir().unwrap();
-    let long = Config {
-        journal_file_bytes: 10_000_000,
-        ..small()
-    };
-    let (store, devices) = filled(dir.path(), long.clone());
-    drop(store);
-    spoil(&dir.path().join("dict.redb"));
-    let store = start(dir.path(), long.clone());
-    assert!(!store.damage().is_empty());
+    let (store, devices) = without_dictionaries(dir.path());
     for (device, _) in &devices {
         let ledger = store.device(&device.name).unwrap();
         assert_eq!((ledger.stored, ledger.recovered), (0, 40 * 20));
@@ -197,7 +207,7 @@ fn without_dictionaries_what_blocks_have_is_recovered_and_the_rest_is_sent_again
     assert!(store.maintain(later()).failed.is_empty());
     drop(store);
     // The dictionaries are there again, so the first records can be read again.
-    let store = start(dir.path(), long);
+    let store = start(dir.path(), one_file());
     assert_eq!(store.damage(), []);
     for (device, _) in &devices {
         assert_eq!(store.device(&device.name).unwrap().stored, 80 * 20);
@@ -211,14 +221,7 @@ fn what_was_declared_lost_for_want_of_a_dictionary_is_stored_once_that_is_back()
     // Seals in between have not what was left out.
     for seals in [false, true] {
         let dir = tempfile::tempdir().unwrap();
-        let long = Config {
-            journal_file_bytes: 10_000_000,
-            ..small()
-        };
-        let (store, devices) = filled(dir.path(), long.clone());
-        drop(store);
-        spoil(&dir.path().join("dict.redb"));
-        let store = start(dir.path(), long.clone());
+        let (store, devices) = without_dictionaries(dir.path());
         let (device, records) = &devices[0];
         // Of its last record, which no block has, the device has nothing left.
         store.commit(vec![device.gap(80, 80)]).unwrap();
@@ -231,7 +234,7 @@ fn what_was_declared_lost_for_want_of_a_dictionary_is_stored_once_that_is_back()
         }
         drop(store);
         for _ in 0..2 {
-            let store = start(dir.path(), long.clone());
+            let store = start(dir.path(), one_file());
             let ledger = store.device(&device.name).unwrap();
             assert_eq!(
                 (ledger.stored, ledger.dropped.values().sum::<u64>()),

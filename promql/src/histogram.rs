@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::number::format_g;
+use crate::float::format_general;
 use crate::series::is_stale;
 
 mod arithmetic;
@@ -201,7 +201,7 @@ impl fmt::Display for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let open = if self.lower_inclusive { '[' } else { '(' };
         let close = if self.upper_inclusive { ']' } else { ')' };
-        let [lower, upper, count] = [self.lower, self.upper, self.count].map(format_g);
+        let [lower, upper, count] = [self.lower, self.upper, self.count].map(format_general);
         write!(f, "{open}{lower},{upper}{close}:{count}")
     }
 }
@@ -209,7 +209,12 @@ impl fmt::Display for Bucket {
 impl fmt::Display for Histogram {
     /// As Prometheus prints it: `{count:3, sum:4, [-0.001,0.001]:1, (0.5,1]:2}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{count:{}, sum:{}", format_g(self.count), format_g(self.sum))?;
+        write!(
+            f,
+            "{{count:{}, sum:{}",
+            format_general(self.count),
+            format_general(self.sum)
+        )?;
         for bucket in self.buckets() {
             write!(f, ", {bucket}")?;
         }

@@ -25,6 +25,7 @@ mod duration;
 mod error;
 mod eval;
 mod features;
+mod float;
 mod histogram;
 mod labels;
 mod matcher;
@@ -46,11 +47,12 @@ pub use eval::{
     eval_instant, eval_range,
 };
 pub use features::{Features, UnknownFeature};
+pub use float::{format_exponent, format_general, format_value};
 pub use histogram::{Bucket, Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, LayoutError};
 pub use labels::{Labels, METRIC_NAME, format_pairs};
 pub use matcher::{MatchOp, Matcher, MatcherError, PatternCache, compile_anchored, compile_search};
 pub use memory::{MemoryBudget, MemoryPool, OverBudget};
-pub use number::{format_value, go_quote};
+pub use number::go_quote;
 pub use parse::{
     MAX_NESTING, MAX_QUERY_BYTES, ParseOptions, parse, parse_cached, parse_selector, parse_selector_cached,
     parse_with,

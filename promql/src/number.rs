@@ -1,34 +1,4 @@
-//! Values as Prometheus prints them: Go's shortest decimal without exponent, `NaN`, `+Inf`, `-Inf`.
-
-/// Prints a sample value: the shortest decimal that reads back as the same f64, never with an exponent.
-pub fn format_value(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 {
-            "+Inf".to_owned()
-        } else {
-            "-Inf".to_owned()
-        }
-    } else {
-        value.to_string()
-    }
-}
-
-/// Prints a number as Go's `%g` with the shortest precision: exponent below -4 or from 6 on.
-pub(crate) fn format_g(value: f64) -> String {
-    if !value.is_finite() || value == 0.0 {
-        return format_value(value);
-    }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        return format_value(value);
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
-}
+//! Numbers read, and texts quoted, as Go does it.
 
 /// Reads a number as Go's `strconv.ParseFloat` does for bucket bounds: decimal, `Inf`, `NaN`, signs, hex integers.
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
@@ -119,35 +89,6 @@ fn is_print(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_print_as_go_prints_them() {
-        let cases: [(f64, &str); 9] = [
-            (0.0, "0"),
-            (-0.0, "-0"),
-            (0.1, "0.1"),
-            (1e21, "1000000000000000000000"),
-            (1e-7, "0.0000001"),
-            (f64::NAN, "NaN"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NEG_INFINITY, "-Inf"),
-            (123_456_789.25, "123456789.25"),
-        ];
-        for (value, expected) in cases {
-            assert_eq!(format_value(value), expected);
-        }
-    }
-
-    #[test]
-    fn messages_print_large_and_small_numbers_with_an_exponent() {
-        assert_eq!(format_g(1e21), "1e+21");
-        assert_eq!(format_g(1e6), "1e+06");
-        assert_eq!(format_g(12_345_678.5), "1.23456785e+07");
-        assert_eq!(format_g(123_456.0), "123456");
-        assert_eq!(format_g(2.5e-5), "2.5e-05");
-        assert_eq!(format_g(-1.1), "-1.1");
-        assert_eq!(format_g(0.0001), "0.0001");
-    }
 
     #[test]
     fn quotes_are_as_in_go() {

@@ -91,43 +91,9 @@ pub(super) fn label_value(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A value as Go's `strconv.FormatFloat(value, 'g', -1, 64)` writes it: with an exponent below 1e-4 and from 1e6 on.
-pub(super) fn go_float(value: f64) -> String {
-    if !value.is_finite() || value == 0.0 {
-        return promql::format_value(value);
-    }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        return promql::format_value(value);
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_written_as_go_writes_them() {
-        for (value, text) in [
-            (0.0, "0"),
-            (1.0, "1"),
-            (864_298.0, "864298"),
-            (1_949_997.0, "1.949997e+06"),
-            (1e6, "1e+06"),
-            (22_748_859_187.0, "2.2748859187e+10"),
-            (0.000_25, "0.00025"),
-            (0.000_012, "1.2e-05"),
-            (-1.5, "-1.5"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NAN, "NaN"),
-        ] {
-            assert_eq!(go_float(value), text);
-        }
-    }
 
     #[test]
     fn names_that_the_old_format_lacks_are_escaped_or_quoted() {

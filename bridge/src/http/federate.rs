@@ -16,7 +16,7 @@ use wire::Tenant;
 use super::App;
 use super::envelope::{ApiError, ErrorKind};
 use super::evaluate::evaluate;
-use super::exposition::{Names, go_float, label_value};
+use super::exposition::{Names, label_value};
 use super::params::Params;
 use super::routes::plain;
 use super::source::{TenantSource, eval_error};
@@ -157,6 +157,6 @@ impl Job {
                 label_value(text)
             );
         }
-        let _ = write!(out, "}} {}", go_float(value));
+        let _ = write!(out, "}} {}", promql::format_general(value));
     }
 }

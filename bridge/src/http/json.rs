@@ -99,17 +99,7 @@ fn unquoted(out: &mut Vec<u8>, value: f64) {
     if value == 0.0 || (1e-6..1e21).contains(&size) {
         return plain(out, value);
     }
-    let _ = if value.is_finite() {
-        let scientific = format!("{value:e}");
-        let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-        let (sign, digits) = match exponent.strip_prefix('-') {
-            Some(digits) => ('-', digits),
-            None => ('+', exponent),
-        };
-        write!(out, "{mantissa}e{sign}{digits:0>2}")
-    } else {
-        write!(out, "{}", promql::format_value(value))
-    };
+    out.extend_from_slice(promql::format_exponent(value).as_bytes());
 }
 
 /// A number as JSON has it.
@@ -138,7 +128,7 @@ fn plain(out: &mut Vec<u8>, value: f64) {
     }
     if out[from..].contains(&b'e') {
         out.truncate(from);
-        let _ = write!(out, "{value}");
+        out.extend_from_slice(promql::format_value(value).as_bytes());
     } else if out.ends_with(b".0") {
         out.truncate(out.len() - 2);
     }
@@ -298,7 +288,7 @@ mod tests {
             let near = (-13..13).map(|power| format!("{thousandths}e{power}").parse().unwrap());
             for number in near.chain([f64::from_bits(bits), thousandths as f64 / 1000.0, thousandths as f64 * 1e9]) {
                 if number.is_finite() {
-                    proptest::prop_assert_eq!(written(|out| plain(out, number)), number.to_string());
+                    proptest::prop_assert_eq!(written(|out| plain(out, number)), promql::format_value(number));
                 }
             }
         }

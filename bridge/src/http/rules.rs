@@ -264,24 +264,7 @@ fn alert(out: &mut Vec<u8>, view: &AlertView) {
     if let Some(since_ms) = view.keep_firing_since_ms {
         let _ = write!(out, ",\"keepFiringSince\":\"{}\"", rfc3339_of(since_ms));
     }
-    let _ = write!(out, ",\"value\":\"{}\"}}", scientific(view.value));
-}
-
-/// A float as Go's `FormatFloat(v, 'e', -1, 64)`.
-fn scientific(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, digits) = match exponent.strip_prefix('-') {
-        Some(digits) => ('-', digits),
-        None => ('+', exponent),
-    };
-    format!("{mantissa}e{sign}{digits:0>2}")
+    let _ = write!(out, ",\"value\":\"{}\"}}", promql::format_exponent(view.value));
 }
 
 /// GET `alerts`.
@@ -334,23 +317,4 @@ pub(crate) async fn notifications() -> Success {
 
 pub(super) fn fixed(data: &[u8]) -> Success {
     Success::new(|out| out.extend_from_slice(data), &[], &[])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_of_alerts_are_written_as_go_writes_them() {
-        for (value, text) in [
-            (1.0, "1e+00"),
-            (0.0, "0e+00"),
-            (123.5, "1.235e+02"),
-            (-1e-7, "-1e-07"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NAN, "NaN"),
-        ] {
-            assert_eq!(scientific(value), text);
-        }
-    }
 }

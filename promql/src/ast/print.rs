@@ -7,9 +7,10 @@ use super::{
     Unary,
 };
 use crate::duration::format_duration;
+use crate::float::format_value;
 use crate::labels::METRIC_NAME;
 use crate::matcher::{MatchOp, Matcher, is_plain_name};
-use crate::number::{format_value, go_quote};
+use crate::number::go_quote;
 
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,8 +4,8 @@ use super::{
     Aggregate, At, Binary, Call, Cardinality, DurationExpr, Expr, Grouping, Plan, Selector, Subquery,
     ValueType,
 };
+use crate::float::format_value;
 use crate::matcher::Matcher;
-use crate::number::format_value;
 
 /// The query's tree as Prometheus's `/api/v1/parse_query` gives it in `data`.
 pub fn parse_tree_json(plan: &Plan) -> String {

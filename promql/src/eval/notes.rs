@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::ast::Span;
+use crate::float::format_general;
 use crate::histogram::LayoutError;
-use crate::number::format_g;
 
 /// More different notes than this are not kept; the API shows ten.
 const MAX_NOTES: usize = 1000;
@@ -87,7 +87,7 @@ impl Notes {
         if !(0.0..=1.0).contains(&quantile) {
             self.warn(&format!(
                 "quantile value should be between 0 and 1, got {}",
-                format_g(quantile)
+                format_general(quantile)
             ));
         }
     }
@@ -95,8 +95,8 @@ impl Notes {
     pub(crate) fn ratio_out_of_range(&mut self, ratio: f64, capped: f64) {
         self.warn(&format!(
             "ratio value should be between -1 and 1, got {}, capping to {}",
-            format_g(ratio),
-            format_g(capped)
+            format_general(ratio),
+            format_general(capped)
         ));
     }
 

@@ -1,7 +1,7 @@
 //! Native histograms in the notation.
 
+use crate::float::format_general;
 use crate::histogram::{Buckets, CounterReset, Histogram};
-use crate::number::format_g;
 
 use super::{NotationError, histogram_error, parse_number};
 
@@ -88,10 +88,10 @@ pub fn format_histogram(histogram: &Histogram) -> String {
         ("z_bucket_w", histogram.zero_threshold),
     ];
     for (key, value) in numbers.into_iter().filter(|(_, value)| *value != 0.0) {
-        parts.push(format!("{key}:{}", format_g(value)));
+        parts.push(format!("{key}:{}", format_general(value)));
     }
     let list = |values: &mut dyn Iterator<Item = f64>| {
-        let texts: Vec<String> = values.map(format_g).collect();
+        let texts: Vec<String> = values.map(format_general).collect();
         format!("[{}]", texts.join(" "))
     };
     if histogram.has_custom_bounds() {

@@ -109,7 +109,7 @@ impl Parser<'_> {
                     let shown = if seconds.is_finite() {
                         format!("{seconds:.6}")
                     } else {
-                        crate::number::format_value(seconds)
+                        crate::float::format_value(seconds)
                     };
                     self.report(span, format!("timestamp out of bounds for @ modifier: {shown}"));
                 }

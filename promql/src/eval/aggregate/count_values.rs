@@ -8,7 +8,8 @@ use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
 use crate::eval::grouping::group_labels;
 use crate::eval::rows::{Cell, Column, Row};
-use crate::number::{format_value, go_quote};
+use crate::float::format_value;
+use crate::number::go_quote;
 
 impl Evaluator<'_> {
     pub(super) fn count_values(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vec<Row>, EvalError> {

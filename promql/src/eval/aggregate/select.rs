@@ -8,7 +8,7 @@ use crate::error::EvalError;
 use crate::eval::evaluator::Evaluator;
 use crate::eval::grid::Grid;
 use crate::eval::rows::{Column, Row};
-use crate::number::format_value;
+use crate::float::format_value;
 
 /// Keeps k members of each group at each time; k is checked. An instant answer is ordered by group and value.
 pub(super) fn choose_k(

@@ -1,7 +1,7 @@
 //! Clients that others wrote: rumqttc as agent and bridge, mosquitto's tools where they are installed.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rumqttc::{
     AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, TlsConfiguration, Transport,
@@ -180,18 +180,16 @@ async fn mosquittos_tools_work_for_operators() {
     };
     let listener = tool("mosquitto_sub", "ann", &["-t", "site/#", "-C", "1", "-q", "1"]);
     broker.counted("connections", "operator", 1.0).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let status = tokio::task::spawn_blocking({
-        let mut talker = tool(
-            "mosquitto_pub",
-            "bob",
-            &["-t", "site/door", "-m", "open", "-q", "1"],
-        );
-        move || talker.wait().unwrap()
-    });
-    assert!(status.await.unwrap().success());
-    let heard = tokio::task::spawn_blocking(move || listener.wait_with_output().unwrap())
-        .await
-        .unwrap();
-    assert_eq!(heard.stdout, b"open\n");
+    let heard = tokio::task::spawn_blocking(move || listener.wait_with_output().unwrap());
+    let start = Instant::now();
+    // Connected is not yet subscribed, so it is said until it is heard.
+    while !heard.is_finished() {
+        assert!(start.elapsed() < PATIENCE, "nothing was heard");
+        let args = ["-t", "site/door", "-m", "open", "-q", "1"];
+        let mut talker = tool("mosquitto_pub", "bob", &args);
+        let said = tokio::task::spawn_blocking(move || talker.wait().unwrap());
+        assert!(said.await.unwrap().success());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(heard.await.unwrap().stdout, b"open\n");
 }

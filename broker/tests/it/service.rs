@@ -15,7 +15,13 @@ use crate::harness::{Broker, connect, connect_with, down, state, up};
 
 #[tokio::test]
 async fn shutdown_closes_every_connection_and_returns() {
-    let mut broker = Broker::start().await;
+    let long = Duration::from_secs(60);
+    let limits = Limits {
+        handshake_time: long,
+        shutdown_time: long,
+        ..Limits::default()
+    };
+    let mut broker = Broker::start_with(limits).await;
     let mut bridge = broker.bridge().await;
     let mut device = broker.device("acme.gw-1").await;
     let mut operator = broker.connect("acme/operator/ann").await;
@@ -24,11 +30,8 @@ async fn shutdown_closes_every_connection_and_returns() {
     let start = Instant::now();
     broker.shutdown.cancel();
     (&mut broker.task).await.unwrap().unwrap();
-    assert!(
-        start.elapsed() < Duration::from_secs(4),
-        "took {:?}",
-        start.elapsed()
-    );
+    // It waits for none of them.
+    assert!(start.elapsed() < long / 2, "took {:?}", start.elapsed());
     drop(half_open);
     operator.closed().await;
     device.closed().await;
@@ -82,16 +85,17 @@ async fn a_silent_client_is_closed_after_one_and_a_half_keep_alives() {
     let broker = Broker::start().await;
     let mut client = broker.shake(broker.tls("acme/device/gw-1")).await.unwrap();
     let mut connect = Connect::new("acme.gw-1");
-    connect.keep_alive = 1;
+    connect.keep_alive = 2;
     client.say(&connect_with(&connect)).await;
     client.accepted().await;
     tokio::time::sleep(Duration::from_millis(900)).await;
-    client.ping().await;
+    // Before the broker hears of the ping, so that a slow machine makes the silence longer only.
     let start = Instant::now();
+    client.ping().await;
     client.closed().await;
     let silent = start.elapsed();
     assert!(
-        silent > Duration::from_millis(1400) && silent < Duration::from_secs(4),
+        silent >= Duration::from_secs(3) && silent < Duration::from_secs(10),
         "{silent:?}"
     );
     broker

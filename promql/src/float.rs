@@ -135,6 +135,7 @@ mod tests {
 
     /// Half way between two numbers of 17 digits; what Go prints.
     #[test]
+    #[expect(clippy::excessive_precision, reason = "the exact values, which are ties")]
     fn of_two_that_are_equally_near_the_even_one_is_printed() {
         assert_eq!(format_value(182_713_810_658_717.625), "182713810658717.62");
         assert_eq!(format_value(182_713_810_658_717.375), "182713810658717.38");

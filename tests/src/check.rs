@@ -54,7 +54,7 @@ fn device(site: &Site, plan: &AgentPlan, id: &str) -> Samples {
     let settled = || api.device(id).is_ok_and(|d| d.samples.pending == 0);
     site.wait_until(
         &format!("{id} has nothing pending at the bridge"),
-        Duration::from_secs(15),
+        Duration::from_secs(60),
         settled,
     );
     let found = api.device(id).expect("the bridge knew the device a moment ago");

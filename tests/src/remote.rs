@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -184,6 +185,19 @@ impl Remote {
     /// Its query API.
     pub fn api(&self) -> Api {
         Api::new(self.port)
+    }
+
+    /// Ends it so that it keeps all that it has taken.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    pub fn stop(&self, part: &mut Part) {
+        match self.kind {
+            // On its way out, it takes samples out of order that it cannot log any more; else it logs before it answers.
+            Kind::Prometheus => part.kill(),
+            // It writes every few seconds.
+            Kind::VictoriaMetrics => part.terminate(Duration::from_secs(60)),
+        }
     }
 
     /// The samples that it has of a device.

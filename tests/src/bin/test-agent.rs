@@ -62,8 +62,9 @@ async fn main() -> Result<()> {
                 // A status that cannot be written is seen by the test as one that does not change.
                 let paused = fed.paused.load(Ordering::SeqCst);
                 let now = *status.borrow();
-                let paused = paused && now.generated == fed.samples.load(Ordering::SeqCst);
-                let _ = write_status(&file, now, quiet, paused);
+                // A row may still be on its way to the log.
+                let all = now.generated == fed.samples.load(Ordering::SeqCst);
+                let _ = write_status(&file, now, quiet && all, paused && all);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
@@ -152,14 +153,12 @@ struct Feeder {
 }
 
 impl Feeder {
-    /// Ends when all rows are in the log.
+    /// Ends when all rows are in the channel.
     async fn run(self) {
         self.feed().await;
         // The channel stays open: its end is the shutdown's to say.
         let rows = self.rows.clone();
         tokio::spawn(async move { rows.closed().await });
-        // What is in the channel reaches the WAL within a moment.
-        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 
     async fn feed(&self) {
@@ -176,8 +175,8 @@ impl Feeder {
             }
         }
         let mut tick = tokio::time::interval(Duration::from_millis(self.plan.interval_ms));
-        // Two rows of one millisecond would be one sample twice.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = now.mono_ms;
         for turn in 0.. {
             tick.tick().await;
             let paused = self.pause.exists();
@@ -185,7 +184,8 @@ impl Feeder {
             if self.quiet.exists() {
                 return;
             }
-            let now = Moment::now();
+            let now = later_than(last).await;
+            last = now.mono_ms;
             let ago = Duration::from_secs(3600) * (turn % self.plan.hours.max(1));
             let wall = Timestamp::from_ms(now.wall.minus(ago).ms() + skew::ahead_ms(&self.clock));
             if !paused && self.send(Moment { wall, ..now }, &mut first).await.is_none() {
@@ -215,5 +215,17 @@ impl Feeder {
             .samples
             .fetch_add(row.values.len() as u64, Ordering::SeqCst);
         self.rows.send(row).await.ok()
+    }
+}
+
+/// Two rows of one millisecond would be one sample twice, and a thread may be held up between a tick and the clock. The
+/// clocks of a moment do not turn at the same time, so that they are one more millisecond apart.
+async fn later_than(mono_ms: u64) -> Moment {
+    loop {
+        let now = Moment::now();
+        if now.mono_ms > mono_ms + 1 {
+            return now;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

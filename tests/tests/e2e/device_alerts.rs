@@ -117,7 +117,7 @@ fn a_device_evaluates_rules_by_itself_and_goes_on_after_kill_9() {
     let (site, config) = site(id);
     let rules = "groups:\n- name: g\n  interval: 1s\n  rules:\n\
                  \x20 - record: agent:scrapes:rate\n    expr: rate(backhaul_agent_scrapes_total[10s])\n\
-                 \x20 - alert: Scraping\n    expr: agent:scrapes:rate > 0.5\n    for: 3s\n    \
+                 \x20 - alert: Scraping\n    expr: agent:scrapes:rate > 0\n    for: 3s\n    \
                  labels: {severity: page}\n    annotations: {summary: '{{ $labels.instance }} scrapes'}\n";
     fs::write(site.path().join("rules.yml"), rules).unwrap();
     let text = fs::read_to_string(&config).unwrap() + "rule_files: [r*.yml]\n";
@@ -152,7 +152,7 @@ fn a_device_evaluates_rules_by_itself_and_goes_on_after_kill_9() {
         site.api().number(series) == Ok(1.0)
     });
     let recorded = "agent:scrapes:rate{device_id=\"alerts-3\"}";
-    assert!(site.api().number(recorded).unwrap() > 0.5);
+    assert!(site.api().number(recorded).unwrap() > 0.0);
     site.wait_until(
         "the fleet API tells of its rules",
         Duration::from_secs(120),
@@ -198,7 +198,7 @@ fn a_prometheus_on_the_device_has_the_agent_for_its_alertmanager() {
     let (site, config) = site(id);
     let _parts = (site.start_broker(), site.start_bridge());
     let _daemon = start_daemon(&site, &config);
-    let until = tests::site::now().ms() / 1000 + 15;
+    let until = tests::site::now().ms() / 1000 + 30;
     let rules = format!(
         "groups:\n- name: g\n  interval: 1s\n  rules:\n\
          \x20 - alert: Short\n    expr: vector(time()) < {until}\n    labels: {{severity: page}}\n\

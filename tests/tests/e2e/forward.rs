@@ -105,9 +105,9 @@ fn destinations_that_were_stopped_get_everything_though_the_bridge_was_killed_me
         remotes.iter().all(has_some)
     });
 
-    running
-        .iter_mut()
-        .for_each(|part| part.terminate(Duration::from_secs(60)));
+    for (remote, part) in remotes.iter().zip(&mut running) {
+        remote.stop(part);
+    }
     std::thread::sleep(Duration::from_millis(seconds * 500));
     bridge.kill();
     bridge = site.start_bridge_as(&settings);
@@ -253,7 +253,15 @@ fn a_backlog_over_its_budget_is_skipped_counted_and_declared() {
     );
     let sent = || site.api().destination("p").map_or(0, |d| d.samples.sent);
     site.wait_until("samples are sent", Duration::from_secs(60), || sent() > 0);
-    running.terminate(Duration::from_secs(60));
+    // Of a request under way, nobody would know whether it was taken.
+    site.pause(true);
+    site.wait_until("all is delivered", Duration::from_secs(60), || {
+        let status = site.status(&plan.name());
+        status.paused && status.pending_records == 0
+    });
+    passed_all(&site, "p", &[&plan], Duration::from_secs(60));
+    remote.stop(&mut running);
+    site.pause(false);
     site.wait_until("a gap is declared", Duration::from_secs(120), || {
         site.api().destination("p").is_ok_and(|d| !d.gaps.is_empty())
     });
@@ -299,10 +307,13 @@ fn acks_wait_for_the_destination_that_is_named() {
     let _agent = site.start_agent(&plan);
     let acked = || site.status(&plan.name()).acked;
     site.wait_until("the device is acked", Duration::from_secs(60), || acked() > 0);
-    running.terminate(Duration::from_secs(60));
+    remote.stop(&mut running);
+    let api: Api = site.api();
+    site.wait_until("the bridge finds it gone", Duration::from_secs(60), || {
+        api.destination("p").is_ok_and(|d| d.error.is_some())
+    });
     // Acks under way arrive.
     std::thread::sleep(Duration::from_secs(5));
-    let api: Api = site.api();
     let stored = || api.device("held").map_or(0, |d| d.samples.stored);
     let (before, stored_before) = (acked(), stored());
     site.wait_until("more is stored", Duration::from_secs(30), || {

@@ -205,9 +205,8 @@ fn every_panel_and_the_queries_of_node_dashboards_have_data() {
     // A panel that says 0 in the place of nothing shows so also for a metric that there is not.
     let named: BTreeSet<&str> = asked.iter().flat_map(|target| metrics(&target.expr)).collect();
     for name in named {
-        let _ = api
-            .number(&format!("count({name})"))
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let is_there = || api.number(&format!("count({name})")).is_ok();
+        site.wait_until(name, Duration::from_secs(90), is_there);
     }
     variables(&api);
 }

@@ -8,7 +8,7 @@ use tests::oracle;
 use tests::site::now;
 use wire::Timestamp;
 
-use crate::world::{Agent, World};
+use crate::world::{Agent, PATIENCE, World};
 
 /// Value by series, by time.
 type Rows = BTreeMap<i64, BTreeMap<u32, f64>>;
@@ -30,7 +30,7 @@ impl World {
         let pending = || api.device(id).map_or(u64::MAX, |device| device.samples.pending);
         self.site.wait_until(
             &format!("{what}: {id} has nothing pending at the bridge"),
-            Duration::from_secs(30),
+            PATIENCE,
             || pending() == 0,
         );
         let device = api.device(id).expect("the bridge knew the device a moment ago");
@@ -78,7 +78,7 @@ impl World {
 
     /// What reading the store back finds, once it balances: it is read part by part, while rows leave the quarantine.
     fn balanced(&self, id: &str, stored: u64, what: &str) -> Equation {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + PATIENCE;
         loop {
             let equation = self.site.api().equation(id).expect("the bridge knows the device");
             let removed: u64 = equation.removed.values().sum();
@@ -145,7 +145,7 @@ impl World {
     /// A device's rows and what the store counts: as many samples, when no row leaves the quarantine between one and the
     /// other.
     fn all_rows(&self, id: &str) -> (Rows, Equation) {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + PATIENCE;
         loop {
             let rows = self.rows(id);
             let found: usize = rows.values().map(BTreeMap::len).sum();

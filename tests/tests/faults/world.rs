@@ -11,8 +11,8 @@ use tests::{AgentPlan, BridgePlan, Link, Site, programs};
 use crate::fault::Victim;
 use crate::mount::Mount;
 
-/// How long devices may take to deliver what they have once all faults are over.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long devices and the bridge may take to deliver and settle what they have once all faults are over.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// An agent and what it was through.
 pub(crate) struct Agent {

@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts rumqttd on a loopback port and a socket that leads to it, as the bridge dials only TLS or a socket.
 async fn broker(folder: &Path) -> (SocketAddr, PathBuf) {
-    let listen = std::net::TcpListener::bind("127.0.0.1:0")
+    // An address of its own, as this process goes on to bind free ports of the usual one.
+    let listen = std::net::TcpListener::bind("127.0.0.2:0")
         .unwrap()
         .local_addr()
         .unwrap();

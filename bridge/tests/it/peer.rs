@@ -59,7 +59,8 @@ impl Peer {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
-        let address = std::net::TcpListener::bind("127.0.0.1:0")
+        // An address of its own, as this process goes on to bind free ports of the usual one.
+        let address = std::net::TcpListener::bind("127.0.0.2:0")
             .unwrap()
             .local_addr()
             .unwrap();

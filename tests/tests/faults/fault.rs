@@ -167,6 +167,7 @@ impl World {
             victim.kill();
         }
         mount.empty();
+        self.settle();
         if fault == Fault::LogDiskFull {
             self.agents.iter_mut().for_each(|agent| agent.may_drop = true);
         }
@@ -187,6 +188,7 @@ impl World {
             self.kill(Victim::Bridge);
         }
         self.site.disk_fault("heal");
+        self.settle();
     }
 
     /// Flips bits in one file of the store.

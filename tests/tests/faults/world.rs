@@ -155,6 +155,25 @@ impl World {
         }
     }
 
+    /// Waits until what was starting while its disk failed is up or gone, however slow the machine is.
+    pub(crate) fn settle(&mut self) {
+        const LONGEST: Duration = Duration::from_secs(20);
+        let until = Instant::now() + LONGEST;
+        let (site, bridge) = (&self.site, &mut self.bridge);
+        while bridge.is_running() && site.api().get("/-/healthy", &[]).is_err() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for agent in &mut self.agents {
+            let is_up = |agent: &Agent| {
+                let status = site.status(&agent.plan.name());
+                status.connected || status.generated > 0
+            };
+            while agent.part.is_running() && !is_up(agent) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
     /// Waits until every device has paused and has nothing left to deliver. A bridge that ended by itself has failed.
     fn drain(&mut self, what: &str) {
         self.site.pause(true);

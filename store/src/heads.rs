@@ -100,6 +100,8 @@ struct Partition {
     tenants: BTreeMap<Tenant, TenantHead>,
     /// What became of the samples in blocks.
     totals: HashMap<DeviceRef, Tally>,
+    /// The journal has no file before this number.
+    oldest_file: u64,
     /// The folder of its blocks; `None` until it is loaded.
     blocks: Option<Blocks>,
 }
@@ -147,7 +149,8 @@ impl Heads {
         let _ = self.left_out.set(records);
     }
 
-    fn left_out(&self) -> &[RecordId] {
+    /// Those records.
+    pub(crate) fn left_out(&self) -> &[RecordId] {
         self.left_out.get().map_or(&[], Vec::as_slice)
     }
 
@@ -269,9 +272,11 @@ impl Heads {
         let mut sum = Tally::default();
         for partition in 0..self.rings.count() {
             let partition = self.read(partition);
-            sum.add(partition.totals.get(&device).copied().unwrap_or_default());
+            if let Some(sealed) = partition.totals.get(&device) {
+                sum.add(sealed);
+            }
             for head in partition.tenants.values() {
-                sum.add(head.tally(device));
+                head.add_tally(device, &mut sum);
             }
         }
         sum

@@ -129,6 +129,11 @@ impl Journal {
         Ok(bytes)
     }
 
+    /// First number of the newest file, where values of those before it end.
+    pub(crate) fn file(&self) -> u64 {
+        self.newest.as_ref().map_or(self.next, |file| file.first())
+    }
+
     /// Number of the last value written.
     pub(crate) fn last(&self) -> u64 {
         self.next.saturating_sub(1)
@@ -236,7 +241,7 @@ impl Journal {
     pub(crate) fn free(&mut self, below: u64) -> Result<usize, FileError> {
         // After a failed commit there is no newest: the last of the older ones has the checkpoint.
         let keep = usize::from(self.newest.is_none());
-        let (freed, error) = self.older.free(&*self.disk, below, self.end_of_older(), keep);
+        let (freed, error) = self.older.free(&*self.disk, below, self.file(), keep);
         self.unsynced |= freed > 0;
         if self.unsynced {
             self.disk.sync_dir(&self.dir)?;
@@ -245,14 +250,9 @@ impl Journal {
         error.map_or(Ok(freed), |error| Err(error.into()))
     }
 
-    /// Where values of the files before the newest end.
-    fn end_of_older(&self) -> u64 {
-        self.newest.as_ref().map_or(self.next, |file| file.first())
-    }
-
     /// The lowest number that a file may still hold.
     pub(crate) fn oldest(&self) -> u64 {
-        self.older.first().unwrap_or_else(|| self.end_of_older())
+        self.older.first().unwrap_or_else(|| self.file())
     }
 
     /// The file that holds a number, or the next one that is there, and where its values end.
@@ -260,7 +260,7 @@ impl Journal {
         if let Some(newest) = self.newest.as_ref().filter(|file| file.first() <= number) {
             return Ok(Some((newest.clone(), self.next)));
         }
-        let end = self.end_of_older();
+        let end = self.file();
         let found = self.older.file_of(&self.disk, number, end, self.limits.cache)?;
         let newest = || self.newest.clone().map(|file| (file, self.next));
         Ok(found.or_else(newest))
@@ -294,7 +294,7 @@ impl Journal {
 
     /// What each file holds, oldest first.
     pub(crate) fn extents(&self) -> Vec<Extent> {
-        let mut extents = self.older.extents(self.end_of_older());
+        let mut extents = self.older.extents(self.file());
         extents.extend(self.newest.as_ref().map(|file| Extent {
             first: file.first(),
             end: self.next,
@@ -311,7 +311,7 @@ impl Journal {
             bytes > most
         });
         // The newest stays, however long it is.
-        beyond.map_or(0, |extent| extent.end.min(self.end_of_older()))
+        beyond.map_or(0, |extent| extent.end.min(self.file()))
     }
 
     /// Bytes that the files take on disk.

@@ -4,10 +4,10 @@
 //! always what the journal says. Only a commit that has happened is applied. The first transaction of a journal file
 //! holds the whole ledger (`checkpoint`), so a start folds one file, not all.
 
+mod balance;
 mod checkpoint;
 mod device;
 mod fact;
-mod few;
 mod session;
 mod settled;
 mod view;
@@ -16,10 +16,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use wire::{DeviceName, SeqSet, Timestamp};
 
+pub(crate) use balance::There;
 pub(crate) use checkpoint::{decode as decode_device, encode as encode_device};
 pub(crate) use device::{Device, lost_edge};
 pub(crate) use fact::{Class, DELETED, Fact, QUARANTINE_EXPIRED, RowFact, reason, removal};
 pub use view::{DeviceLedger, GapView, Reasons, SessionLedger};
+
+use crate::sealed::RecordId;
 
 /// The number that stands for a device in the journal.
 pub(crate) type DeviceRef = u32;
@@ -91,15 +94,22 @@ impl Ledger {
         }
     }
 
-    /// Counts, for every device, what damage took of stored samples, and what is there beyond them. `there` says how many
-    /// samples heads and blocks were given, and how many are in quarantine. Whether samples lack.
-    pub(crate) fn reconcile(&mut self, there: impl Fn(DeviceRef) -> (u64, u64)) -> bool {
-        let mut lack = false;
+    /// Counts, for every device, what damage took of stored samples, and what is there beyond them.
+    pub(crate) fn reconcile(&mut self, there: impl Fn(DeviceRef) -> There) {
         for (number, device) in &mut self.devices {
-            let (taken, quarantined) = there(*number);
-            lack |= device.reconcile(taken, quarantined);
+            device.reconcile(there(*number));
         }
-        lack
+    }
+
+    /// Notes the records whose rows heads and blocks lack, as they could not be read; in order.
+    pub(crate) fn leave_out(&mut self, records: &[RecordId]) {
+        let mut numbers: HashMap<DeviceRef, Vec<u64>> = HashMap::new();
+        for record in records {
+            numbers.entry(record.device).or_default().push(record.number);
+        }
+        for (device, known) in &mut self.devices {
+            known.left_out = numbers.remove(device).unwrap_or_default().into();
+        }
     }
 
     /// Says that records were lost.

@@ -16,6 +16,7 @@ mod disk;
 mod dump;
 mod entry;
 mod error;
+mod few;
 mod heads;
 mod index;
 mod journal;

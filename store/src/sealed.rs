@@ -14,7 +14,7 @@ use wire::varint::{Reader, put};
 use crate::ledger::DeviceRef;
 
 /// A record of a device in the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RecordId {
     pub(crate) number: u64,
     pub(crate) device: DeviceRef,

@@ -218,7 +218,14 @@ impl Store {
         writer.routed.insert(ring, number);
         let rows = plan.effects.iter().flat_map(rollover::rows_of);
         rows.for_each(|row| writer.journal.changed(row));
-        self.take_effect(std::mem::take(&mut plan.effects), dicts, (number, ring));
+        let arrival = Arrival {
+            number,
+            file: writer.journal.file(),
+            received_ms: 0,
+            ring,
+            replayed: false,
+        };
+        self.take_effect(std::mem::take(&mut plan.effects), dicts, arrival);
         gate.applied(number);
         self.dicts.committed(number);
         Ok(written)
@@ -277,7 +284,7 @@ impl Store {
         Ok(dicts)
     }
 
-    fn take_effect(&self, effects: Vec<Effect>, dicts: &Dictionaries, (number, ring): (u64, u32)) {
+    fn take_effect(&self, effects: Vec<Effect>, dicts: &Dictionaries, arrival: Arrival) {
         {
             let mut ledger = write(&self.ledger);
             for effect in &effects {
@@ -292,13 +299,7 @@ impl Store {
                 let key = (effect.name.clone(), batch.header.dict);
                 dicts.get(&key).map(|dict| &**dict)
             });
-            apply_rest(
-                effect,
-                (number, ring, false),
-                dict,
-                &self.heads,
-                &mut write(&self.keys),
-            );
+            apply_rest(effect, arrival, dict, &self.heads, &mut write(&self.keys));
         }
     }
 
@@ -444,20 +445,12 @@ fn apply_fact(ledger: &mut Ledger, effect: &Effect) {
     ledger.apply(effect.device, effect.received, &effect.fact);
 }
 
-/// The rest of an effect.
-fn apply_rest(
-    effect: Effect,
-    (number, ring, replayed): (u64, u32, bool),
-    dict: Option<&Dictionary>,
-    heads: &Heads,
-    keys: &mut Keys,
-) {
+/// The rest of an effect. When it came, it says itself.
+fn apply_rest(effect: Effect, arrival: Arrival, dict: Option<&Dictionary>, heads: &Heads, keys: &mut Keys) {
     if let Some((batch, take)) = effect.rows {
         let arrival = Arrival {
-            number,
             received_ms: effect.received.ms(),
-            ring,
-            replayed,
+            ..arrival
         };
         heads.apply((effect.device, &effect.name), batch, &take, dict, arrival);
     }

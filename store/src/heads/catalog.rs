@@ -51,8 +51,9 @@ impl Heads {
     ) -> Vec<(DeviceRef, Tally)> {
         let partition = self.read(partition);
         let with = |(device, tally): &(DeviceRef, Tally)| {
-            let mut sum = partition.totals.get(device).copied().unwrap_or_default();
-            sum.add(*tally);
+            let mut sum = partition.totals.get(device).cloned().unwrap_or_default();
+            sum.add(tally);
+            sum.forget_files(partition.oldest_file);
             (*device, sum)
         };
         counted.iter().map(with).collect()
@@ -119,7 +120,9 @@ impl Heads {
     /// those that an index may forget.
     pub(crate) fn forget_sealed(&self, partition: usize, first: u64) -> Vec<(Tenant, Window)> {
         let mut gone = Vec::new();
-        for (tenant, head) in &mut self.write(partition).tenants {
+        let mut partition = self.write(partition);
+        partition.oldest_file = first;
+        for (tenant, head) in &mut partition.tenants {
             head.sealed.retain(|window, sealed| {
                 let keep = sealed.number >= first;
                 if !keep {
@@ -135,7 +138,9 @@ impl Heads {
 impl Partition {
     fn count(&mut self, counted: &[(DeviceRef, Tally)]) {
         for (device, tally) in counted {
-            self.totals.entry(*device).or_default().add(*tally);
+            let sum = self.totals.entry(*device).or_default();
+            sum.add(tally);
+            sum.forget_files(self.oldest_file);
         }
     }
 }

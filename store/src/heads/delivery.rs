@@ -18,6 +18,8 @@ use crate::window::Window;
 pub(crate) struct Arrival {
     /// Number of the last value of the record's commit.
     pub(crate) number: u64,
+    /// First number of the journal's file that it counts to.
+    pub(crate) file: u64,
     /// When it arrived, ms.
     pub(crate) received_ms: i64,
     /// Generation of the ring that places its series.

@@ -140,6 +140,7 @@ mod tests {
         let samples: Vec<OwnSample> = series.map(sample).collect();
         let arrival = Arrival {
             number: 1,
+            file: 1,
             received_ms: 1,
             ring: 1,
             replayed: false,

@@ -279,7 +279,7 @@ impl TenantHead {
             tallies: head
                 .tallies
                 .iter()
-                .map(|(device, t)| (*device, t.tally))
+                .map(|(device, t)| (*device, t.tally.clone()))
                 .collect(),
             in_blocks: head
                 .tallies

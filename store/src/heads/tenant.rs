@@ -123,15 +123,13 @@ impl TenantHead {
         &self.windows
     }
 
-    /// What became of a device's samples that are in no block.
-    pub(crate) fn tally(&self, device: DeviceRef) -> Tally {
-        let mut sum = Tally::default();
+    /// Adds what became of a device's samples that are in no block.
+    pub(crate) fn add_tally(&self, device: DeviceRef, sum: &mut Tally) {
         for head in self.windows.values().chain(self.sealing.values()) {
             if let Some(tally) = head.tallies.get(&device) {
-                sum.add(tally.tally);
+                sum.add(&tally.tally);
             }
         }
-        sum
     }
 
     /// Whether a series is in a group.
@@ -317,20 +315,23 @@ impl TenantHead {
                 continue;
             };
             let mut tally = WindowTally::default();
+            let mut taken = 0;
             let bulk = delivery.bulk(part, at, group);
             for row in rows {
                 let count = delivery.count(part, *row);
-                tally.tally.taken += count;
+                taken += count;
                 self.count_repeats(part, delivery, (*row, stored), &mut tally);
                 if bulk.is_none() && count > 0 {
                     self.push(part, delivery, *row, &mut jobs);
                 }
             }
             jobs.extend(bulk);
-            self.add_histograms(part, delivery, (at, stored), &mut tally);
+            taken += self.add_histograms(part, delivery, (at, stored), &mut tally);
             replaced += tally.tally.conflict;
             if let Some(head) = self.windows.get_mut(window) {
-                head.tallies.entry(delivery.owner).or_default().add(tally);
+                let counts = head.tallies.entry(delivery.owner).or_default();
+                counts.add(&tally);
+                counts.tally.take(arrival.file, taken);
             }
         }
         Ok((jobs, replaced))
@@ -392,20 +393,22 @@ impl TenantHead {
         }
     }
 
+    /// Says how many there are.
     fn add_histograms(
         &mut self,
         part: &Part,
         delivery: &Delivery<'_>,
         (at, stored): (usize, &Stored),
         tally: &mut WindowTally,
-    ) {
+    ) -> u64 {
         let (window, _) = &delivery.windows()[at];
         let (Some(Some(group)), Some(head)) = (
             self.groups.get(part.group() as usize),
             self.windows.get_mut(window),
         ) else {
-            return;
+            return 0;
         };
+        let mut taken = 0;
         let sealing = self.sealing.get(window).map(|head| head.histograms.clone());
         for cell in delivery.histograms(at) {
             let Some(histogram) = &cell.histogram else {
@@ -416,7 +419,7 @@ impl TenantHead {
             };
             let bytes: Arc<[u8]> = histogram.encode_to_vec().into();
             let key = (group.series()[at], delivery.stamp(cell.row).0);
-            tally.tally.taken += 1;
+            taken += 1;
             head.grow(histogram_bytes(&bytes) as isize);
             let here = head.histograms.get(&key);
             let here = here
@@ -432,6 +435,7 @@ impl TenantHead {
                 head.grow(-(histogram_bytes(&old.bytes) as isize));
             }
         }
+        taken
     }
 
     /// Adds a row of the bridge's own series and lets rows beyond `keep` go.

@@ -177,7 +177,7 @@ impl World {
                 totals: kept
                     .totals
                     .iter()
-                    .map(|(device, tally)| (*device, *tally))
+                    .map(|(device, tally)| (*device, tally.clone()))
                     .collect(),
                 above_dropped: kept
                     .dropped
@@ -239,6 +239,7 @@ impl World {
     fn apply(&self, number: u64, device: DeviceRef, batch: &Batch, replayed: bool) {
         let arrival = Arrival {
             number,
+            file: 1,
             received_ms: START + number as i64,
             ring: 1,
             replayed,

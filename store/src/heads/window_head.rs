@@ -28,7 +28,7 @@ pub(crate) struct Histogram {
 pub(crate) type Histograms = BTreeMap<(u32, i64), Histogram>;
 
 /// Counts of a device in a window.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct WindowTally {
     pub(crate) tally: Tally,
     /// Those of `same` and `conflict` whose place was taken in a block.
@@ -60,8 +60,8 @@ impl WindowTally {
         self.tally.conflict -= std::mem::take(&mut self.conflict_in_blocks);
     }
 
-    pub(crate) fn add(&mut self, other: WindowTally) {
-        self.tally.add(other.tally);
+    pub(crate) fn add(&mut self, other: &WindowTally) {
+        self.tally.add(&other.tally);
         self.same_in_blocks += other.same_in_blocks;
         self.conflict_in_blocks += other.conflict_in_blocks;
     }
@@ -130,7 +130,7 @@ impl WindowHead {
         self.begun_ms = self.begun_ms.min(before.begun_ms);
         self.bytes += before.bytes;
         for (device, tally) in before.tallies {
-            self.tallies.entry(device).or_default().add(tally);
+            self.tallies.entry(device).or_default().add(&tally);
         }
         let newer = std::mem::replace(&mut self.histograms, before.histograms);
         let histograms = Arc::make_mut(&mut self.histograms);

@@ -7,7 +7,7 @@
 //! - `dropped`: u16 tenant -> roaring bitmap of series in the pages that were dropped
 //! - `blocks`: u64 gen -> [`BlockRow`]
 //! - `sealed`: (u16 tenant, i64 first ms of a window) -> u64
-//! - `totals`: u32 device's number -> five varints
+//! - `totals`: u32 device's number -> five varints, then two for each journal file
 
 use std::path::Path;
 
@@ -391,7 +391,7 @@ impl Loaded {
                 .small
                 .totals
                 .iter()
-                .map(|(device, tally)| (*device, *tally))
+                .map(|(device, tally)| (*device, tally.clone()))
                 .collect(),
             ..Contents::default()
         };

@@ -119,7 +119,8 @@ impl BlockRow {
     }
 }
 
-/// A device's totals as varints.
+/// A device's totals as varints; behind them, which older programs do not read, per file the step to its first number and the
+/// samples taken of it.
 pub(super) fn tally_row(tally: &Tally) -> Vec<u8> {
     let mut row = Vec::with_capacity(16);
     for count in [
@@ -131,20 +132,32 @@ pub(super) fn tally_row(tally: &Tally) -> Vec<u8> {
     ] {
         put(&mut row, count);
     }
+    let mut last = 0;
+    for (file, samples) in tally.by_file.iter() {
+        put(&mut row, file - last);
+        put(&mut row, *samples);
+        last = file;
+    }
     row
 }
 
 pub(super) fn read_tally(row: &[u8]) -> Result<Tally, FileError> {
+    let malformed = || FileError::Damaged("a device's totals are malformed".into());
     let mut reader = Reader::new(row);
-    let mut next = || {
-        let malformed = |_| FileError::Damaged("a device's totals are malformed".into());
-        reader.varint().map_err(malformed)
-    };
-    Ok(Tally {
+    let mut next = || reader.varint().map_err(|_| malformed());
+    let mut tally = Tally {
         taken: next()?,
         same: next()?,
         conflict: next()?,
         retention: next()?,
         damaged: next()?,
-    })
+        ..Tally::default()
+    };
+    let mut file = 0u64;
+    while !reader.is_empty() {
+        let mut next = || reader.varint().map_err(|_| malformed());
+        file = file.checked_add(next()?).ok_or_else(malformed)?;
+        tally.by_file.insert(file, next()?);
+    }
+    Ok(tally)
 }

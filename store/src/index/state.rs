@@ -200,7 +200,7 @@ impl Small {
         for (device, tally) in &change.totals {
             let row = (*tally != Tally::default()).then(|| summed(&tally_row(tally)));
             match row {
-                Some(_) => drop(self.totals.insert(*device, *tally)),
+                Some(_) => drop(self.totals.insert(*device, tally.clone())),
                 None => drop(self.totals.remove(device)),
             }
             writes.totals.push((*device, row));

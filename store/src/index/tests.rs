@@ -7,6 +7,7 @@ use redb::StorageBackend;
 
 use super::*;
 use crate::disk::{Access, SystemDisk};
+use crate::few::Few;
 use crate::sealed::RecordId;
 
 type Pairs = Vec<(String, String)>;
@@ -42,7 +43,7 @@ impl Model {
             sealed: sealed
                 .map(|(tenant, window, sealed)| ((tenant.clone(), *window), sealed.clone()))
                 .collect(),
-            totals: contents.totals.iter().copied().collect(),
+            totals: contents.totals.iter().cloned().collect(),
             next_gen: contents.next_gen,
         }
     }
@@ -72,7 +73,7 @@ impl Model {
         for (tenant, window, sealed) in &change.sealed {
             next.sealed.insert((tenant.clone(), *window), sealed.clone());
         }
-        next.totals.extend(change.totals.iter().copied());
+        next.totals.extend(change.totals.iter().cloned());
         next.totals.retain(|_, tally| *tally != Tally::default());
         next
     }
@@ -227,9 +228,15 @@ impl Draft {
             .iter()
             .filter_map(|index| pick(index, model.sealed.len()));
         let window = |hour: i64| Window::of(hour * 3_600_000);
+        let by_file = |n: u64| {
+            let mut files = Few::default();
+            (0..n % 3).for_each(|file| files.insert(file * file, n));
+            files
+        };
         let tally = |n: u64| Tally {
             taken: n,
             same: n / 2,
+            by_file: by_file(n),
             ..Tally::default()
         };
         Change {

@@ -47,6 +47,8 @@ struct DeviceRecord {
     damaged: u64,
     #[prost(uint64, tag = "17")]
     recovered: u64,
+    #[prost(uint64, repeated, tag = "18")]
+    left_out: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -128,6 +130,7 @@ pub(crate) fn encode(device: &Device) -> Vec<u8> {
         removed: counts(&device.removed),
         damaged: device.damaged,
         recovered: device.recovered,
+        left_out: device.left_out.to_vec(),
         quarantined: device.quarantined,
         redelivered: device.redelivered,
         alerts: device.alerts,
@@ -176,6 +179,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Device> {
         .collect();
     device.damaged = record.damaged;
     device.recovered = record.recovered;
+    device.left_out = record.left_out.into();
     device.quarantined = record.quarantined;
     device.redelivered = record.redelivered;
     device.alerts = record.alerts;

@@ -6,11 +6,11 @@ use wire::message::{Gap as GapMessage, SessionState};
 use wire::{DeviceName, Seq, SeqSet, SessionId, Timestamp};
 
 use super::fact::{Class, Fact, LOST_AT_STORE, RowFact, reason};
-use super::few::Few;
 use super::session::{Drops, Gap, Session, Settling};
 use super::settled::Ends;
 use super::view::{DeviceLedger, GapView, Reasons, SessionLedger};
 use crate::entry::Seen;
+use crate::few::Few;
 
 /// Gaps kept for each device; the oldest go first, their samples stay counted.
 pub(crate) const MAX_GAPS: usize = 1024;
@@ -33,6 +33,8 @@ pub(crate) struct Device {
     pub(super) damaged: u64,
     /// Samples that heads and blocks hold and that the ledger does not have as stored, as it is of a damaged file.
     pub(super) recovered: u64,
+    /// Numbers of its records in the journal that could not be read at start, so that heads and blocks lack rows of them.
+    pub(super) left_out: Box<[u64]>,
     /// What left the quarantine without being found, by reason.
     pub(super) removed: Reasons,
     pub(super) quarantined: u64,
@@ -64,6 +66,7 @@ impl Device {
             dropped: Reasons::new(),
             damaged: 0,
             recovered: 0,
+            left_out: Box::default(),
             removed: Reasons::new(),
             quarantined: 0,
             redelivered: 0,
@@ -107,20 +110,6 @@ impl Device {
     /// Whether a session was let go and its tombstone still stands.
     pub(crate) fn forgotten(&self, session: SessionId, now: Timestamp) -> bool {
         self.tombs.get(&session).is_some_and(|until| *until > now)
-    }
-
-    /// Holds the counters against what is there: the samples that heads and blocks were given, and those in quarantine.
-    /// What differs is counted beside what differed when the checkpoint was written. Whether samples lack.
-    pub(super) fn reconcile(&mut self, taken: u64, quarantined: u64) -> bool {
-        self.quarantined = quarantined;
-        let there = self.removed.values().fold(taken, |sum, n| sum.saturating_add(*n));
-        let there = i128::from(there.saturating_add(quarantined));
-        let known = i128::from(self.stored) + i128::from(self.recovered) - i128::from(self.damaged);
-        let more = u64::try_from(there - known).unwrap_or(0);
-        let less = u64::try_from(known - there).unwrap_or(0);
-        self.recovered = self.recovered.saturating_add(more);
-        self.damaged = self.damaged.saturating_add(less);
-        less > 0
     }
 
     /// What is not settled now may be settled in records that were lost, and sessions be let go.

@@ -7,7 +7,7 @@
 
 use wire::{Seq, SeqSet};
 
-use super::few::Few;
+use crate::few::Few;
 
 /// Seqs `start..=last`; `start` is the map's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

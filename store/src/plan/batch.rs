@@ -42,7 +42,10 @@ impl Planner<'_> {
         let record = self.record(&entry.device, entry.received, what);
         let number = record.device;
         self.plan.records.push(record);
-        self.plan.effects.push(batch_effect(number, entry, rows, key));
+        let take = rows.iter().map(|row| row.class == Class::Stored).collect();
+        self.plan
+            .effects
+            .push(batch_effect(number, entry, (rows, take), key));
     }
 
     /// The class of every row. Rows of one seq are one record: they share a fate.
@@ -163,15 +166,14 @@ impl Planner<'_> {
     }
 }
 
-/// What a journaled batch does, planned just now or read again.
+/// What a journaled batch does, planned just now or read again; `take`: rows that go into the heads.
 pub(crate) fn batch_effect(
     device: u32,
     entry: BatchEntry,
-    rows: Vec<RowFact>,
+    (rows, take): (Vec<RowFact>, Vec<bool>),
     key: Option<Arc<Key>>,
 ) -> Effect {
     let header = entry.batch.header;
-    let take = rows.iter().map(|row| row.class == Class::Stored).collect();
     Effect {
         device,
         name: entry.device,

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::partitions;
-use super::replay::{Rebuild, replay};
+use super::replay::{Begun, Rebuild, replay};
 use super::{Progress, Store, Writer};
 use crate::config::Config;
 use crate::dicts::Dicts;
 use crate::error::{Damage, OpenError};
 use crate::heads::{HeadLimits, Heads};
 use crate::journal::{self, Checkpoint, FileError, Journal, JournalFile, Limits, Sums, Tables};
-use crate::ledger::{DeviceRef, Ledger};
+use crate::ledger::{DeviceRef, Ledger, There};
 use crate::metadata::MetadataTable;
 use crate::quarantine::Quarantine;
 use crate::rings::{self, Hashrings, Rings};
@@ -61,6 +61,7 @@ impl Store {
             next,
             above,
             unnamed,
+            begun,
         } = rebuilt;
         let sealed_beyond = Some(sealed).filter(|sealed| *sealed >= next);
         // Numbers of a file that was set aside may be sealed.
@@ -76,7 +77,7 @@ impl Store {
         };
         lossy |= damage.len() > before;
         let quarantine = Quarantine::load(&tables.quarantine);
-        let (taken_over, lack) = balance(&mut ledger, (from, above), &heads, &quarantine);
+        let taken_over = balance(&mut ledger, (from, above), &begun, &heads, &quarantine);
         let adopted = unnamed + taken_over;
         if adopted > 0 {
             damage.push(Damage {
@@ -87,9 +88,8 @@ impl Store {
         if lossy || adopted > 0 {
             ledger.doubt();
         }
-        // Later records do not name devices that the ledger knows, so those need a checkpoint that has them. One that has what
-        // is lost keeps that apart from what the next start may find twice.
-        let newest = newest.filter(|_| adopted == 0 && !lack);
+        // Later records do not name devices that the ledger knows, so those need a checkpoint that has them.
+        let newest = newest.filter(|_| adopted == 0);
         let limits = Limits {
             file_bytes: config.journal_file_bytes,
             cache: config.cache_bytes,
@@ -124,14 +124,15 @@ impl Store {
 }
 
 /// Holds the ledger against heads, blocks and quarantine, of which it may know too little if a file was damaged. Says how
-/// many devices it takes over from them, those whose number is not below `from`, the next one of its checkpoint; and whether
-/// samples lack. Numbers below `above` are in use.
+/// many devices it takes over from them, those whose number is not below `from`, the next one of its checkpoint. Numbers below
+/// `above` are in use.
 fn balance(
     ledger: &mut Ledger,
     (from, above): (DeviceRef, DeviceRef),
+    begun: &Begun,
     heads: &Heads,
     quarantine: &Quarantine,
-) -> (usize, bool) {
+) -> usize {
     let is_lost = |number: DeviceRef| number >= from && !ledger.has_had(number);
     let mut unknown = heads.owners(is_lost);
     let mut quarantined: BTreeMap<DeviceRef, u64> = BTreeMap::new();
@@ -143,11 +144,19 @@ fn balance(
     }
     let adopted = ledger.adopt(unknown);
     ledger.reserve(above.max(heads.above_owners()));
-    let lack = ledger.reconcile(|number| {
-        let quarantined = quarantined.get(&number).copied().unwrap_or(0);
-        (heads.tally(number).taken, quarantined)
+    ledger.reconcile(|number| {
+        let taken = heads.tally(number);
+        let since = taken.taken_from(begun.first);
+        There {
+            before: taken.taken.saturating_sub(since),
+            since,
+            given_before: begun.given.get(&number).copied().unwrap_or(0),
+            unread: begun.unread.get(&number).copied().unwrap_or(0),
+            quarantined: quarantined.get(&number).copied().unwrap_or(0),
+        }
     });
-    (adopted, lack)
+    ledger.leave_out(heads.left_out());
+    adopted
 }
 
 fn head_limits(config: &Config) -> HeadLimits {

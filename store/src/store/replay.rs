@@ -6,7 +6,7 @@
 
 mod worker;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZero;
 use std::path::Path;
@@ -15,7 +15,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use wire::DeviceName;
-use worker::{Begin, Job, Rebuilt, Worker, left_out};
+use worker::{Begin, Job, Place, Rebuilt, Worker, left_out};
 
 use super::Progress;
 use super::open::{Chain, damaged, file_error, set_aside};
@@ -27,6 +27,7 @@ use crate::journal::{Checkpoint, FileError, JournalFile, Reader, Sums};
 use crate::keys::Keys;
 use crate::ledger::{Device, DeviceRef, Ledger, decode_device};
 use crate::record::{Record, What};
+use crate::sealed::RecordId;
 
 /// Values between two reports of progress.
 const REPORT: u64 = 64;
@@ -53,6 +54,47 @@ pub(super) struct Rebuild {
     pub(super) above: DeviceRef,
     /// Devices that the journal does not name and blocks do.
     pub(super) unnamed: usize,
+    pub(super) begun: Begun,
+}
+
+/// What tells the samples that heads and blocks were given before the newest file was begun from those since.
+#[derive(Default)]
+pub(super) struct Begun {
+    /// The newest file's first number; 0 without one.
+    pub(super) first: u64,
+    /// Samples that they had been given then, as the checkpoint has it.
+    pub(super) given: HashMap<DeviceRef, i128>,
+    /// Records that they lacked then. What is read of them now counts as given since.
+    left_out: HashSet<RecordId>,
+    /// Samples released since, of records whose rows cannot be read.
+    pub(super) unread: HashMap<DeviceRef, u64>,
+}
+
+impl Begun {
+    fn of(first: u64, devices: &[(DeviceRef, Device)]) -> Self {
+        let given = devices.iter().map(|(number, device)| (*number, device.given()));
+        let left_out = devices.iter().flat_map(|(number, device)| {
+            let record = |number: &u64, device| RecordId {
+                number: *number,
+                device,
+            };
+            device.left_out().iter().map(move |at| record(at, *number))
+        });
+        Begun {
+            first,
+            given: given.collect(),
+            left_out: left_out.collect(),
+            unread: HashMap::new(),
+        }
+    }
+
+    /// The file that a record counts to.
+    fn file_of(&self, record: RecordId, file: u64) -> u64 {
+        match self.left_out.contains(&record) {
+            true => file.max(self.first),
+            false => file,
+        }
+    }
 }
 
 /// The newest file, unless it is not to be written again, its checkpoint, and bytes of its values.
@@ -93,13 +135,16 @@ pub(super) fn replay(
             progress,
             next: chain.end.unwrap_or(1),
             above: 0,
+            file_first: 0,
             file_bytes: 0,
+            begun: Begun::default(),
             routed: BTreeMap::new(),
         };
         let newest = source.chain(chain);
         let (next, above, unnamed) = (source.next, source.above, source.unnamed.len());
         let mut state = source.state;
         let routed = std::mem::take(&mut source.routed);
+        let mut begun = std::mem::take(&mut source.begun);
         drop(source);
         let mut ledger = Ledger::default();
         let mut keys = Keys::default();
@@ -113,11 +158,13 @@ pub(super) fn replay(
                 ledger: part,
                 damage: found,
                 left_out: lacked,
+                unread,
             } = rebuilt;
             keys.merge(some);
             ledger.merge(part);
             damage.extend(found);
             lacking.extend(lacked);
+            begun.unread.extend(unread);
         }
         heads.leave_out(lacking);
         state.samples = samples.load(Ordering::Relaxed);
@@ -134,8 +181,16 @@ pub(super) fn replay(
             next,
             above,
             unnamed,
+            begun,
         })
     })
+}
+
+/// The ledger as a file began with it.
+fn whole((file, checkpoint): &(JournalFile, Checkpoint)) -> Result<Vec<(DeviceRef, Device)>, OpenError> {
+    let device = |(number, bytes): &(DeviceRef, Vec<u8>)| Some((*number, decode_device(bytes)?));
+    let ledger = checkpoint.devices.iter().map(device).collect::<Option<_>>();
+    ledger.ok_or_else(|| damaged(file.path(), "a device in its checkpoint is malformed".into()))
 }
 
 /// The reading side.
@@ -155,14 +210,17 @@ struct Source<'a> {
     progress: &'a mut dyn FnMut(Progress),
     next: u64,
     above: DeviceRef,
+    /// First number of the file that is read.
+    file_first: u64,
     file_bytes: u64,
+    begun: Begun,
     routed: BTreeMap<u32, u64>,
 }
 
 /// The way to one worker.
 struct Shard {
     jobs: SyncSender<Job>,
-    records: Vec<(u64, Record)>,
+    records: Vec<(Place, Record)>,
     bytes: usize,
 }
 
@@ -175,7 +233,7 @@ impl Shard {
         }
     }
 
-    fn push(&mut self, number: u64, record: Record) {
+    fn push(&mut self, place: Place, record: Record) {
         // Room for what is small but many.
         self.bytes += 64
             + match &record.what {
@@ -184,7 +242,7 @@ impl Shard {
                 Some(What::Results(results)) => results.lists.len(),
                 _ => 256,
             };
-        self.records.push((number, record));
+        self.records.push((place, record));
         if self.bytes >= BUNDLE {
             self.flush();
         }
@@ -207,6 +265,10 @@ impl Shard {
 impl Source<'_> {
     fn chain(&mut self, chain: Chain) -> Result<Option<Newest>, OpenError> {
         let ends = chain.ends();
+        let ledger = chain.newest.as_ref().map(whole).transpose()?;
+        if let (Some((file, _)), Some(devices)) = (&chain.newest, &ledger) {
+            self.begun = Begun::of(file.first(), devices);
+        }
         if let Some((file, checkpoint)) = chain.newest.as_ref().filter(|_| !chain.older.is_empty()) {
             // A number is a device's for good: names that a damaged record had in an older file may be here.
             let begins = self.names(checkpoint);
@@ -218,11 +280,7 @@ impl Source<'_> {
         let Some((file, checkpoint)) = chain.newest else {
             return Ok(None);
         };
-        let whole = |(number, bytes): &(DeviceRef, Vec<u8>)| Some((*number, decode_device(bytes)?));
-        let ledger = checkpoint.devices.iter().map(whole).collect::<Option<Vec<_>>>();
-        let ledger = ledger.ok_or("a device in its checkpoint is malformed");
-        let ledger = ledger.map_err(|what| damaged(file.path(), what.into()))?;
-        self.begin(file.path(), &checkpoint, Some(ledger));
+        self.begin(file.path(), &checkpoint, ledger);
         self.next = self.next.max(file.first());
         self.file(&file, chain.end.unwrap_or(u64::MAX))
             .map_err(|error| file_error(file.path(), error))?;
@@ -312,6 +370,7 @@ impl Source<'_> {
     /// Reads a file's values below `end`. Values and records that cannot be read are reported and left out.
     fn file(&mut self, file: &JournalFile, end: u64) -> Result<(), FileError> {
         let mut reader = Reader::default();
+        self.file_first = file.first();
         self.file_bytes = 0;
         let read = file.each_value(0, end, |number, value| {
             self.next = self.next.max(number + 1);
@@ -348,7 +407,12 @@ impl Source<'_> {
                 self.shard(record.device, &record.name)
             }
         };
-        self.shards[shard].push(number, record);
+        let id = RecordId {
+            number,
+            device: record.device,
+        };
+        let file = self.begun.file_of(id, self.file_first);
+        self.shards[shard].push(Place { number, file }, record);
     }
 
     fn report(&mut self) {

@@ -62,6 +62,7 @@ impl Store {
         writer.routed.insert(ring, number);
         let arrival = Arrival {
             number,
+            file: writer.journal.file(),
             received_ms: now.ms(),
             ring,
             replayed: false,

@@ -250,20 +250,81 @@ fn what_was_declared_lost_for_want_of_a_dictionary_is_stored_once_that_is_back()
 }
 
 #[test]
+fn what_comes_back_twice_does_not_hide_what_lacks() {
+    for rolls in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = start(dir.path(), small());
+        let (mut device, mut other) = (Device::new("gw", 10, 20), Device::new("other", 7, 100));
+        let mut records = |hour: i64| -> Vec<Record> {
+            let from = ARRIVAL + hour * HOUR;
+            (0..30)
+                .map(|k| device.record(from + k * 1000, |i| i as f64))
+                .collect()
+        };
+        // Rows of a window that stays open in one file, of one that is over in the next.
+        let (open, over) = (records(0), records(-3));
+        deliver(&store, &device, &open);
+        begin_file(&store, dir.path(), &mut other);
+        let files = journal(dir.path()).len();
+        deliver(&store, &device, &over);
+        assert!(store.maintain(at(ARRIVAL + 16 * 60_000)).sealed > 0);
+        assert_eq!(journal(dir.path()).len(), files);
+        drop(store);
+        spoil(&dir.path().join("dict.redb"));
+        let counted = |store: &Store| {
+            let ledger = store.device(&device.name).unwrap();
+            let damaged = ledger.removed.get("damaged").copied().unwrap_or(0);
+            assert_books(store, &device);
+            (
+                ledger.stored,
+                ledger.recovered,
+                damaged,
+                samples_of(store, &device),
+            )
+        };
+        for _ in 0..2 {
+            let store = start(dir.path(), small());
+            assert_eq!(counted(&store), (600, 600, 600, 600));
+        }
+        let store = start(dir.path(), small());
+        deliver(&store, &device, &open);
+        deliver(&store, &device, &over);
+        assert_eq!(counted(&store), (1200, 600, 600, 600));
+        if rolls {
+            begin_file(&store, dir.path(), &mut other);
+        }
+        drop(store);
+        // The dictionary is there again: what lacked is found.
+        for _ in 0..2 {
+            let store = start(dir.path(), small());
+            let lacked = if rolls { 600 } else { 0 };
+            assert_eq!(counted(&store), (1200, 600 + lacked, lacked, 1200), "{rolls}");
+            store.maintain(at(ARRIVAL + 2 * HOUR));
+            assert_eq!(counted(&store), (1200, 600 + lacked, lacked, 1200), "{rolls}");
+        }
+    }
+}
+
+/// Commits rows of another device until a file is begun.
+fn begin_file(store: &Store, dir: &Path, other: &mut Device) {
+    other.put_dictionary(store);
+    let before = journal(dir).len();
+    while journal(dir).len() == before {
+        let record = other.record(ARRIVAL, |i| (i as f64).sqrt());
+        store.commit(vec![other.deliver(&[record])]).unwrap();
+    }
+}
+
+#[test]
 fn a_session_that_was_let_go_in_a_lost_record_does_not_stay_pending() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut devices) = filled(dir.path(), small());
     let (device, _) = &mut devices[0];
     let record = device.record(ARRIVAL, |i| i as f64);
     store.commit(vec![device.seen(1)]).unwrap();
-    let before = journal(dir.path()).len();
     // A file is begun whose checkpoint has a record pending, and in it the session ends.
     let mut other = Device::new("other", 7, 100);
-    other.put_dictionary(&store);
-    while journal(dir.path()).len() == before {
-        let record = other.record(ARRIVAL, |i| (i as f64).sqrt());
-        store.commit(vec![other.deliver(&[record])]).unwrap();
-    }
+    begin_file(&store, dir.path(), &mut other);
     store.commit(vec![device.deliver(&[record])]).unwrap();
     let let_go = store::Entry::LetGo {
         device: device.name.clone(),

@@ -16,6 +16,7 @@ fn applied(budgets: HeadLimits, rows: &[(u8, i64)]) -> World {
         let batch = world.batch(0, &[whole(*window, n as u8)]);
         let arrival = Arrival {
             number: n as u64 + 1,
+            file: 1,
             received_ms: *received_ms,
             ring: 1,
             replayed: false,

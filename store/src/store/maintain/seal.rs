@@ -82,7 +82,7 @@ impl Store {
                 .sealed
                 .push((tenant.clone(), *window, input.sealed.clone()));
             for (device, tally) in &input.tallies {
-                counted.entry(*device).or_default().add(*tally);
+                counted.entry(*device).or_default().add(tally);
             }
         }
         let counted: Vec<_> = counted.into_iter().collect();

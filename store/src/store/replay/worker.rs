@@ -1,7 +1,8 @@
 //! Rebuilds the devices of one shard: decodes their records in order, puts rows into the heads, folds the ledger.
 //!
-//! Records say what was decided, so nothing is decided here, with one exception: a row that the ledger already has is
-//! skipped. That happens if a record could not be read at an earlier start and devices sent its rows again.
+//! Records say what was decided, so nothing is decided here, with one exception: a row that the ledger already has does not
+//! count as stored again. That happens if a record could not be read at an earlier start and devices sent its rows again. It
+//! goes into the heads all the same, so that they are given the same of a record at every start that can read it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -31,8 +32,16 @@ use crate::sealed::RecordId;
 pub(super) enum Job {
     /// The next file begins.
     File(Begin),
-    /// Records, each with the number of the last value of its commit.
-    Records(Vec<(u64, Record)>),
+    Records(Vec<(Place, Record)>),
+}
+
+/// Where a record is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Number of the last value of its commit.
+    pub(super) number: u64,
+    /// First number of the file that it counts to.
+    pub(super) file: u64,
 }
 
 /// What a file's checkpoint has of a shard's devices.
@@ -53,6 +62,8 @@ pub(super) struct Rebuilt {
     pub(super) damage: Vec<Damage>,
     /// Records whose rows could not be read.
     pub(super) left_out: Vec<RecordId>,
+    /// Samples that the ledger has as released, of records whose rows could not be read.
+    pub(super) unread: HashMap<DeviceRef, u64>,
 }
 
 /// One shard.
@@ -91,9 +102,11 @@ impl<'a> Worker<'a> {
             match job {
                 Job::File(begin) => self.begin(begin),
                 Job::Records(records) => {
-                    for (number, record) in records {
-                        if let Err(what) = self.record(number, record) {
-                            self.rebuilt.damage.push(left_out(&self.path, number, &what));
+                    for (place, record) in records {
+                        if let Err(what) = self.record(place, record) {
+                            self.rebuilt
+                                .damage
+                                .push(left_out(&self.path, place.number, &what));
                         }
                     }
                 }
@@ -123,9 +136,17 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn record(&mut self, number: u64, record: Record) -> Result<(), String> {
+    fn record(&mut self, place: Place, record: Record) -> Result<(), String> {
+        let number = place.number;
+        let arrival = Arrival {
+            number,
+            file: place.file,
+            received_ms: record.received_ms,
+            ring: record.ring,
+            replayed: true,
+        };
         if let Some(What::Results(lists)) = &record.what {
-            return self.results(number, &record, lists);
+            return self.results(arrival, lists);
         }
         let device = record.device;
         if !record.name.is_empty() {
@@ -150,7 +171,7 @@ impl<'a> Worker<'a> {
         }
         apply_rest(
             effect,
-            (number, ring, true),
+            arrival,
             dict.as_deref(),
             self.heads,
             &mut self.rebuilt.keys,
@@ -158,14 +179,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn results(&mut self, number: u64, record: &Record, lists: &ResultsRecord) -> Result<(), String> {
+    fn results(&mut self, arrival: Arrival, lists: &ResultsRecord) -> Result<(), String> {
         let (tenant, lists) = results::decode(lists)?;
-        let arrival = Arrival {
-            number,
-            received_ms: record.received_ms,
-            ring: record.ring,
-            replayed: true,
-        };
         self.count(lists.iter().map(|list| list.rows.samples()).sum());
         self.heads.record(&tenant, lists, arrival);
         Ok(())
@@ -186,6 +201,9 @@ impl<'a> Worker<'a> {
                 (released(device, name, received, decoded.batch), dict)
             }
             Err(_) => {
+                if self.folding {
+                    *self.rebuilt.unread.entry(device).or_default() += record.samples;
+                }
                 let fact = Fact::Released {
                     samples: record.samples,
                     newest: Timestamp::default(),
@@ -205,6 +223,7 @@ impl<'a> Worker<'a> {
         let (raw, decoded, dict) = self.read((device, number), &name, ring, &record.payload)?;
         let mut rows = row_facts(&decoded.batch, |_| Class::Stored);
         Class::decode(&record.classes, &mut rows).ok_or("a row mask is malformed")?;
+        let take = rows.iter().map(|row| row.class == Class::Stored).collect();
         if self.folding
             && let Some(ledger) = self.rebuilt.ledger.get(device)
         {
@@ -228,7 +247,7 @@ impl<'a> Worker<'a> {
             defines: decoded.key.map(Arc::new),
         };
         let key = entry.defines.clone();
-        Ok((batch_effect(device, entry, rows, key), dict))
+        Ok((batch_effect(device, entry, (rows, take), key), dict))
     }
 
     /// Decodes a payload. The dictionary comes with it if the heads need it. What cannot be read is noted as left out.

@@ -1,6 +1,6 @@
 //! A map that mostly has one entry, and then takes the room of one.
 //!
-//! A node of a tree has room for eleven, and a ledger has two such maps for each of its many devices. The entries stand in
+//! A node of a tree has room for eleven, and a store has several such maps for each of its many devices. The entries stand in
 //! their order; to insert or remove one moves those after it.
 
 /// Entries up to which each new one is given no more than its own room.
@@ -55,6 +55,11 @@ impl<K: Ord + Copy, V> Few<K, V> {
             self.0.shrink_to_fit();
         }
         Some(value)
+    }
+
+    /// Lets go the entries of all other keys.
+    pub(crate) fn retain(&mut self, keep: impl Fn(K) -> bool) {
+        self.0.retain(|(key, _)| keep(*key));
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &V)> {

@@ -1,15 +1,18 @@
 //! Times as JSON has them: seconds with the milliseconds that they have.
 
-use super::number;
+use super::short;
+
+/// Bytes that a pair begins with at most: `[`, a sign, 16 digits, a point, 3 digits, `,"`.
+const MAX_BEGIN: usize = 24;
 
 /// Times that an answer has, each with the text that a pair of it begins with: series mostly share them, so that a time is
 /// written once.
 #[derive(Default)]
 pub(super) struct Times {
-    /// Rising; `texts[ends[i - 1]..ends[i]]` is that of the i-th.
+    /// Rising.
     ms: Vec<i64>,
-    texts: Vec<u8>,
-    ends: Vec<usize>,
+    /// Text and length for each: one of a fixed size is copied faster.
+    texts: Vec<([u8; MAX_BEGIN], usize)>,
 }
 
 impl Times {
@@ -19,17 +22,28 @@ impl Times {
             match self.ms.binary_search(&ms) {
                 Ok(at) => *next = at,
                 Err(at) if at == self.ms.len() => {
-                    begin_pair(&mut self.texts, ms);
-                    self.ms.push(ms);
-                    self.ends.push(self.texts.len());
+                    self.add(ms);
                     *next = at;
                 }
                 Err(_) => return begin_pair(out, ms),
             }
         }
-        let from = next.checked_sub(1).map_or(0, |before| self.ends[before]);
-        out.extend_from_slice(&self.texts[from..self.ends[*next]]);
+        let (text, len) = &self.texts[*next];
+        let end = out.len() + len;
+        out.extend_from_slice(text);
+        out.truncate(end);
         *next += 1;
+    }
+
+    /// Adds a time later than all.
+    fn add(&mut self, ms: i64) {
+        let mut text = Vec::with_capacity(MAX_BEGIN);
+        begin_pair(&mut text, ms);
+        let len = text.len();
+        text.resize(MAX_BEGIN, 0);
+        let text = text.first_chunk().copied().unwrap_or_default();
+        self.ms.push(ms);
+        self.texts.push((text, len));
     }
 }
 
@@ -44,7 +58,7 @@ pub(crate) fn time(out: &mut Vec<u8>, ms: i64) {
     let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
     let (whole, part) = (ms / 1000, ms % 1000);
     out.extend_from_slice(sign.as_bytes());
-    number(out, &whole);
+    short(out, itoa::Buffer::new().format(whole).as_bytes());
     if part > 0 {
         let digit = |n: u64| b'0' + (n % 10) as u8;
         out.extend_from_slice(&[b'.', digit(part / 100), digit(part / 10), digit(part)]);

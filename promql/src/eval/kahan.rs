@@ -1,4 +1,4 @@
-//! Sums that keep what rounding would lose (Neumaier's variant of Kahan's).
+//! Sums that keep what rounding would lose, as Neumaier's variant of Kahan's does.
 
 /// A compensated sum; [`Sum::total`] adds the compensation.
 #[derive(Debug, Clone, Copy, Default)]
@@ -8,15 +8,16 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// The sum after one more term.
+    /// The sum after one more term. What rounding loses is found as Knuth's TwoSum does it: it is exact whichever of the
+    /// two is larger, so that there is nothing to decide.
+    #[inline]
     pub(crate) fn plus(self, term: f64) -> Self {
         let sum = self.sum + term;
-        let lost = if sum.is_infinite() {
-            0.0
-        } else if self.sum.abs() >= term.abs() {
-            self.lost + ((self.sum - sum) + term)
-        } else {
-            self.lost + ((term - sum) + self.sum)
+        let of_term = sum - self.sum;
+        let rounded = (self.sum - (sum - of_term)) + (term - of_term);
+        let lost = match sum.is_infinite() {
+            true => 0.0,
+            false => self.lost + rounded,
         };
         Self { sum, lost }
     }

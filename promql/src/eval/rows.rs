@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::EvalError;
@@ -116,6 +117,15 @@ impl Column {
             .copied()
             .enumerate()
             .filter(|(_, value)| !is_stale(*value))
+    }
+
+    /// The cells that hold a float, if they follow one another.
+    pub(crate) fn run(&self) -> Option<(Range<usize>, &[f64])> {
+        let is_float = |value: &f64| !is_stale(*value);
+        let from = self.floats.iter().position(is_float)?;
+        let until = self.floats.iter().rposition(is_float)? + 1;
+        let run = &self.floats[from..until];
+        run.iter().all(is_float).then_some((from..until, run))
     }
 
     /// Cells that hold anything, with their index.

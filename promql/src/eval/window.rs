@@ -298,6 +298,9 @@ pub(super) fn cells_as_samples(cells: Column, times_ms: &Arc<Vec<i64>>) -> Sampl
         Err(cells) => cells,
     };
     if !cells.has_histograms() {
+        if let Some((range, values)) = cells.run() {
+            return Samples::of_grid(&Arc::new(times_ms[range].to_vec()), values.to_vec());
+        }
         let floats = cells.present().map(|(index, value)| (times_ms[index], value));
         let (times_ms, values): (Vec<i64>, Vec<f64>) = floats.unzip();
         return Samples::of_grid(&Arc::new(times_ms), values);

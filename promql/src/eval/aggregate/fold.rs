@@ -73,11 +73,20 @@ impl<'g, A: Accumulator> Folded<'g, A> {
             *self = later;
             return Ok(());
         }
-        let of_groups = later.labels.iter().zip(&later.states);
+        let of_groups = later.labels.into_iter().zip(later.states);
         for ((labels, drop_name), of_group) in of_groups {
-            let states = self.states_of(evaluator, (labels, *drop_name))?;
-            let both = states.iter_mut().zip(of_group);
-            both.for_each(|(state, later)| state.join(later));
+            let number = self.index.number(self.grouping, &labels);
+            match self.states.get_mut(number) {
+                Some(states) => {
+                    let both = states.iter_mut().zip(&of_group);
+                    both.for_each(|(state, later)| state.join(later));
+                }
+                None => {
+                    hold::<A>(evaluator, self.steps)?;
+                    self.labels.push((labels, drop_name));
+                    self.states.push(of_group);
+                }
+            }
         }
         Ok(())
     }

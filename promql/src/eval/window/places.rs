@@ -36,6 +36,30 @@ impl WindowPlace {
     }
 }
 
+/// A place that moves on, mostly by as much as before.
+#[derive(Default)]
+struct Cursor {
+    at: usize,
+    step: usize,
+}
+
+impl Cursor {
+    /// Goes to the first place with a later time.
+    fn pass(&mut self, times_ms: &[i64], time_ms: i64) -> usize {
+        let likely = self.at + self.step;
+        let passed = times_ms
+            .get(..likely)
+            .is_some_and(|passed| passed.last() <= Some(&time_ms));
+        let at = match passed && times_ms.get(likely).is_none_or(|time| *time > time_ms) {
+            true => likely,
+            false => after(times_ms, self.at, time_ms),
+        };
+        self.step = at - self.at;
+        self.at = at;
+        at
+    }
+}
+
 /// The places of all windows, one for each time of a grid.
 #[derive(Default)]
 pub(super) struct Places {
@@ -47,14 +71,12 @@ pub(super) struct Places {
 impl Places {
     /// Finds them with two cursors.
     pub(super) fn of(ranges: &Ranges, times_ms: &Arc<Vec<i64>>, grid: Grid) -> Self {
-        let (mut from, mut until) = (0, 0);
+        let (mut from, mut until) = (Cursor::default(), Cursor::default());
         let windows = grid.times_ms().map(|eval_ms| {
             let (start_ms, end_ms) = ranges.window_ms(eval_ms);
-            until = after(times_ms, until, end_ms);
-            from = after(times_ms, from, start_ms);
             WindowPlace {
-                from,
-                until,
+                from: from.pass(times_ms, start_ms),
+                until: until.pass(times_ms, end_ms),
                 edges: None,
             }
         });

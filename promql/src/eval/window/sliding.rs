@@ -19,9 +19,6 @@ trait Total: Copy {
     /// With a value after those that there are.
     fn and(self, value: f64) -> Self;
 
-    /// With a value before those that there are.
-    fn after(self, value: f64) -> Self;
-
     /// With later values.
     fn join(self, later: Self) -> Self;
 }
@@ -30,10 +27,6 @@ impl Total for Sum {
     const NONE: Self = Sum { sum: 0.0, lost: 0.0 };
 
     fn and(self, value: f64) -> Self {
-        self.plus(value)
-    }
-
-    fn after(self, value: f64) -> Self {
         self.plus(value)
     }
 
@@ -57,10 +50,6 @@ impl<const GREATEST: bool> Total for Extreme<GREATEST> {
         self.join(Extreme(value))
     }
 
-    fn after(self, value: f64) -> Self {
-        Extreme(value).join(self)
-    }
-
     fn join(self, later: Self) -> Self {
         let beats = match GREATEST {
             true => later.0 > self.0,
@@ -70,33 +59,104 @@ impl<const GREATEST: bool> Total for Extreme<GREATEST> {
     }
 }
 
-/// Calls `give` with the number of each window that has samples, and what those amount to: totals of all suffixes of the
-/// window's older part are kept, and one total of its newer part.
-fn slide<T: Total>(series: &[f64], places: &[WindowPlace], mut give: impl FnMut(usize, T)) {
-    // From the newest on: the last one is that of all up to `newer_from`.
-    let mut suffixes: Vec<T> = Vec::new();
-    let (mut newer_from, mut seen, mut newer) = (0, 0, T::NONE);
-    for (index, place) in places.iter().enumerate() {
-        let (from, until) = (place.from(), place.until());
-        if from == until {
-            continue;
+/// Most samples of a piece: so many are put together anew for a window that begins inside one.
+const PIECE: usize = 8;
+
+/// What the samples from `start` on amount to.
+#[derive(Clone, Copy)]
+struct Part<T> {
+    start: usize,
+    total: T,
+}
+
+/// The window that slides over a row. It has an older part, of which the totals of all suffixes are kept, and a newer one,
+/// of which there is one total. Both are put together from pieces: the samples that a window has beyond the one before.
+/// They have nothing to do with one another, so the processor works on several at once.
+struct Sliding<'s, T> {
+    series: &'s [f64],
+    /// Of the older part, up to `newer_from`; the longest is last.
+    suffixes: Vec<Part<T>>,
+    newer_from: usize,
+    newer: T,
+    /// Of the newer part, up to `seen`.
+    pieces: Vec<Part<T>>,
+    seen: usize,
+}
+
+impl<'s, T: Total> Sliding<'s, T> {
+    fn new(series: &'s [f64]) -> Self {
+        Sliding {
+            series,
+            suffixes: Vec::new(),
+            newer_from: 0,
+            newer: T::NONE,
+            pieces: Vec::new(),
+            seen: 0,
         }
-        if from >= newer_from {
-            // The older part is used up: what is in the window now becomes the older part.
-            suffixes.clear();
-            let mut total = T::NONE;
-            suffixes.extend(series[from..until].iter().rev().map(|value| {
-                total = total.after(*value);
-                total
-            }));
-            (newer_from, seen, newer) = (until, until, T::NONE);
+    }
+
+    /// The total of the next window, which has samples.
+    fn total(&mut self, from: usize, until: usize) -> T {
+        if from >= self.newer_from {
+            self.begin_newer(from, until);
         }
-        newer = series[seen..until]
+        self.see(until);
+        while self.suffixes.last().is_some_and(|suffix| suffix.start < from) {
+            self.suffixes.pop();
+        }
+        let (end, rest) = match self.suffixes.last() {
+            Some(suffix) => (suffix.start, suffix.total),
+            None => (self.newer_from, T::NONE),
+        };
+        let older = match from == end {
+            true => rest,
+            false => self.sum(from, end).join(rest),
+        };
+        older.join(self.newer)
+    }
+
+    fn sum(&self, from: usize, until: usize) -> T {
+        self.series[from..until]
             .iter()
-            .fold(newer, |total, value| total.and(*value));
-        seen = until;
-        let older = suffixes[newer_from - from - 1];
-        give(index, older.join(newer));
+            .fold(T::NONE, |total, value| total.and(*value))
+    }
+
+    /// Adds samples to the newer part.
+    fn see(&mut self, until: usize) {
+        for start in (self.seen..until).step_by(PIECE) {
+            let total = self.sum(start, until.min(start + PIECE));
+            self.pieces.push(Part { start, total });
+            self.newer = self.newer.join(total);
+        }
+        self.seen = until;
+    }
+
+    /// The older part is used up: what is in the window now becomes the older part.
+    fn begin_newer(&mut self, from: usize, until: usize) {
+        self.seen = self.seen.max(from);
+        self.see(until);
+        self.suffixes.clear();
+        let mut total = T::NONE;
+        let of_window = self.pieces.iter().rev().take_while(|piece| piece.start >= from);
+        self.suffixes.extend(of_window.map(|piece| {
+            total = piece.total.join(total);
+            Part {
+                start: piece.start,
+                total,
+            }
+        }));
+        self.pieces.clear();
+        (self.newer_from, self.newer) = (until, T::NONE);
+    }
+}
+
+/// Calls `give` with the number of each window that has samples, and what those amount to.
+fn slide<T: Total>(series: &[f64], places: &[WindowPlace], mut give: impl FnMut(usize, T)) {
+    let mut sliding = Sliding::new(series);
+    for (index, place) in places.iter().enumerate() {
+        if place.len() > 0 {
+            give(index, sliding.total(place.from(), place.until()));
+        }
     }
 }
 

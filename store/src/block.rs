@@ -14,6 +14,7 @@
 //! repairs. A series stands once or more, in order; of one time the later one wins. A chunk has as many values as its
 //! times column has times.
 
+mod checked;
 mod columns;
 mod files;
 mod merge;

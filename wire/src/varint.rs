@@ -98,6 +98,24 @@ impl<'a> Reader<'a> {
         Err(Short)
     }
 
+    /// How many of the next numbers, at most `most`, are 0: they are taken.
+    #[inline]
+    pub fn zeros(&mut self, most: usize) -> usize {
+        if self.0.first() != Some(&0) {
+            return 0;
+        }
+        let bytes = &self.0[..most.min(self.0.len())];
+        let (words, _) = bytes.as_chunks::<16>();
+        let sure = 16
+            * words
+                .iter()
+                .take_while(|word| u128::from_ne_bytes(**word) == 0)
+                .count();
+        let zeros = sure + bytes[sure..].iter().take_while(|byte| **byte == 0).count();
+        self.0 = &self.0[zeros..];
+        zeros
+    }
+
     /// The next number that was written as its zigzag.
     #[inline]
     pub fn signed(&mut self) -> Result<i64, Short> {
@@ -130,6 +148,19 @@ mod tests {
             prop_assert!(reader.is_empty());
             prop_assert_eq!(reader.varint(), Err(Short));
         }
+    }
+
+    #[test]
+    fn zeros_are_taken_together() {
+        for (count, most) in [(0, 9), (1, 9), (5, 3), (16, 16), (40, 40), (40, 20), (47, 50)] {
+            let bytes = [vec![0; count], vec![7, 0]].concat();
+            let mut reader = Reader::new(&bytes);
+            let taken = count.min(most);
+            assert_eq!(reader.zeros(most), taken);
+            assert_eq!(reader.rest().len(), bytes.len() - taken);
+        }
+        assert_eq!(Reader::new(&[0; 20]).zeros(30), 20);
+        assert_eq!(Reader::new(&[]).zeros(1), 0);
     }
 
     #[test]

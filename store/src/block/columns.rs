@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use redb::{AccessGuard, ReadOnlyTable, ReadTransaction};
 
+use super::checked::Checked;
 use super::page::Page;
 use super::{TIMES, damaged, times};
 use crate::journal::FileError;
@@ -38,7 +39,8 @@ impl Column {
 }
 
 /// All columns; some are kept decoded.
-pub(super) struct Columns {
+pub(super) struct Columns<'b> {
+    checked: Option<&'b Checked>,
     table: ReadOnlyTable<u32, &'static [u8]>,
     page: Option<TimesPage>,
     /// Where each number's column is in `columns`.
@@ -52,14 +54,24 @@ pub(super) struct Columns {
 /// The page that the last column was in; neighbours mostly come next.
 struct TimesPage {
     first: u32,
+    count: u32,
     bytes: AccessGuard<'static, &'static [u8]>,
-    /// Owner, count and place of each column.
-    columns: Vec<(DeviceRef, u32, Range<usize>)>,
+    /// All columns, from the second that is asked for on.
+    columns: Option<Vec<Placed>>,
+    asked: bool,
 }
 
-impl Columns {
-    pub(super) fn open(read: &ReadTransaction) -> Result<Self, FileError> {
+/// Owner, count and place of a column in its page.
+type Placed = (DeviceRef, u32, Range<usize>);
+
+impl<'b> Columns<'b> {
+    /// `checked` knows the pages of times whose sums were right; without it, all are looked at.
+    pub(super) fn open(read: &ReadTransaction, checked: Option<&'b Checked>) -> Result<Self, FileError> {
+        if let Some(checked) = checked {
+            checked.begin();
+        }
         Ok(Columns {
+            checked,
             table: read.open_table(TIMES).map_err(FileError::of)?,
             page: None,
             known: HashMap::default(),
@@ -96,46 +108,75 @@ impl Columns {
     }
 
     fn read(&mut self, number: u32) -> Result<Column, FileError> {
-        let page = match self.page.take().filter(|page| page.column(number).is_some()) {
+        let page = match self.page.take().filter(|page| page.holds(number)) {
             Some(page) => page,
-            None => TimesPage::open(&self.table, number)?,
+            None => TimesPage::open(&self.table, self.checked, number)?,
         };
         let page = self.page.insert(page);
-        let (owner, count, at) = page.column(number).ok_or_else(missing)?;
-        let body = page.bytes.value().get(at.clone()).ok_or_else(missing)?;
+        let (owner, count, at) = page.column(number)?.ok_or_else(missing)?;
+        let body = page.bytes.value().get(at).ok_or_else(missing)?;
         let mut times = Vec::new();
-        times::decode(body, *count as usize, &mut times)?;
+        times::decode(body, count as usize, &mut times)?;
         Ok(Column {
-            owner: *owner,
+            owner,
             times: Arc::new(times),
         })
     }
 }
 
 impl TimesPage {
-    /// Reads the directory of the page that a column should be in.
-    fn open(table: &ReadOnlyTable<u32, &'static [u8]>, number: u32) -> Result<Self, FileError> {
+    /// The page that a column should be in.
+    fn open(
+        table: &ReadOnlyTable<u32, &'static [u8]>,
+        checked: Option<&Checked>,
+        number: u32,
+    ) -> Result<Self, FileError> {
         let before = table.range(..=number).map_err(FileError::of)?.next_back();
         let (key, bytes) = before.transpose().map_err(FileError::of)?.ok_or_else(missing)?;
-        let mut columns = Vec::new();
-        let mut page = Page::open(bytes.value())?;
+        let page = match checked {
+            Some(checked) => checked.open(key.value().into(), bytes.value())?,
+            None => Page::open(bytes.value())?,
+        };
         if page.first() != key.value() {
             return Err(damaged("a page stands under another's key"));
         }
-        let mut from = bytes.value().len() - page.bodies_len();
-        while let Some((owner, count, body)) = page.next()? {
-            columns.push((owner, count, from..from + body.len()));
-            from += body.len();
-        }
         Ok(TimesPage {
             first: key.value(),
+            count: page.len().into(),
             bytes,
-            columns,
+            columns: None,
+            asked: false,
         })
     }
 
-    fn column(&self, number: u32) -> Option<&(DeviceRef, u32, Range<usize>)> {
-        self.columns.get(number.checked_sub(self.first)? as usize)
+    fn holds(&self, number: u32) -> bool {
+        number.checked_sub(self.first).is_some_and(|at| at < self.count)
+    }
+
+    /// The first column that is asked for is looked up alone.
+    fn column(&mut self, number: u32) -> Result<Option<Placed>, FileError> {
+        let Some(at) = number.checked_sub(self.first) else {
+            return Ok(None);
+        };
+        if !std::mem::replace(&mut self.asked, true) {
+            return self.directory()?.nth(at as usize).transpose();
+        }
+        let columns = match self.columns.take() {
+            Some(columns) => columns,
+            None => self.directory()?.collect::<Result<_, _>>()?,
+        };
+        Ok(self.columns.insert(columns).get(at as usize).cloned())
+    }
+
+    /// Goes through the columns.
+    fn directory(&self) -> Result<impl Iterator<Item = Result<Placed, FileError>> + '_, FileError> {
+        let bytes = self.bytes.value();
+        let mut page = Page::open_trusted(bytes)?;
+        Ok(std::iter::from_fn(move || {
+            let from = bytes.len() - page.bodies_len();
+            let next = page.next().map_err(FileError::from).transpose()?;
+            Some(next.map(|(owner, count, body)| (owner, count, from..from + body.len())))
+        }))
     }
 }
 

@@ -54,7 +54,7 @@ fn histograms(block: &Block, writer: &mut Writer) -> Result<(), FileError> {
 /// Where a source stands.
 struct Cursor {
     pages: redb::Range<'static, u64, &'static [u8]>,
-    columns: Columns,
+    columns: Columns<'static>,
     page: Vec<u8>,
     /// Id, column, and place in the page of each chunk; the next one is at `at`.
     entries: Vec<(u32, u32, Range<usize>)>,
@@ -67,7 +67,7 @@ impl Cursor {
         let table = read.open_table(CHUNKS).map_err(FileError::of)?;
         let mut cursor = Cursor {
             pages: table.range::<u64>(..).map_err(FileError::of)?,
-            columns: Columns::open(&read)?,
+            columns: Columns::open(&read, None)?,
             page: Vec::new(),
             entries: Vec::new(),
             at: 0,

@@ -94,6 +94,12 @@ impl<'a> Page<'a> {
         Page::parse(rest)
     }
 
+    /// Checks the head alone.
+    pub(super) fn open_trusted(bytes: &'a [u8]) -> Result<Self, PageError> {
+        let (_, rest) = bytes.split_first_chunk::<4>().ok_or(PageError)?;
+        Page::parse(rest)
+    }
+
     /// All but the sum.
     pub(crate) fn parse(rest: &'a [u8]) -> Result<Self, PageError> {
         let ([flags, c0, c1, f0, f1, f2, f3, d0, d1], rest) = rest.split_first_chunk().ok_or(PageError)?;
@@ -114,6 +120,11 @@ impl<'a> Page<'a> {
     /// The id that the page begins with.
     pub(crate) fn first(&self) -> u32 {
         self.first
+    }
+
+    /// Entries that are left.
+    pub(super) fn len(&self) -> u16 {
+        self.left
     }
 
     /// Whether the next page begins with the last series of this one.

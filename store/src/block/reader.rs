@@ -12,6 +12,7 @@ use redb::{
 use roaring::RoaringBitmap;
 use wire::varint::Reader;
 
+use super::checked::Checked;
 use super::columns::{Column, Columns};
 use super::page::Page;
 use super::{
@@ -32,6 +33,8 @@ pub(crate) struct Block {
     head: Head,
     with_chunks: RoaringBitmap,
     with_histograms: RoaringBitmap,
+    checked_chunks: Checked,
+    checked_times: Checked,
 }
 
 /// Values of a series in a block.
@@ -86,6 +89,8 @@ impl Block {
                 head,
                 with_chunks,
                 with_histograms,
+                checked_chunks: Checked::default(),
+                checked_times: Checked::default(),
             })
         })
     }
@@ -149,8 +154,9 @@ impl Block {
     ) -> Result<(), FileError> {
         guard(|| {
             let read = self.begin()?;
+            self.checked_chunks.begin();
             let chunks = read.open_table(CHUNKS).map_err(FileError::of)?;
-            let mut columns = Columns::open(&read)?;
+            let mut columns = Columns::open(&read, Some(&self.checked_times))?;
             self.each_chunk(&chunks, ids, |id, column, chunk| {
                 let column = columns.get(column)?;
                 let wanted = column.within(range);
@@ -188,7 +194,7 @@ impl Block {
             // The last one of those that were found.
             let mut found = None;
             while let Some((key, bytes)) = row {
-                let mut page = Page::open(bytes.value())?;
+                let mut page = self.checked_chunks.open(key.value(), bytes.value())?;
                 check_key(key.value(), &page)?;
                 let mut at = page.first();
                 while let Some((step, column, chunk)) = page.next()? {
@@ -255,7 +261,7 @@ impl Block {
                 return Ok(Vec::new());
             };
             let held = held(row.value())?;
-            let mut columns = Columns::open(&read)?;
+            let mut columns = Columns::open(&read, Some(&self.checked_times))?;
             let mut times = Vec::new();
             for column in held.columns {
                 times.extend_from_slice(&columns.get(column)?.times);

@@ -25,22 +25,42 @@ pub(crate) fn decode(bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(
     }
     out.resize(count, 0);
     let mut reader = Reader::new(bytes);
-    if let Some((first, rest)) = out.split_first_mut() {
+    if let Some((first, mut left)) = out.split_first_mut() {
         *first = reader.signed()?;
         let (mut last, mut step) = (*first, 0i64);
-        for time in rest {
-            step = step.wrapping_add(reader.signed()?);
-            *time = last.wrapping_add(step);
-            if *time <= last {
-                return Err(PageError);
+        while !left.is_empty() {
+            let zeros = reader.zeros(left.len());
+            let (steady, later) = std::mem::take(&mut left).split_at_mut(zeros);
+            last = go_on(steady, last, step)?;
+            if let Some((time, later)) = later.split_first_mut() {
+                step = step.wrapping_add(reader.signed()?);
+                *time = last.wrapping_add(step);
+                if *time <= last {
+                    return Err(PageError);
+                }
+                (last, left) = (*time, later);
             }
-            last = *time;
         }
     }
     match reader.is_empty() {
         true => Ok(()),
         false => Err(PageError),
     }
+}
+
+/// Times at one interval after the last; the last of them.
+fn go_on(steady: &mut [i64], last: i64, step: i64) -> Result<i64, PageError> {
+    if steady.is_empty() {
+        return Ok(last);
+    }
+    let all = step.checked_mul(steady.len() as i64).filter(|all| *all > 0);
+    let end = all.and_then(|all| last.checked_add(all)).ok_or(PageError)?;
+    let mut at = last;
+    for time in steady {
+        at += step;
+        *time = at;
+    }
+    Ok(end)
 }
 
 #[cfg(test)]
@@ -62,7 +82,20 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_are_an_error_or_rising_times(bytes in proptest::collection::vec(any::<u8>(), 0..80), count in 0usize..100) {
+        fn times_at_few_intervals_survive(parts in proptest::collection::vec((1i64..4, 1usize..50), 1..5)) {
+            let mut times = vec![0];
+            for (step, count) in parts {
+                let last = times[times.len() - 1];
+                times.extend((1..=count as i64).map(|steps| last + step * steps));
+            }
+            let (mut bytes, mut found) = (Vec::new(), Vec::new());
+            encode(&times, &mut bytes);
+            prop_assert_eq!(decode(&bytes, times.len(), &mut found), Ok(()));
+            prop_assert_eq!(found, times);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_an_error_or_rising_times(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(0)], 0..80), count in 0usize..100) {
             let mut found = Vec::new();
             if decode(&bytes, count, &mut found).is_ok() {
                 prop_assert_eq!(found.len(), count);

@@ -198,12 +198,22 @@ impl Piece {
     pub(crate) fn times(&self, out: &mut Vec<i64>) -> Result<(), Short> {
         let before = out.len();
         out.resize(before + self.rows(), 0);
+        let mut left = &mut out[before..];
         let mut reader = Reader::new(self.part(0..self.index));
         let (mut last, mut delta) = (0i64, 0i64);
-        for time in &mut out[before..] {
-            delta = delta.wrapping_add(reader.signed()?);
-            last = last.wrapping_add(delta);
-            *time = last;
+        while !left.is_empty() {
+            let zeros = reader.zeros(left.len());
+            let (steady, later) = std::mem::take(&mut left).split_at_mut(zeros);
+            for time in steady {
+                last = last.wrapping_add(delta);
+                *time = last;
+            }
+            if let Some((time, later)) = later.split_first_mut() {
+                delta = delta.wrapping_add(reader.signed()?);
+                last = last.wrapping_add(delta);
+                *time = last;
+                left = later;
+            }
         }
         Ok(())
     }

@@ -37,10 +37,9 @@ impl<'a> SharedRows<'a> {
         for piece in frozen {
             let from = times.len();
             piece.times(&mut times).ok()?;
-            let within = |time: &i64| (start..=end).contains(time);
             let of_piece = &times[from..];
             let before = of_piece.partition_point(|time| *time < start);
-            let wanted = of_piece[before..].iter().take_while(|time| within(time)).count();
+            let wanted = of_piece[before..].partition_point(|time| *time <= end);
             pieces.push(Part {
                 piece,
                 rows: Stretch {

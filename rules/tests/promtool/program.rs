@@ -1,6 +1,10 @@
 //! The real promtool.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The version that ours is compared with; older ones print otherwise and read older templates.
+const VERSION: &str = "version 3.5.";
 
 /// Where it is: `PROMTOOL`, `BACKHAUL_PEERS_DIR`, then `PATH`; prints why nothing is compared if it is nowhere.
 pub(crate) fn promtool() -> Option<PathBuf> {
@@ -13,9 +17,14 @@ pub(crate) fn promtool() -> Option<PathBuf> {
         Some(named) => vec![named],
         None => in_peers.into_iter().chain(in_path).collect(),
     };
-    let found = candidates.into_iter().find(|path| path.is_file());
+    let found = candidates.into_iter().find(|path| is_right(path));
     if found.is_none() {
-        println!("not compared: no promtool in PROMTOOL, BACKHAUL_PEERS_DIR/usr/bin or PATH");
+        println!("not compared: no promtool of {VERSION}x in PROMTOOL, BACKHAUL_PEERS_DIR/usr/bin or PATH");
     }
     found
+}
+
+fn is_right(program: &Path) -> bool {
+    let told = Command::new(program).arg("--version").output();
+    told.is_ok_and(|told| String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).contains(VERSION))
 }

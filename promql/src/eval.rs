@@ -29,7 +29,7 @@ use evaluator::{Evaluator, Value};
 use grid::Grid;
 use rows::{Cell, Column, Row, duplicate_labels, reject_duplicates};
 pub use trace::{ExplainedNode, NodeCounts, Trace};
-use window::{Ranges, cells_as_samples};
+use window::{GridTimes, Ranges};
 
 /// Default lookback in ms: how old a sample may be and still be a series' current value.
 const DEFAULT_LOOKBACK_MS: i64 = 5 * 60_000;
@@ -274,11 +274,11 @@ impl Evaluator<'_> {
             Value::Vector(rows) => self.finish_names(rows)?,
             Value::Text(_) => Vec::new(),
         };
-        let times_ms = Arc::new(grid.times_ms().collect());
+        let mut times = GridTimes::new(grid);
         let rows = rows.into_iter().filter(|row| !row.cells.is_blank());
         let series = rows.map(|row| RangeSeries {
             labels: row.labels,
-            samples: cells_as_samples(row.cells, &times_ms),
+            samples: times.samples(row.cells),
         });
         let series = series.collect();
         Ok(QueryValue::Matrix(sorted_by_labels(series)))

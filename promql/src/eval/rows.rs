@@ -50,14 +50,6 @@ impl Column {
         }
     }
 
-    /// The values, if every cell holds a float.
-    pub(crate) fn into_full(self) -> Result<Vec<f64>, Self> {
-        match self.has_histograms() || self.floats.iter().any(|value| is_stale(*value)) {
-            true => Err(self),
-            false => Ok(self.floats),
-        }
-    }
-
     /// The float in a cell.
     pub(crate) fn get(&self, index: usize) -> Option<f64> {
         let value = self.floats[index];
@@ -119,13 +111,18 @@ impl Column {
             .filter(|(_, value)| !is_stale(*value))
     }
 
-    /// The cells that hold a float, if they follow one another.
-    pub(crate) fn run(&self) -> Option<(Range<usize>, &[f64])> {
+    /// The floats and which cells they are of, if those follow one another and there is nothing else.
+    pub(crate) fn into_run(mut self) -> Result<(Range<usize>, Vec<f64>), Self> {
         let is_float = |value: &f64| !is_stale(*value);
-        let from = self.floats.iter().position(is_float)?;
-        let until = self.floats.iter().rposition(is_float)? + 1;
-        let run = &self.floats[from..until];
-        run.iter().all(is_float).then_some((from..until, run))
+        let from = self.floats.iter().position(is_float).unwrap_or(0);
+        let until = self.floats.iter().rposition(is_float).map_or(0, |last| last + 1);
+        let is_run = self.floats[from..until].iter().all(is_float);
+        if self.has_histograms() || !is_run {
+            return Err(self);
+        }
+        self.floats.truncate(until);
+        self.floats.drain(..from);
+        Ok((from..until, self.floats))
     }
 
     /// Cells that hold anything, with their index.

@@ -3,6 +3,7 @@
 //! A window is `(end - range, end]`. Both its ends only move forward, so two cursors per series find all windows in
 //! one pass; what a kernel reads again is its own affair.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::ast::{Expr, Function, Matrix, Span, Subquery};
@@ -200,11 +201,11 @@ impl Evaluator<'_> {
                 "expected an instant vector in a subquery".to_owned(),
             ));
         };
-        let times_ms = Arc::new(inner.times_ms().collect());
+        let mut times = GridTimes::new(inner);
         let inputs = rows.into_iter().map(|row| RangeInput {
             labels: row.labels,
             drop_name: row.drop_name,
-            samples: cells_as_samples(row.cells, &times_ms),
+            samples: times.samples(row.cells),
         });
         ranges.series = inputs.collect();
         ranges
@@ -289,28 +290,50 @@ impl Evaluator<'_> {
     }
 }
 
-/// The cells of a row as samples at the times of its grid.
-pub(super) fn cells_as_samples(cells: Column, times_ms: &Arc<Vec<i64>>) -> Samples {
-    let cells = match cells.into_full() {
-        Ok(values) => {
-            return Samples::of_grid(times_ms, values);
-        }
-        Err(cells) => cells,
-    };
-    if !cells.has_histograms() {
-        if let Some((range, values)) = cells.run() {
-            return Samples::of_grid(&Arc::new(times_ms[range].to_vec()), values.to_vec());
-        }
-        let floats = cells.present().map(|(index, value)| (times_ms[index], value));
-        let (times_ms, values): (Vec<i64>, Vec<f64>) = floats.unzip();
-        return Samples::of_grid(&Arc::new(times_ms), values);
-    }
-    let mut samples = Samples::default();
-    for (index, cell) in cells.cells() {
-        match cell {
-            Cell::Float(value) => samples.push(times_ms[index], value),
-            Cell::Histogram(histogram) => samples.push_histogram(times_ms[index], histogram),
+/// Times of a grid, of which rows become samples. Rows that have the same cells share their times.
+pub(super) struct GridTimes {
+    all: Arc<Vec<i64>>,
+    /// Those of the row before, if it had not all.
+    run: (Range<usize>, Arc<Vec<i64>>),
+}
+
+impl GridTimes {
+    pub(super) fn new(grid: Grid) -> Self {
+        GridTimes {
+            all: Arc::new(grid.times_ms().collect()),
+            run: Default::default(),
         }
     }
-    samples
+
+    /// The cells of a row as samples.
+    pub(super) fn samples(&mut self, cells: Column) -> Samples {
+        let cells = match cells.into_run() {
+            Ok((range, values)) => return Samples::of_grid(self.of_run(range), values),
+            Err(cells) => cells,
+        };
+        let times_ms = &self.all;
+        if !cells.has_histograms() {
+            let floats = cells.present().map(|(index, value)| (times_ms[index], value));
+            let (times_ms, values): (Vec<i64>, Vec<f64>) = floats.unzip();
+            return Samples::of_grid(&Arc::new(times_ms), values);
+        }
+        let mut samples = Samples::default();
+        for (index, cell) in cells.cells() {
+            match cell {
+                Cell::Float(value) => samples.push(times_ms[index], value),
+                Cell::Histogram(histogram) => samples.push_histogram(times_ms[index], histogram),
+            }
+        }
+        samples
+    }
+
+    fn of_run(&mut self, range: Range<usize>) -> &Arc<Vec<i64>> {
+        if range == (0..self.all.len()) {
+            return &self.all;
+        }
+        if self.run.0 != range {
+            self.run = (range.clone(), Arc::new(self.all[range].to_vec()));
+        }
+        &self.run.1
+    }
 }

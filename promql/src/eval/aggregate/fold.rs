@@ -20,14 +20,60 @@ pub(super) trait Accumulator: Clone + Default {
     fn finish(&self) -> Option<f64>;
 }
 
-/// Groups in order of appearance, and a state of each at each time.
+/// What a group amounts to at each time.
+enum Group<A> {
+    /// Of one series its values are enough.
+    One(Column),
+    Many(Vec<A>),
+}
+
+impl<A: Accumulator> Group<A> {
+    /// The states, for whoever adds to them.
+    fn many(&mut self, evaluator: &mut Evaluator<'_>, steps: usize) -> Result<&mut Vec<A>, EvalError> {
+        if let Group::One(cells) = self {
+            hold::<A>(evaluator, steps)?;
+            let mut states = vec![A::default(); steps];
+            for (index, value) in cells.present() {
+                states[index].add(value);
+            }
+            *self = Group::Many(states);
+        }
+        match self {
+            Group::Many(states) => Ok(states),
+            Group::One(_) => unreachable!("it was made into many"),
+        }
+    }
+
+    fn into_cells(self) -> Column {
+        match self {
+            Group::One(mut cells) => {
+                cells.update(|_, value| {
+                    let mut state = A::default();
+                    state.add(value);
+                    state.finish()
+                });
+                cells
+            }
+            Group::Many(states) => {
+                let mut cells = Column::empty(states.len());
+                for (index, state) in states.iter().enumerate() {
+                    if let Some(value) = state.finish() {
+                        cells.set(index, value);
+                    }
+                }
+                cells
+            }
+        }
+    }
+}
+
+/// Groups in order of appearance.
 struct Folded<'g, A> {
     grouping: &'g Grouping,
     steps: usize,
     index: GroupIndex,
     labels: Vec<(Labels, bool)>,
-    /// By group: they stay where they are as more come.
-    states: Vec<Vec<A>>,
+    groups: Vec<Group<A>>,
 }
 
 impl<'g, A: Accumulator> Folded<'g, A> {
@@ -37,54 +83,50 @@ impl<'g, A: Accumulator> Folded<'g, A> {
             steps,
             index: GroupIndex::default(),
             labels: Vec::new(),
-            states: Vec::new(),
+            groups: Vec::new(),
         }
-    }
-
-    /// The states of the group of some labels, which are a series' or a group's.
-    fn states_of(
-        &mut self,
-        evaluator: &mut Evaluator<'_>,
-        (labels, drop_name): (&Labels, bool),
-    ) -> Result<&mut [A], EvalError> {
-        let number = self.index.number(self.grouping, labels);
-        if number == self.labels.len() {
-            hold::<A>(evaluator, self.steps)?;
-            self.labels.push((group_labels(self.grouping, labels), drop_name));
-            self.states.push(vec![A::default(); self.steps]);
-        }
-        Ok(&mut self.states[number])
     }
 
     /// Adds every cell to its group and time.
     fn add(&mut self, evaluator: &mut Evaluator<'_>, rows: Vec<Row>) -> Result<(), EvalError> {
         for row in rows {
-            let states = self.states_of(evaluator, (&row.labels, row.drop_name))?;
-            for (index, value) in row.cells.present() {
-                states[index].add(value);
+            let number = self.index.number(self.grouping, &row.labels);
+            if let Some(group) = self.groups.get_mut(number) {
+                let states = group.many(evaluator, self.steps)?;
+                for (index, value) in row.cells.present() {
+                    states[index].add(value);
+                }
+                continue;
             }
+            hold::<f64>(evaluator, self.steps)?;
+            let labels = group_labels(self.grouping, &row.labels);
+            self.labels.push((labels, row.drop_name));
+            self.groups.push(Group::One(row.cells));
         }
         Ok(())
     }
 
     fn join(&mut self, evaluator: &mut Evaluator<'_>, later: Self) -> Result<(), EvalError> {
-        if self.labels.is_empty() {
-            hold::<A>(evaluator, later.states.len() * self.steps)?;
-            *self = later;
-            return Ok(());
-        }
-        let of_groups = later.labels.into_iter().zip(later.states);
-        for ((labels, drop_name), of_group) in of_groups {
-            let number = self.index.number(self.grouping, &labels);
-            match self.states.get_mut(number) {
-                Some(states) => {
-                    let both = states.iter_mut().zip(&of_group);
-                    both.for_each(|(state, later)| state.join(later));
+        let of_groups = later.labels.into_iter().zip(later.groups);
+        for (labels, later) in of_groups {
+            let number = self.index.number(self.grouping, &labels.0);
+            let Some(group) = self.groups.get_mut(number) else {
+                match &later {
+                    Group::One(_) => hold::<f64>(evaluator, self.steps)?,
+                    Group::Many(_) => hold::<A>(evaluator, self.steps)?,
                 }
-                None => {
-                    hold::<A>(evaluator, self.steps)?;
-                    self.labels.push((labels, drop_name));
-                    self.states.push(of_group);
+                self.labels.push(labels);
+                self.groups.push(later);
+                continue;
+            };
+            let states = group.many(evaluator, self.steps)?;
+            match later {
+                Group::One(cells) => cells
+                    .present()
+                    .for_each(|(index, value)| states[index].add(value)),
+                Group::Many(later) => {
+                    let both = states.iter_mut().zip(&later);
+                    both.for_each(|(state, later)| state.join(later));
                 }
             }
         }
@@ -92,16 +134,7 @@ impl<'g, A: Accumulator> Folded<'g, A> {
     }
 
     fn into_rows(self) -> Vec<Row> {
-        let columns = self.states.iter().map(|states| {
-            let mut cells = Column::empty(states.len());
-            for (index, state) in states.iter().enumerate() {
-                if let Some(value) = state.finish() {
-                    cells.set(index, value);
-                }
-            }
-            cells
-        });
-        rows_of_groups(self.labels, columns)
+        rows_of_groups(self.labels, self.groups.into_iter().map(Group::into_cells))
     }
 }
 

@@ -36,6 +36,7 @@ use crate::ledger::DeviceRef;
 pub(crate) use files::{BlockFile, Blocks};
 pub(crate) use merge::{MAX_VALUES, merge};
 pub(crate) use reader::Block;
+pub(crate) use times::ColumnTimes;
 pub(crate) use writer::{TimesId, Writer};
 
 /// Format version of block files.

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use redb::{AccessGuard, ReadOnlyTable, ReadTransaction};
 
 use super::checked::Checked;
 use super::page::Page;
-use super::{TIMES, damaged, times};
+use super::times::{self, ColumnTimes};
+use super::{TIMES, damaged};
 use crate::journal::FileError;
 use crate::ledger::DeviceRef;
 
@@ -20,21 +20,15 @@ const KEPT_TIMES: usize = 1 << 18;
 #[derive(Debug)]
 pub(crate) struct Column {
     pub(crate) owner: DeviceRef,
-    pub(crate) times: Arc<Vec<i64>>,
+    pub(crate) times: ColumnTimes,
 }
 
 impl Column {
     /// The places of its times from the first to the last of a range.
     pub(super) fn within(&self, (first, last): (i64, i64)) -> Range<usize> {
-        let from = match self.times.first() {
-            Some(time) if *time < first => self.times.partition_point(|time| *time < first),
-            _ => 0,
-        };
-        let to = match self.times.last() {
-            Some(time) if *time > last => self.times.partition_point(|time| *time <= last),
-            _ => self.times.len(),
-        };
-        from..to
+        let from = self.times.before(first, false);
+        let to = self.times.before(last, true);
+        from..to.max(from)
     }
 }
 
@@ -115,11 +109,9 @@ impl<'b> Columns<'b> {
         let page = self.page.insert(page);
         let (owner, count, at) = page.column(number)?.ok_or_else(missing)?;
         let body = page.bytes.value().get(at).ok_or_else(missing)?;
-        let mut times = Vec::new();
-        times::decode(body, count as usize, &mut times)?;
         Ok(Column {
             owner,
-            times: Arc::new(times),
+            times: times::read(body, count as usize)?,
         })
     }
 }

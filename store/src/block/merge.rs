@@ -208,8 +208,8 @@ impl Plan {
             let from = samples.len() as u32;
             samples.extend(
                 (from..)
-                    .zip(column.times.iter())
-                    .map(|(at, time)| (*time, column.owner, at)),
+                    .zip(column.times.iter(0..column.times.len()))
+                    .map(|(at, time)| (time, column.owner, at)),
             );
         }
         let count = samples.len();

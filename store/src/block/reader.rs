@@ -24,8 +24,8 @@ use crate::disk::{Access, Boxed, Disk};
 use crate::journal::{FileError, guard};
 use crate::ledger::DeviceRef;
 
-/// redb's cache of an open block.
-const CACHE: usize = 1 << 20;
+/// redb's cache of an open block, bytes: the pages of a metric of some 40 devices, and those of their times.
+const CACHE: usize = 3 << 19;
 
 /// An open block file.
 pub(crate) struct Block {
@@ -133,14 +133,16 @@ impl Block {
         range: (i64, i64),
         mut see: impl FnMut(u32, DeviceRef, &[i64], &[f64]),
     ) -> Result<(), FileError> {
-        let mut values = Vec::new();
+        let (mut times, mut values) = (Vec::new(), Vec::new());
         self.read_while(ids, range, |chunk| {
+            times.clear();
             values.clear();
             chunk.decode(&mut values)?;
             let Stored {
                 id, column, wanted, ..
             } = chunk;
-            see(id, column.owner, &column.times[wanted.clone()], &values[wanted]);
+            column.times.append_to(wanted.clone(), &mut times);
+            see(id, column.owner, &times, &values[wanted]);
             Ok(true)
         })
     }
@@ -264,7 +266,8 @@ impl Block {
             let mut columns = Columns::open(&read, Some(&self.checked_times))?;
             let mut times = Vec::new();
             for column in held.columns {
-                times.extend_from_slice(&columns.get(column)?.times);
+                let column = &columns.get(column)?.times;
+                column.append_to(0..column.len(), &mut times);
             }
             times.sort_unstable();
             times.dedup();

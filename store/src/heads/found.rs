@@ -20,6 +20,9 @@ use crate::error::SelectError;
 use crate::journal::FileError;
 use crate::ledger::DeviceRef;
 
+/// Samples that a series gets room for at its first block, as the other blocks mostly have as many.
+const MAX_AHEAD: usize = 2048;
+
 /// What is wanted of series.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
@@ -379,9 +382,11 @@ impl Found {
             }
             if let Some(at) = place(chunk.id, chunk.column.owner) {
                 meter.count(rows.wanted.len());
-                columns[at]
-                    .floats
-                    .decode(times, rows, |values| chunk.decode(values))?;
+                let floats = &mut columns[at].floats;
+                if floats.len() == 0 {
+                    floats.reserve((rows.wanted.len() * self.blocks.len()).min(MAX_AHEAD));
+                }
+                floats.decode(times, rows, |values| chunk.decode(values))?;
             }
             Ok(true)
         })?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::tenant::Source;
 use super::times::{Before, Times};
+use crate::block::ColumnTimes;
 
 /// One series' samples. Those that are added later win.
 #[derive(Debug, Default)]
@@ -44,7 +45,8 @@ impl Merged {
     pub(crate) fn add(&mut self, times_ms: &Arc<Vec<i64>>, values: &[f64]) {
         if let Some(first) = times_ms.first() {
             self.follows(*first);
-            self.times.share(times_ms, 0..times_ms.len());
+            self.times
+                .share(&ColumnTimes::Listed(times_ms.clone()), 0..times_ms.len());
             self.values.extend_from_slice(values);
         }
     }
@@ -52,7 +54,7 @@ impl Merged {
     /// Adds those samples of a chunk that are wanted; `decode` appends all of its values. Nothing is added where it fails.
     pub(crate) fn decode<E>(
         &mut self,
-        times_ms: &Arc<Vec<i64>>,
+        times_ms: &ColumnTimes,
         Stretch { of_chunk, wanted }: Stretch,
         decode: impl FnOnce(&mut Vec<f64>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -64,7 +66,7 @@ impl Merged {
         }
         self.values.truncate(before + wanted.end - of_chunk.start);
         self.values.drain(before..before + wanted.start - of_chunk.start);
-        self.follows(times_ms[wanted.start]);
+        self.follows(times_ms.at(wanted.start));
         self.times.share(times_ms, wanted);
         decoded
     }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use super::merge::{Merged, Stretch};
 use super::piece::Piece;
 use super::segment::Rows;
+use crate::block::ColumnTimes;
 
 /// Pieces one after the other in time.
 pub(super) struct SharedRows<'a> {
     pieces: Vec<Part<'a>>,
     /// Times of all rows of the pieces.
-    times: Arc<Vec<i64>>,
+    times: ColumnTimes,
     /// Of each piece, the chunk of the series that is read.
     chunks: Vec<&'a [u8]>,
     scratch: Vec<f64>,
@@ -53,15 +54,16 @@ impl<'a> SharedRows<'a> {
         in_order.then(|| SharedRows {
             chunks: Vec::with_capacity(pieces.len()),
             pieces,
-            times: Arc::new(times),
+            times: ColumnTimes::Listed(Arc::new(times)),
             scratch: Vec::new(),
         })
     }
 
     /// Whether open samples follow the closed ones and one another.
     fn goes_on(&self, open: &[(i64, u64, f64)]) -> bool {
-        let first = open.first().map(|(time, ..)| time);
-        (self.times.last() < first || first.is_none()) && open.is_sorted_by(|a, b| a.0 < b.0)
+        let first = open.first().map(|(time, ..)| *time);
+        let last = self.times.len().checked_sub(1).map(|last| self.times.at(last));
+        (last < first || first.is_none()) && open.is_sorted_by(|a, b| a.0 < b.0)
     }
 
     /// Adds a series' samples; false, and nothing is added, if its open ones do not follow the closed.
@@ -87,7 +89,7 @@ impl<'a> SharedRows<'a> {
             piece.values(position, &mut self.scratch, |row, value| {
                 let at = rows.of_chunk.start + row;
                 if rows.wanted.contains(&at) {
-                    into.push(self.times[at], value);
+                    into.push(self.times.at(at), value);
                 }
             });
         }
@@ -120,7 +122,7 @@ impl<'a> SharedRows<'a> {
                 }
             });
             if let Some((at, value)) = newest {
-                into.push(self.times[at], value);
+                into.push(self.times.at(at), value);
                 break;
             }
         }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::block::ColumnTimes;
+
 /// Times of samples: shared ones, then some of its own.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Times {
@@ -10,23 +12,23 @@ pub(super) struct Times {
     own: Vec<i64>,
 }
 
-/// Neighbouring times of a list.
+/// Neighbouring times of a column.
 #[derive(Debug)]
 struct Run {
-    list: Arc<Vec<i64>>,
+    column: ColumnTimes,
     range: Range<usize>,
 }
 
 impl PartialEq for Run {
-    /// Whether they are the same times because they are of the same list.
+    /// Whether they are the same times because they are of the same column.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.list, &other.list) && self.range == other.range
+        self.column.are(&other.column) && self.range == other.range
     }
 }
 
 impl Run {
-    fn times(&self) -> &[i64] {
-        &self.list[self.range.clone()]
+    fn times(&self) -> impl DoubleEndedIterator<Item = i64> + Clone + '_ {
+        self.column.iter(self.range.clone())
     }
 }
 
@@ -37,8 +39,8 @@ impl Times {
 
     /// Those that were added last.
     pub(super) fn last(&self) -> Option<i64> {
-        let shared = || self.runs.last().and_then(|run| run.times().last());
-        self.own.last().or_else(shared).copied()
+        let shared = || self.runs.last().and_then(|run| run.times().next_back());
+        self.own.last().copied().or_else(shared)
     }
 
     /// Copies times.
@@ -51,20 +53,20 @@ impl Times {
         self.own.reserve_exact(times);
     }
 
-    /// Adds times of a list, one at least.
-    pub(super) fn share(&mut self, list: &Arc<Vec<i64>>, range: Range<usize>) {
+    /// Adds times of a column, one at least.
+    pub(super) fn share(&mut self, column: &ColumnTimes, range: Range<usize>) {
         if !self.own.is_empty() {
             let own = std::mem::take(&mut self.own);
             let range = 0..own.len();
-            let list = Arc::new(own);
-            self.runs.push(Run { list, range });
+            let column = ColumnTimes::Listed(Arc::new(own));
+            self.runs.push(Run { column, range });
         }
         match self.runs.last_mut() {
-            Some(last) if Arc::ptr_eq(&last.list, list) && last.range.end == range.start => {
+            Some(last) if last.column.are(column) && last.range.end == range.start => {
                 last.range.end = range.end;
             }
             _ => self.runs.push(Run {
-                list: Arc::clone(list),
+                column: column.clone(),
                 range,
             }),
         }
@@ -73,7 +75,7 @@ impl Times {
     /// All of them, in the order in which they were added.
     pub(super) fn iter(&self) -> impl Iterator<Item = i64> + Clone + '_ {
         let shared = self.runs.iter().flat_map(Run::times);
-        shared.chain(&self.own).copied()
+        shared.chain(self.own.iter().copied())
     }
 
     /// The same as a list.
@@ -81,7 +83,7 @@ impl Times {
         let mut list = Vec::with_capacity(self.len());
         self.runs
             .iter()
-            .for_each(|run| list.extend_from_slice(run.times()));
+            .for_each(|run| run.column.append_to(run.range.clone(), &mut list));
         list.extend_from_slice(&self.own);
         list
     }
@@ -89,7 +91,10 @@ impl Times {
     /// The list that they are, if they are all of one.
     fn whole(&self) -> Option<&Arc<Vec<i64>>> {
         match self.runs.as_slice() {
-            [run] if self.own.is_empty() && run.range == (0..run.list.len()) => Some(&run.list),
+            [run] if self.own.is_empty() => match &run.column {
+                ColumnTimes::Listed(list) if run.range == (0..list.len()) => Some(list),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -139,14 +144,15 @@ mod tests {
         fn shared_and_copied_times_are_what_was_added(
             parts in proptest::collection::vec((any::<bool>(), 0usize..3, 0usize..6, 1usize..6), 0..8),
         ) {
-            let lists = [0, 100, 200].map(|first| Arc::new((first..first + 12).collect::<Vec<i64>>()));
+            let listed = |first| ColumnTimes::Listed(Arc::new((first..first + 12).collect()));
+            let lists = [listed(0), listed(100), ColumnTimes::Steady { first: 200, step: 3, count: 12 }];
             let (mut times, mut plain) = (Times::default(), Vec::new());
             for (shares, list, from, len) in parts {
                 let (list, range) = (&lists[list], from..from + len);
-                plain.extend_from_slice(&list[range.clone()]);
+                plain.extend(list.iter(range.clone()));
                 match shares {
                     true => times.share(list, range),
-                    false => times.add(list[range].iter().copied()),
+                    false => times.add(list.iter(range)),
                 }
             }
             prop_assert_eq!(times.len(), plain.len());
@@ -164,7 +170,8 @@ mod tests {
         let mut before = Before::default();
         let mut of = |parts: &[Range<usize>]| {
             let mut times = Times::default();
-            parts.iter().for_each(|part| times.share(&list, part.clone()));
+            let column = ColumnTimes::Listed(list.clone());
+            parts.iter().for_each(|part| times.share(&column, part.clone()));
             before.share(times)
         };
         assert!(Arc::ptr_eq(&of(&[all]), &list));

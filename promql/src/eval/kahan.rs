@@ -15,9 +15,12 @@ impl Sum {
         let sum = self.sum + term;
         let of_term = sum - self.sum;
         let rounded = (self.sum - (sum - of_term)) + (term - of_term);
-        let lost = match sum.is_infinite() {
-            true => 0.0,
-            false => self.lost + rounded,
+        // Beside the largest number a difference may overflow although the sum does not: half its last digit is let go.
+        let rounded = if rounded.is_finite() { rounded } else { 0.0 };
+        let lost = if sum.is_infinite() {
+            0.0
+        } else {
+            self.lost + rounded
         };
         Self { sum, lost }
     }
@@ -132,6 +135,17 @@ mod tests {
             .into_iter()
             .fold(Sum::default(), Sum::plus);
         assert_eq!(sum.total(), 2.0);
+    }
+
+    #[test]
+    fn beside_the_largest_number_a_sum_is_still_one() {
+        // Half way between two floats: the sum rounds to where it is that far from the term.
+        let ulp = f64::MAX - f64::MAX.next_down();
+        let sum = [-1.5 * ulp, f64::MAX].into_iter().fold(Sum::default(), Sum::plus);
+        assert_eq!((sum.sum, sum.lost), (f64::MAX - ulp, 0.0));
+        let infinite = sum.plus(f64::MAX);
+        assert_eq!((infinite.sum, infinite.lost), (f64::INFINITY, 0.0));
+        assert!(infinite.plus(f64::NEG_INFINITY).total().is_nan());
     }
 
     #[test]

@@ -151,7 +151,12 @@ impl TimesPage {
             return Ok(None);
         };
         if !std::mem::replace(&mut self.asked, true) {
-            return self.directory()?.nth(at as usize).transpose();
+            // Item by item, as a malformed one ends the page.
+            let mut directory = self.directory()?;
+            for _ in 0..at {
+                directory.next().transpose()?;
+            }
+            return directory.next().transpose();
         }
         let columns = match self.columns.take() {
             Some(columns) => columns,

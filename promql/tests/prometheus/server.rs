@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The version that this engine follows.
-const VERSION: &str = "version 3.5";
+#[path = "program.rs"]
+mod program;
 
 /// Its features, which `ParseOptions::ALL` stands for.
 pub(crate) const FEATURES: &str = "promql-experimental-functions,promql-duration-expr,native-histograms";
@@ -19,30 +19,9 @@ pub(crate) struct Server {
     folder: PathBuf,
 }
 
-/// Where the program is: `PROMETHEUS`, `BACKHAUL_PEERS_DIR`, then `PATH`; else why it is not used.
+/// Where the program is; else why it is not used.
 pub(crate) fn program() -> Result<PathBuf, String> {
-    let named = std::env::var_os("PROMETHEUS").map(PathBuf::from);
-    let peers = std::env::var_os("BACKHAUL_PEERS_DIR");
-    let in_peers = peers.map(|folder| Path::new(&folder).join("usr/bin/prometheus"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path).map(|folder| folder.join("prometheus"));
-    let candidates: Vec<PathBuf> = match named {
-        Some(named) => vec![named],
-        None => in_peers.into_iter().chain(in_path).collect(),
-    };
-    let Some(found) = candidates.into_iter().find(|path| path.is_file()) else {
-        return Err("no prometheus in PROMETHEUS, BACKHAUL_PEERS_DIR/usr/bin or PATH".to_owned());
-    };
-    let output = Command::new(&found).arg("--version").output();
-    let output = output.map_err(|error| format!("{}: {error}", found.display()))?;
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    if text.contains(VERSION) {
-        Ok(found)
-    } else {
-        let first = text.lines().next().unwrap_or_default();
-        Err(format!("{} is not {VERSION}, but {first}", found.display()))
-    }
+    program::find("prometheus", "PROMETHEUS")
 }
 
 impl Server {
